@@ -1,0 +1,39 @@
+package dev.imgd.content;
+
+import dev.imgd.model.ImageException;
+import java.nio.file.Path;
+
+/// One open store: `blobs/` on disk is the truth, RocksDB is the index over it.
+///
+/// A store has one owner at a time, across processes. All parts are safe for use by many threads. What a
+/// method acknowledged survives kill -9 and a power cut.
+public interface Store extends AutoCloseable {
+    /// Opens or creates the store, repairs what a crash left behind, and quarantines and rebuilds a
+    /// damaged database.
+    ///
+    /// @param root the directory of the store, mode 0700; created when absent
+    /// @throws ImageException `LOCKED` naming the process that owns it, `PERMISSION_DENIED` when it is not
+    ///     writable
+    static Store open(Path root, StoreOptions options) throws ImageException {
+        return RocksStore.open(root, options);
+    }
+
+    /// The directory of the store.
+    Path root();
+
+    /// Blobs and ingests.
+    ContentStore content();
+
+    /// Image names.
+    ImageStore images();
+
+    /// Leases, which protect objects while they are being put together.
+    LeaseStore leases();
+
+    /// The transactional tables underneath, for other modules' metadata (snapshots, layers).
+    Database database();
+
+    /// Releases the store; waits for running transactions.
+    @Override
+    void close() throws ImageException;
+}

@@ -1,0 +1,38 @@
+package dev.imgd.model;
+
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/// An answer of a registry, or the lack of one.
+public final class RegistryException extends ImageException {
+    /// One entry of the error body a registry sends. **Source:** distribution-spec v1.1 § Error Codes.
+    ///
+    /// @param code for example `MANIFEST_UNKNOWN`
+    /// @param message the registry's own text, control characters escaped, at most 1 KiB
+    public record Detail(String code, String message) {}
+
+    private final int status;
+    private final List<Detail> details;
+
+    /// @param status the HTTP status, or 0 when no answer came
+    public RegistryException(
+            ErrorKind kind,
+            String message,
+            int status,
+            List<Detail> details,
+            @Nullable Throwable cause) {
+        super(kind, message, cause);
+        this.status = status;
+        this.details = List.copyOf(details);
+    }
+
+    /// The HTTP status, or 0 when no answer came.
+    public int status() {
+        return status;
+    }
+
+    /// What the registry said, possibly empty.
+    public List<Detail> details() {
+        return details;
+    }
+}
