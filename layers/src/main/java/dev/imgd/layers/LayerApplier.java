@@ -1,0 +1,38 @@
+package dev.imgd.layers;
+
+import dev.imgd.model.Digest;
+import dev.imgd.model.Limits;
+import java.io.IOException;
+import java.nio.channels.ReadableByteChannel;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+
+/// Applies layer blobs to directories that overlayfs will stack: one pass from compressed bytes to files,
+/// hashing the uncompressed stream on the way.
+///
+/// Everything happens relative to the descriptor of the directory; no entry, link or whiteout can reach
+/// outside of it. Whiteouts become overlayfs character devices, opaque directories the
+/// `trusted.overlay.opaque` attribute. The caller passes a private directory and throws it away on any
+/// error. Reentrant: each call is independent; call it on a platform thread, because most of its time is
+/// spent in native code. **Source:** OCI image-spec v1.1, layer.md.
+public final class LayerApplier {
+    private final Limits limits;
+
+    public LayerApplier(Limits limits) {
+        this.limits = limits;
+    }
+
+    /// Reads `source` to its end and applies it.
+    ///
+    /// @param what the layer and where it comes from, for error messages
+    /// @param source the blob's bytes; not closed here; an error here stops reading early
+    /// @param directory an empty directory on the target file system
+    /// @param expected the diffID that the stream must have; null accepts any
+    /// @throws dev.imgd.model.ImageException `INVALID_CONTENT`, `LIMIT_EXCEEDED`, `NO_SPACE`,
+    ///     [dev.imgd.model.DigestMismatchException] for another diffID
+    public Applied apply(
+            String what, ReadableByteChannel source, Path directory, @Nullable Digest expected)
+            throws IOException {
+        return new LayerPass(limits, what, source, directory, expected).run();
+    }
+}
