@@ -20,6 +20,11 @@ public final class Bytes {
         return content.clone();
     }
 
+    /// The bytes themselves, for readers in this package, which do not change them.
+    byte[] array() {
+        return content;
+    }
+
     /// The number of bytes.
     public int size() {
         return content.length;

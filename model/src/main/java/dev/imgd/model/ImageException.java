@@ -1,6 +1,7 @@
 package dev.imgd.model;
 
 import java.io.IOException;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /// An error that a user, a registry, an image or the host can cause.
@@ -25,6 +26,12 @@ public sealed class ImageException extends IOException
     public ImageException(ErrorKind kind, String message, @Nullable Throwable cause) {
         super(message, cause);
         this.kind = kind;
+    }
+
+    /// The message, which every error of this family has.
+    @Override
+    public String getMessage() {
+        return Objects.requireNonNull(super.getMessage());
     }
 
     /// The error class; decides the gRPC status, the exit code and whether to retry.

@@ -4,31 +4,68 @@ package dev.imgd.model;
 public final class Text {
     private Text() {}
 
-    /// Returns the text with control characters, quotes and lone surrogates escaped as `\\uXXXX`, cut to
-    /// `maxChars` characters with an ellipsis.
+    /// Returns the text on one line: control and format characters, line separators, quotes and lone
+    /// surrogates escaped as `\\uXXXX`, cut to about `maxChars` characters with an ellipsis.
     public static String printable(String text, int maxChars) {
         StringBuilder out = new StringBuilder(Math.min(text.length(), maxChars) + 8);
-        for (int i = 0; i < text.length(); i++) {
+        int i = 0;
+        while (i < text.length()) {
             if (out.length() >= maxChars) {
                 return out.append("…").toString();
             }
-            char c = text.charAt(i);
-            if (Character.isISOControl(c)
-                    || c == '"'
-                    || Character.getType(c) == Character.FORMAT
-                    || (Character.isSurrogate(c) && !isPaired(text, i))) {
-                out.append("\\u%04x".formatted((int) c));
+            int c = text.codePointAt(i);
+            int chars = Character.charCount(c);
+            if (isPrintable(c)) {
+                out.appendCodePoint(c);
             } else {
-                out.append(c);
+                for (int k = i; k < i + chars; k++) {
+                    out.append("\\u%04x".formatted((int) text.charAt(k)));
+                }
+            }
+            i += chars;
+        }
+        return out.toString();
+    }
+
+    private static boolean isPrintable(int c) {
+        return c != '"'
+                && switch (Character.getType(c)) {
+                    case Character.CONTROL,
+                                    Character.FORMAT,
+                                    Character.LINE_SEPARATOR,
+                                    Character.PARAGRAPH_SEPARATOR,
+                                    Character.SURROGATE ->
+                            false;
+                    default -> true;
+                };
+    }
+
+    /// Returns the text with each lone surrogate replaced by U+FFFD, so that it can be encoded.
+    static String wellFormed(String text) {
+        for (int i = 0; i < text.length(); i++) {
+            if (isLoneSurrogate(text, i)) {
+                return replaceLoneSurrogates(text, i);
+            }
+        }
+        return text;
+    }
+
+    private static String replaceLoneSurrogates(String text, int first) {
+        StringBuilder out = new StringBuilder(text);
+        for (int i = first; i < text.length(); i++) {
+            if (isLoneSurrogate(text, i)) {
+                out.setCharAt(i, '\uFFFD');
             }
         }
         return out.toString();
     }
 
-    private static boolean isPaired(String text, int i) {
+    private static boolean isLoneSurrogate(String text, int i) {
         char c = text.charAt(i);
-        return Character.isHighSurrogate(c)
-                ? i + 1 < text.length() && Character.isLowSurrogate(text.charAt(i + 1))
-                : i > 0 && Character.isHighSurrogate(text.charAt(i - 1));
+        if (Character.isHighSurrogate(c)) {
+            return i + 1 == text.length() || !Character.isLowSurrogate(text.charAt(i + 1));
+        }
+        return Character.isLowSurrogate(c)
+                && (i == 0 || !Character.isHighSurrogate(text.charAt(i - 1)));
     }
 }

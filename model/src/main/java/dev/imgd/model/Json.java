@@ -1,0 +1,200 @@
+package dev.imgd.model;
+
+import java.nio.ByteBuffer;
+import java.nio.CharBuffer;
+import java.nio.charset.CharsetDecoder;
+import java.nio.charset.CoderResult;
+import java.nio.charset.CodingErrorAction;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.core.JacksonException;
+import tools.jackson.core.JsonParser;
+import tools.jackson.core.JsonToken;
+import tools.jackson.core.ObjectReadContext;
+import tools.jackson.core.StreamReadConstraints;
+import tools.jackson.core.TokenStreamFactory;
+import tools.jackson.core.TokenStreamLocation;
+import tools.jackson.core.json.JsonFactory;
+
+/// Strict reading of JSON that came from outside.
+///
+/// A document is well-formed UTF-8 without a byte order mark, at most [Limits#manifestBytes()] long,
+/// nested at most [#MAX_DEPTH] deep, has at most [#MAX_TOKENS] tokens, strings of at most
+/// [#MAX_STRING_CHARS] and numbers of at most [#MAX_NUMBER_CHARS] characters. The same name twice in
+/// an object and anything after the value are errors: what another reader could understand
+/// differently is refused. Escaped lone surrogates become U+FFFD, as containerd reads them, so that
+/// every string can be written again.
+///
+/// Thread-safe. **Source:** RFC 8259.
+public final class Json {
+    /// The deepest nesting of arrays and objects.
+    public static final int MAX_DEPTH = 64;
+
+    /// The longest number, in characters.
+    public static final int MAX_NUMBER_CHARS = 32;
+
+    /// The longest string, in UTF-16 code units; a member's name has a limit of 65,536.
+    public static final int MAX_STRING_CHARS = 1 << 20;
+
+    /// The most values, names and brackets in a document.
+    public static final int MAX_TOKENS = 500_000;
+
+    private static final int MAX_NAME_CHARS = 1 << 16;
+
+    // Names are not canonicalised: the shared symbol table would keep what attackers send.
+    private static final JsonFactory FACTORY =
+            JsonFactory.builder()
+                    .disable(TokenStreamFactory.Feature.CANONICALIZE_PROPERTY_NAMES)
+                    .streamReadConstraints(
+                            StreamReadConstraints.builder()
+                                    .maxNestingDepth(MAX_DEPTH)
+                                    .maxNumberLength(MAX_NUMBER_CHARS)
+                                    .maxStringLength(MAX_STRING_CHARS)
+                                    .maxNameLength(MAX_NAME_CHARS)
+                                    .maxTokenCount(MAX_TOKENS)
+                                    .build())
+                    .build();
+
+    private final String what;
+    private final JsonParser parser;
+
+    private Json(String what, JsonParser parser) {
+        this.what = what;
+        this.parser = parser;
+    }
+
+    /// Reads a document of at most 4 MiB.
+    ///
+    /// @param what the document and where it came from, for error messages
+    /// @throws ImageException [ErrorKind#INVALID_CONTENT] when the document breaks a rule
+    /// @throws LimitExceededException when it is too long
+    public static JsonNode parse(String what, byte[] document) throws ImageException {
+        return parse(what, document, Limits.defaults());
+    }
+
+    /// Reads a document.
+    ///
+    /// @param what the document and where it came from, for error messages
+    /// @throws ImageException [ErrorKind#INVALID_CONTENT] when the document breaks a rule
+    /// @throws LimitExceededException when it is longer than [Limits#manifestBytes()]
+    public static JsonNode parse(String what, byte[] document, Limits limits)
+            throws ImageException {
+        limits.check(Limits.Key.MANIFEST_BYTES, what, document.length);
+        CharBuffer text = decode(what, document);
+        try (JsonParser parser =
+                FACTORY.createParser(
+                        ObjectReadContext.empty(),
+                        text.array(),
+                        text.arrayOffset(),
+                        text.length())) {
+            return new Json(what, parser).document();
+        } catch (JacksonException e) {
+            throw new ImageException(
+                    ErrorKind.INVALID_CONTENT,
+                    "%s: not valid JSON: %s%s"
+                            .formatted(
+                                    what,
+                                    Text.printable(firstLine(e.getOriginalMessage()), 300),
+                                    place(e.getLocation())),
+                    e);
+        }
+    }
+
+    private static CharBuffer decode(String what, byte[] document) throws ImageException {
+        CharsetDecoder decoder =
+                StandardCharsets.UTF_8
+                        .newDecoder()
+                        .onMalformedInput(CodingErrorAction.REPORT)
+                        .onUnmappableCharacter(CodingErrorAction.REPORT);
+        ByteBuffer in = ByteBuffer.wrap(document);
+        CharBuffer out = CharBuffer.allocate(document.length);
+        CoderResult result = decoder.decode(in, out, true);
+        if (result.isError()) {
+            throw ImageException.invalidContent(
+                    "%s: not valid JSON: not UTF-8 at byte %d".formatted(what, in.position()));
+        }
+        return out.flip();
+    }
+
+    private JsonNode document() throws ImageException {
+        JsonToken first = parser.nextToken();
+        if (first == null) {
+            throw ImageException.invalidContent(what + ": not valid JSON: the document is empty");
+        }
+        JsonNode root = value(first, null, what, -1);
+        if (parser.nextToken() != null) {
+            throw ImageException.invalidContent(
+                    "%s: not valid JSON: more data after the document%s"
+                            .formatted(what, place(parser.currentTokenLocation())));
+        }
+        return root;
+    }
+
+    private JsonNode value(
+            JsonToken token, @Nullable JsonNode parent, String name, int i)
+            throws ImageException {
+        return switch (token) {
+            case START_OBJECT -> object(parent, name, i);
+            case START_ARRAY -> array(parent, name, i);
+            case VALUE_STRING ->
+                    new JsonNode(
+                            JsonNode.Kind.STRING,
+                            Text.wellFormed(parser.getString()),
+                            parent,
+                            name,
+                            i);
+            case VALUE_NUMBER_INT, VALUE_NUMBER_FLOAT ->
+                    new JsonNode(JsonNode.Kind.NUMBER, parser.getString(), parent, name, i);
+            case VALUE_TRUE ->
+                    new JsonNode(JsonNode.Kind.BOOLEAN, true, parent, name, i);
+            case VALUE_FALSE ->
+                    new JsonNode(JsonNode.Kind.BOOLEAN, false, parent, name, i);
+            case VALUE_NULL -> new JsonNode(JsonNode.Kind.NULL, "null", parent, name, i);
+            case END_OBJECT, END_ARRAY, PROPERTY_NAME, VALUE_EMBEDDED_OBJECT, NOT_AVAILABLE ->
+                    throw new AssertionError("a parser of text gave " + token + " for a value");
+        };
+    }
+
+    private JsonNode object(
+            @Nullable JsonNode parent, String name, int index)
+            throws ImageException {
+        Map<String, JsonNode> members = new LinkedHashMap<>();
+        JsonNode node = new JsonNode(JsonNode.Kind.OBJECT, members, parent, name, index);
+        while (parser.nextToken() != JsonToken.END_OBJECT) {
+            String member = Text.wellFormed(parser.currentName());
+            JsonNode child = value(parser.nextToken(), node, member, -1);
+            if (members.put(member, child) != null) {
+                throw child.invalid("the name occurs twice in the same object");
+            }
+        }
+        return node;
+    }
+
+    private JsonNode array(
+            @Nullable JsonNode parent, String name, int index)
+            throws ImageException {
+        List<JsonNode> items = new ArrayList<>();
+        JsonNode node = new JsonNode(JsonNode.Kind.ARRAY, items, parent, name, index);
+        for (JsonToken token = parser.nextToken();
+                token != JsonToken.END_ARRAY;
+                token = parser.nextToken()) {
+            items.add(value(token, node, "", items.size()));
+        }
+        return node;
+    }
+
+    private static String firstLine(String message) {
+        int end = message.indexOf('\n');
+        return end < 0 ? message : message.substring(0, end);
+    }
+
+    private static String place(@Nullable TokenStreamLocation location) {
+        return location == null || location.getLineNr() < 1
+                ? ""
+                : " (line %d, column %d)".formatted(location.getLineNr(), location.getColumnNr());
+    }
+}
