@@ -13,7 +13,7 @@ import java.util.Optional;
 /// own images. Views never see each other's snapshots. A *layer* is the tree of one unpacked layer on
 /// disk, known by its diffID; committed snapshots of several views may show the same layer, and it lives
 /// as long as any of them. Safe for use by many threads.
-public interface SnapshotService extends AutoCloseable {
+public interface SnapshotService extends LayerRemover, AutoCloseable {
     /// The view of images that imgd pulled for itself.
     String LOCAL = "local";
 
@@ -53,7 +53,10 @@ public interface SnapshotService extends AutoCloseable {
         /// The directory to fill; its own mode is already 0755.
         Path directory();
 
-        /// Makes the layer durable and known. An equal layer that somebody else committed first wins.
+        /// Makes the layer known: [SnapshotService#link] finds it when this returns. An equal layer that
+        /// somebody else committed first wins. Its files become durable within seconds, or with
+        /// [SnapshotService#sync]; when the machine stops before, the next owner reports the layer as absent
+        /// ([SnapshotService#hasLayer]), and committing it again heals all snapshots that show it.
         ///
         /// @param usage what the layer takes
         /// @param implicitDirectories directories that had no entry of their own, relative, parents first;
@@ -66,6 +69,9 @@ public interface SnapshotService extends AutoCloseable {
         void close();
     }
 
+    /// Makes the files of all committed layers and snapshots durable now.
+    void sync() throws ImageException;
+
     /// Shows mounts at a directory; the caller unmounts with [#unmount].
     ///
     /// @param target an existing directory
@@ -76,7 +82,7 @@ public interface SnapshotService extends AutoCloseable {
     /// @throws ImageException `FAILED_PRECONDITION` when nothing is mounted there
     void unmount(Path target) throws ImageException;
 
-    /// Stops background deletion and releases everything; mounts stay.
+    /// Ends background work, makes what was committed durable and releases everything; mounts stay.
     @Override
     void close() throws ImageException;
 }

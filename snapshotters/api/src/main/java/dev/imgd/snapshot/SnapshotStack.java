@@ -1,0 +1,12 @@
+package dev.imgd.snapshot;
+
+import java.util.List;
+
+/// A snapshot and the directories below it.
+///
+/// @param lowers the directory numbers of its ancestors, nearest first
+public record SnapshotStack(StoredSnapshot top, List<Long> lowers) {
+    public SnapshotStack {
+        lowers = List.copyOf(lowers);
+    }
+}
