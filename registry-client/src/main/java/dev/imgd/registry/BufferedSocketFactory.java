@@ -1,0 +1,128 @@
+package dev.imgd.registry;
+
+import java.io.FilterInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.net.InetAddress;
+import java.net.Socket;
+import java.net.SocketException;
+import javax.net.SocketFactory;
+import org.jspecify.annotations.Nullable;
+
+/// Sockets that read up to 128 KiB with one system call.
+///
+/// OkHttp asks for 8 KiB at a time, which would make a system call per 8 KiB of a layer.
+final class BufferedSocketFactory extends SocketFactory {
+    private static final int BUFFER_BYTES = 128 << 10;
+
+    @Override
+    public Socket createSocket() {
+        return new BufferedSocket();
+    }
+
+    @Override
+    public Socket createSocket(String host, int port) throws IOException {
+        throw unconnectedOnly();
+    }
+
+    @Override
+    public Socket createSocket(String host, int port, InetAddress localHost, int localPort)
+            throws IOException {
+        throw unconnectedOnly();
+    }
+
+    @Override
+    public Socket createSocket(InetAddress host, int port) throws IOException {
+        throw unconnectedOnly();
+    }
+
+    @Override
+    public Socket createSocket(
+            InetAddress address, int port, InetAddress localAddress, int localPort)
+            throws IOException {
+        throw unconnectedOnly();
+    }
+
+    private static SocketException unconnectedOnly() {
+        return new SocketException("only unconnected sockets are made here");
+    }
+
+    private static final class BufferedSocket extends Socket {
+        private final Object streamLock = new Object();
+        private @Nullable InputStream buffered;
+
+        @Override
+        public InputStream getInputStream() throws IOException {
+            synchronized (streamLock) {
+                InputStream in = buffered;
+                if (in == null) {
+                    in = new Buffered(super.getInputStream());
+                    buffered = in;
+                }
+                return in;
+            }
+        }
+    }
+
+    /// For one reading thread, as OkHttp has one per connection.
+    private static final class Buffered extends FilterInputStream {
+        private final byte[] buffer = new byte[BUFFER_BYTES];
+        private int at;
+        private int end;
+
+        Buffered(InputStream in) {
+            super(in);
+        }
+
+        @Override
+        public int read() throws IOException {
+            return at == end && !fill() ? -1 : buffer[at++] & 0xff;
+        }
+
+        @Override
+        public int read(byte[] into, int offset, int length) throws IOException {
+            if (length == 0) {
+                return 0;
+            }
+            if (at == end) {
+                if (length >= BUFFER_BYTES) {
+                    return in.read(into, offset, length);
+                }
+                if (!fill()) {
+                    return -1;
+                }
+            }
+            int count = Math.min(length, end - at);
+            System.arraycopy(buffer, at, into, offset, count);
+            at += count;
+            return count;
+        }
+
+        private boolean fill() throws IOException {
+            int count = in.read(buffer, 0, BUFFER_BYTES);
+            at = 0;
+            end = Math.max(count, 0);
+            return count > 0;
+        }
+
+        @Override
+        public int available() throws IOException {
+            return end - at + in.available();
+        }
+
+        @Override
+        public long skip(long count) throws IOException {
+            if (at == end && (count <= 0 || !fill())) {
+                return 0;
+            }
+            int skipped = (int) Math.min(count, end - at);
+            at += skipped;
+            return skipped;
+        }
+
+        @Override
+        public boolean markSupported() {
+            return false;
+        }
+    }
+}

@@ -1,0 +1,57 @@
+package dev.imgd.registry;
+
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import okhttp3.Call;
+import org.jspecify.annotations.Nullable;
+
+/// Ends the requests and waits of one operation from another thread.
+final class Cancellation {
+    private final CountDownLatch cancelled = new CountDownLatch(1);
+    private volatile @Nullable Call current;
+
+    /// Makes a call the one that [#cancel()] ends.
+    void watch(Call call) {
+        current = call;
+        if (isCancelled()) {
+            call.cancel();
+        }
+    }
+
+    void cancel() {
+        cancelled.countDown();
+        Call call = current;
+        if (call != null) {
+            call.cancel();
+        }
+    }
+
+    boolean isCancelled() {
+        return cancelled.getCount() == 0;
+    }
+
+    /// Waits, or fails when the operation is cancelled meanwhile.
+    void pause(long millis, String what) throws ImageException {
+        try {
+            if (cancelled.await(millis, TimeUnit.MILLISECONDS)) {
+                throw exception(what, null);
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw exception(what, e);
+        }
+    }
+
+    /// Fails when the operation was cancelled or its thread interrupted.
+    void check(String what, @Nullable Throwable cause) throws ImageException {
+        if (isCancelled() || Thread.currentThread().isInterrupted()) {
+            throw exception(what, cause);
+        }
+    }
+
+    private static ImageException exception(String what, @Nullable Throwable cause) {
+        return new ImageException(ErrorKind.CANCELLED, what + ": cancelled", cause);
+    }
+}

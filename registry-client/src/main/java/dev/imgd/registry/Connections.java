@@ -1,0 +1,88 @@
+package dev.imgd.registry;
+
+import dev.imgd.hosts.TlsSettings;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import java.security.GeneralSecurityException;
+import java.util.List;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
+import javax.net.ssl.KeyManager;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.TrustManager;
+import javax.net.ssl.X509TrustManager;
+import okhttp3.ConnectionPool;
+import okhttp3.ConnectionSpec;
+import okhttp3.Dns;
+import okhttp3.OkHttpClient;
+
+/// OkHttp clients over one connection pool. TLS is set up when the first `https` URL is opened and not
+/// before: that is a third of the start of a program that only talks to a plain registry.
+final class Connections implements AutoCloseable {
+    /// Enough for the layers of a few images at once; HTTP/2 needs one per host.
+    private static final int IDLE_CONNECTIONS = 32;
+
+    private final OkHttpClient plain;
+    private final ConcurrentHashMap<TlsSettings, OkHttpClient> secure = new ConcurrentHashMap<>();
+
+    Connections(RegistryOptions options) {
+        plain =
+                new OkHttpClient.Builder()
+                        .connectionPool(
+                                new ConnectionPool(IDLE_CONNECTIONS, 60, TimeUnit.SECONDS))
+                        .connectionSpecs(List.of(ConnectionSpec.CLEARTEXT))
+                        .socketFactory(new BufferedSocketFactory())
+                        .connectTimeout(options.connectTimeout())
+                        .readTimeout(options.stallTimeout())
+                        .writeTimeout(options.stallTimeout())
+                        .followRedirects(false)
+                        .followSslRedirects(false)
+                        .build();
+    }
+
+    /// The client for a URL.
+    ///
+    /// @param tls used for `https` only
+    OkHttpClient client(boolean https, TlsSettings tls) throws ImageException {
+        if (!https) {
+            return plain;
+        }
+        OkHttpClient known = secure.get(tls);
+        if (known != null) {
+            return known;
+        }
+        // Not computeIfAbsent: reading certificates blocks and throws. Two clients made at once are
+        // harmless, one of them is dropped.
+        OkHttpClient made = secure(tls);
+        OkHttpClient first = secure.putIfAbsent(tls, made);
+        return first == null ? made : first;
+    }
+
+    /// A client that looks names up with `dns`. Connections are shared only with clients of the same
+    /// `dns`.
+    OkHttpClient client(boolean https, TlsSettings tls, Dns dns) throws ImageException {
+        return client(https, tls).newBuilder().dns(dns).build();
+    }
+
+    private OkHttpClient secure(TlsSettings tls) throws ImageException {
+        X509TrustManager trust = tls.trustManager();
+        try {
+            SSLContext context = SSLContext.getInstance("TLS");
+            context.init(
+                    tls.keyManagers().toArray(new KeyManager[0]), new TrustManager[] {trust}, null);
+            return plain.newBuilder()
+                    .connectionSpecs(List.of(ConnectionSpec.MODERN_TLS))
+                    .sslSocketFactory(context.getSocketFactory(), trust)
+                    .build();
+        } catch (GeneralSecurityException e) {
+            throw new ImageException(
+                    ErrorKind.INTERNAL, "TLS: cannot be set up: " + e.getMessage(), e);
+        }
+    }
+
+    @Override
+    public void close() {
+        plain.dispatcher().cancelAll();
+        plain.connectionPool().evictAll();
+    }
+}

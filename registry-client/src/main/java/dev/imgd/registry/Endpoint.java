@@ -1,0 +1,264 @@
+package dev.imgd.registry;
+
+import dev.imgd.hosts.RegistryHost;
+import dev.imgd.hosts.TlsSettings;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.RegistryException;
+import dev.imgd.model.Text;
+import java.io.IOException;
+import java.util.List;
+import java.util.Map;
+import okhttp3.Call;
+import okhttp3.Dns;
+import okhttp3.HttpUrl;
+import okhttp3.OkHttpClient;
+import okhttp3.Request;
+import okhttp3.Response;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/// Sends requests to one host: with credentials where it asks for them, following redirects within the
+/// rules, again when a failure may go away. Safe for use by many threads.
+final class Endpoint {
+    private final RegistryHost host;
+    private final HttpUrl base;
+    private final RegistryOptions options;
+    private final Connections connections;
+    private final RetryPolicy retries;
+    private final @Nullable Authorizer authorizer;
+    private final @Nullable Dns dns;
+
+    private Endpoint(
+            RegistryHost host,
+            HttpUrl base,
+            RegistryOptions options,
+            Connections connections,
+            RetryPolicy retries,
+            @Nullable Authorizer authorizer,
+            @Nullable Dns dns) {
+        this.host = host;
+        this.base = base;
+        this.options = options;
+        this.connections = connections;
+        this.retries = retries;
+        this.authorizer = authorizer;
+        this.dns = dns;
+    }
+
+    /// A host that answers for a registry.
+    static Endpoint registry(
+            RegistryHost host, RegistryOptions options, Connections connections, RetryPolicy retries)
+            throws ImageException {
+        HttpUrl base = HttpUrl.parse(host.url());
+        if (base == null) {
+            throw ImageException.invalidArgument(
+                    "registry host \"%s\": not a host and port"
+                            .formatted(Text.printable(host.authority(), 120)));
+        }
+        Authorizer authorizer = new Authorizer(host, base, options, connections, retries);
+        return new Endpoint(host, base, options, connections, retries, authorizer, null);
+    }
+
+    /// A place that a descriptor names: no credentials, no private addresses.
+    static Endpoint foreign(
+            HttpUrl url, RegistryOptions options, Connections connections, RetryPolicy retries) {
+        RegistryHost host = RegistryHost.of(RegistryHost.Scheme.HTTPS, Urls.authority(url));
+        Dns dns = new GuardedDns(AddressRange.PUBLIC);
+        return new Endpoint(host, url, options, connections, retries, null, dns);
+    }
+
+    String authority() {
+        return host.authority();
+    }
+
+    /// The URL of something in a repository.
+    ///
+    /// @param kind `manifests` or `blobs`
+    /// @param reference a tag or a digest
+    HttpUrl url(String repository, String kind, String reference) {
+        // All three come from strict parsers and hold nothing that would have to be escaped.
+        HttpUrl url = HttpUrl.parse(host.url() + '/' + repository + '/' + kind + '/' + reference);
+        if (url == null) {
+            throw new IllegalStateException("not a URL under " + host.url());
+        }
+        return url;
+    }
+
+    /// Sends a GET request and returns the answer when it is 200 or 206.
+    ///
+    /// @throws ImageException of the last attempt
+    Answer get(Ask ask, Cancellation cancellation) throws ImageException {
+        for (int failures = 1; ; failures++) {
+            cancellation.check(ask.what(), null);
+            long delay;
+            try {
+                Answer answer = authorized(ask, cancellation);
+                int status = answer.status();
+                if (status == 200 || status == 206) {
+                    requireIdentity(ask, answer);
+                    return answer;
+                }
+                delay = failed(ask, answer, failures);
+            } catch (ImageException e) {
+                throw e;
+            } catch (IOException e) {
+                cancellation.check(ask.what(), e);
+                TransportFailure failure = TransportFailure.of(e);
+                if (failures >= Math.min(retries.attempts(), failure.attempts())) {
+                    throw failure.exception(ask.what(), authority(), e);
+                }
+                delay = retries.delayMillis(failures, null);
+                Log.retry(authority(), failures, delay, failure.text());
+            }
+            cancellation.pause(delay, ask.what());
+        }
+    }
+
+    /// Decides what an answer that is not a success means.
+    ///
+    /// @return after how many milliseconds to try again
+    private long failed(Ask ask, Answer answer, int failures) throws ImageException {
+        int status = answer.status();
+        // Links that a registry redirects to are signed for a short time; a new one may be good.
+        boolean expiredLink = status == 403 && answer.moved();
+        RegistryException failure;
+        String retryAfter;
+        try (answer) {
+            retryAfter = answer.response().header("Retry-After");
+            failure = ErrorBody.exception(ask.what(), answer.from(), answer.response());
+        }
+        if (failures >= retries.attempts() || !(RetryPolicy.isTransient(status) || expiredLink)) {
+            throw failure;
+        }
+        long delay = retries.delayMillis(failures, retryAfter);
+        Log.retry(authority(), failures, delay, "HTTP " + status);
+        return delay;
+    }
+
+    private Answer authorized(Ask ask, Cancellation cancellation) throws IOException {
+        if (authorizer == null) {
+            return follow(ask, null, cancellation);
+        }
+        String used = authorizer.header(ask.repository(), cancellation);
+        Answer answer = follow(ask, used, cancellation);
+        if (answer.status() != 401 || answer.moved()) {
+            return answer;
+        }
+        List<String> challenges = answer.response().headers("WWW-Authenticate");
+        boolean answered;
+        try {
+            answered = authorizer.challenged(challenges, ask.repository(), used);
+        } catch (ImageException e) {
+            answer.abort();
+            throw e;
+        }
+        if (!answered) {
+            return answer;
+        }
+        // Read before the token is fetched, for the connection to be reused.
+        answer.close();
+        String header = authorizer.header(ask.repository(), cancellation);
+        if (header == null) {
+            throw new RegistryException(
+                    ErrorKind.UNAUTHENTICATED,
+                    "%s: %s wants a user name and a password and there are none for it; log in"
+                            .formatted(ask.what(), authority()),
+                    401,
+                    List.of(),
+                    null);
+        }
+        return follow(ask, header, cancellation);
+    }
+
+    private Answer follow(Ask ask, @Nullable String authorization, Cancellation cancellation)
+            throws IOException {
+        HttpUrl url = ask.url();
+        boolean moved = false;
+        for (int hops = 0; ; hops++) {
+            Answer answer = send(request(ask, url, moved, authorization), moved, cancellation);
+            if (!Urls.isRedirect(answer.status())) {
+                return answer;
+            }
+            try (answer) {
+                if (hops == Urls.MAX_REDIRECTS) {
+                    throw Urls.tooManyRedirects(ask.what(), url);
+                }
+                HttpUrl next = Urls.redirectTarget(ask.what(), base, url, answer.response());
+                // Once away from home, coming back does not restore the credentials: the way there
+                // was chosen by another host.
+                moved |= !Urls.sameOrigin(next, base);
+                url = next;
+            }
+        }
+    }
+
+    private Request request(Ask ask, HttpUrl url, boolean moved, @Nullable String authorization) {
+        Request.Builder request = new Request.Builder().url(url);
+        if (!moved) {
+            for (Map.Entry<String, List<String>> header : host.headers().entrySet()) {
+                for (String value : header.getValue()) {
+                    request.addHeader(header.getKey(), value);
+                }
+            }
+            if (authorization != null) {
+                request.header("Authorization", authorization);
+            }
+        }
+        // OkHttp would ask for gzip and decode it without a limit if this was not set.
+        request.header("Accept-Encoding", "identity");
+        request.header("User-Agent", options.userAgent());
+        if (ask.accept() != null) {
+            request.header("Accept", ask.accept());
+        }
+        if (ask.range() != null) {
+            request.header("Range", ask.range());
+        }
+        return request.build();
+    }
+
+    private Answer send(Request request, boolean moved, Cancellation cancellation)
+            throws IOException {
+        TlsSettings tls = moved ? TlsSettings.SYSTEM : host.tls();
+        boolean https = request.url().isHttps();
+        OkHttpClient client =
+                dns == null
+                        ? connections.client(https, tls)
+                        : connections.client(https, tls, dns);
+        Call call = client.newCall(request);
+        cancellation.watch(call);
+        try (Deadline deadline = Deadline.start(call, options.headerTimeout())) {
+            try {
+                Response response = call.execute();
+                return new Answer(call, response, Urls.authority(request.url()), moved);
+            } catch (IOException e) {
+                throw deadline.explain(e);
+            }
+        }
+    }
+
+    private static void requireIdentity(Ask ask, Answer answer) throws ImageException {
+        String encoding = answer.response().header("Content-Encoding");
+        if (encoding != null && !encoding.isEmpty() && !encoding.equalsIgnoreCase("identity")) {
+            answer.abort();
+            throw ImageException.invalidContent(
+                    "%s: wanted plain bytes from %s, got Content-Encoding \"%s\""
+                            .formatted(ask.what(), answer.from(), Text.printable(encoding, 60)));
+        }
+    }
+
+    /// Apart, so that a program that never retries does not start the logging system.
+    private static final class Log {
+        private static final Logger LOGGER = LoggerFactory.getLogger(Endpoint.class);
+
+        static void retry(String host, int failures, long delayMillis, String why) {
+            LOGGER.debug(
+                    "request failed, trying again host={} failures={} delay_ms={} reason=\"{}\"",
+                    host,
+                    failures,
+                    delayMillis,
+                    why);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+package dev.imgd.registry;
+
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.Json;
+import dev.imgd.model.JsonNode;
+import dev.imgd.model.RegistryException;
+import dev.imgd.model.Text;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import okhttp3.Response;
+import okio.Buffer;
+
+/// Turns an answer that is not a success into an error. **Source:** distribution-spec v1.1 § Error Codes.
+final class ErrorBody {
+    private static final long MAX_BYTES = 64 << 10;
+    private static final int MAX_DETAILS = 8;
+    private static final int MAX_DETAIL_CHARS = 1024;
+    private static final int MAX_SHOWN_CHARS = 300;
+
+    private ErrorBody() {}
+
+    /// Reads at most 64 KiB of the body. The caller closes the response.
+    static RegistryException exception(String what, String from, Response response) {
+        int status = response.code();
+        List<RegistryException.Detail> details = details(response);
+        StringBuilder message = new StringBuilder(what);
+        message.append(": ").append(meaning(status)).append(" (HTTP ").append(status);
+        message.append(" from ").append(from).append(')');
+        for (RegistryException.Detail detail : details) {
+            message.append(": ").append(detail.code());
+            if (!detail.message().isEmpty()) {
+                message.append(' ').append(Text.printable(detail.message(), MAX_SHOWN_CHARS));
+            }
+        }
+        message.append(advice(status));
+        return new RegistryException(kind(status), message.toString(), status, details, null);
+    }
+
+    private static List<RegistryException.Detail> details(Response response) {
+        try {
+            var source = response.body().source();
+            source.request(MAX_BYTES + 1);
+            Buffer body = source.getBuffer();
+            if (body.size() > MAX_BYTES || body.size() == 0) {
+                return List.of();
+            }
+            return parse(body.readByteArray());
+        } catch (IOException e) {
+            // The status says what happened; a body that cannot be read or is no error document adds
+            // nothing to it.
+            return List.of();
+        }
+    }
+
+    static List<RegistryException.Detail> parse(byte[] body) throws ImageException {
+        List<RegistryException.Detail> details = new ArrayList<>();
+        for (JsonNode error : Json.parse("error body", body).items("errors")) {
+            if (details.size() == MAX_DETAILS) {
+                break;
+            }
+            details.add(
+                    new RegistryException.Detail(
+                            Text.printable(error.text("code", "UNKNOWN"), 64),
+                            Text.printable(error.text("message", ""), MAX_DETAIL_CHARS)));
+        }
+        return details;
+    }
+
+    static ErrorKind kind(int status) {
+        return switch (status) {
+            case 401 -> ErrorKind.UNAUTHENTICATED;
+            case 403 -> ErrorKind.PERMISSION_DENIED;
+            case 404 -> ErrorKind.NOT_FOUND;
+            case 429 -> ErrorKind.RATE_LIMITED;
+            case 408 -> ErrorKind.UNAVAILABLE;
+            default -> status >= 500 && status != 501 ? ErrorKind.UNAVAILABLE : ErrorKind.UNKNOWN;
+        };
+    }
+
+    private static String meaning(int status) {
+        return switch (status) {
+            case 401 -> "not authorised";
+            case 403 -> "denied";
+            case 404 -> "not found";
+            case 429 -> "too many requests";
+            default ->
+                    status >= 500
+                            ? "the registry failed"
+                            : status >= 400 ? "refused" : "unexpected answer";
+        };
+    }
+
+    private static String advice(int status) {
+        return switch (status) {
+            case 401 -> "; log in, or check that the repository exists";
+            case 403 -> "; check that this account may pull the repository";
+            case 404 -> "; check the name and the tag";
+            case 429 -> "; try again later or log in for a higher limit";
+            default -> "";
+        };
+    }
+}

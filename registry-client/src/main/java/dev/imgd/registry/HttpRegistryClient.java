@@ -1,0 +1,458 @@
+package dev.imgd.registry;
+
+import dev.imgd.hosts.Capability;
+import dev.imgd.hosts.RegistryHost;
+import dev.imgd.model.Bytes;
+import dev.imgd.model.Descriptor;
+import dev.imgd.model.Digest;
+import dev.imgd.model.DigestMismatchException;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
+import dev.imgd.model.ManifestDocument;
+import dev.imgd.model.MediaType;
+import dev.imgd.model.Reference;
+import dev.imgd.model.RegistryException;
+import dev.imgd.model.SizeMismatchException;
+import dev.imgd.model.Text;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ThreadLocalRandom;
+import okhttp3.HttpUrl;
+import okio.BufferedSource;
+import org.jspecify.annotations.Nullable;
+
+/// The client over HTTP. Asks the hosts of a registry in their order until one answers.
+final class HttpRegistryClient implements RegistryClient {
+    private static final String MANIFEST_TYPES =
+            String.join(
+                    ", ",
+                    MediaType.OCI_INDEX,
+                    MediaType.OCI_MANIFEST,
+                    MediaType.DOCKER_INDEX,
+                    MediaType.DOCKER_MANIFEST,
+                    "*/*;q=0.1");
+
+    private final RegistryOptions options;
+    private final Connections connections;
+    private final RetryPolicy retries;
+    private final ConcurrentHashMap<RegistryHost, Endpoint> endpoints = new ConcurrentHashMap<>();
+    private final Set<Cancellation> active = ConcurrentHashMap.newKeySet();
+    private volatile boolean closed;
+
+    HttpRegistryClient(RegistryOptions options) {
+        this.options = options;
+        this.connections = new Connections(options);
+        this.retries =
+                new RetryPolicy(
+                        options.attempts(),
+                        options.firstBackoff(),
+                        options.maximumBackoff(),
+                        options.clock(),
+                        () -> ThreadLocalRandom.current().nextLong());
+    }
+
+    @Override
+    public FetchedManifest resolve(Reference reference) throws ImageException {
+        String what = "manifest of " + reference;
+        Optional<Digest> digest = reference.digest();
+        Capability capability = digest.isPresent() ? Capability.PULL : Capability.RESOLVE;
+        String name =
+                digest.isPresent()
+                        ? digest.get().toString()
+                        : reference.tag().orElse(Reference.DEFAULT_TAG);
+        return tryHosts(
+                reference,
+                what,
+                capability,
+                (endpoint, cancellation) -> {
+                    HttpUrl url = endpoint.url(reference.repository(), "manifests", name);
+                    Ask ask = new Ask(what, url, reference.repository(), MANIFEST_TYPES, null);
+                    return fetchManifest(endpoint, ask, digest, null, cancellation);
+                });
+    }
+
+    @Override
+    public FetchedManifest manifest(Reference repository, Descriptor descriptor)
+            throws ImageException {
+        String what = "manifest %s of %s".formatted(descriptor.digest(), repository.name());
+        byte[] embedded = embedded(descriptor);
+        if (embedded != null) {
+            return verified(what, "the descriptor", embedded, descriptor);
+        }
+        options.limits().check(Limits.Key.MANIFEST_BYTES, what, descriptor.sizeBytes());
+        return tryHosts(
+                repository,
+                what,
+                Capability.PULL,
+                (endpoint, cancellation) -> {
+                    HttpUrl url =
+                            endpoint.url(
+                                    repository.repository(),
+                                    "manifests",
+                                    descriptor.digest().toString());
+                    Ask ask = new Ask(what, url, repository.repository(), MANIFEST_TYPES, null);
+                    Optional<Digest> digest = Optional.of(descriptor.digest());
+                    return fetchManifest(endpoint, ask, digest, descriptor, cancellation);
+                });
+    }
+
+    @Override
+    public Bytes smallBlob(Reference repository, Descriptor descriptor) throws ImageException {
+        String what = "blob %s of %s".formatted(descriptor.digest(), repository.name());
+        options.limits().check(Limits.Key.MANIFEST_BYTES, what, descriptor.sizeBytes());
+        byte[] content = new byte[(int) descriptor.sizeBytes()];
+        ByteBuffer into = ByteBuffer.wrap(content);
+        String from;
+        try (BlobStream stream = blob(repository, descriptor, 0)) {
+            while (into.hasRemaining()) {
+                if (stream.read(into) < 0) {
+                    throw new IllegalStateException("a blob stream ended early without saying so");
+                }
+            }
+            if (stream.read(ByteBuffer.allocate(1)) >= 0) {
+                throw new IllegalStateException("a blob stream is longer than it promised");
+            }
+            from = stream.from();
+        } catch (ImageException e) {
+            throw e;
+        } catch (IOException e) {
+            throw ImageException.unavailable(what + ": " + e.getMessage(), e);
+        }
+        Digest got = descriptor.digest().ofSameAlgorithm(content);
+        if (!got.equals(descriptor.digest())) {
+            throw new DigestMismatchException(
+                    what + " from " + from, descriptor.digest(), got, content.length);
+        }
+        return Bytes.of(content);
+    }
+
+    @Override
+    public BlobStream blob(Reference repository, Descriptor descriptor, long offset)
+            throws ImageException {
+        if (offset < 0 || offset > descriptor.sizeBytes()) {
+            throw new IllegalArgumentException(
+                    "offset " + offset + " of a blob of " + descriptor.sizeBytes() + " bytes");
+        }
+        byte[] embedded = embedded(descriptor);
+        if (embedded != null) {
+            return new MemoryBlobStream(embedded, (int) offset, "the descriptor");
+        }
+        if (offset == descriptor.sizeBytes()) {
+            return new MemoryBlobStream(new byte[0], 0, repository.registry());
+        }
+        String what = "blob %s of %s".formatted(descriptor.digest(), repository.name());
+        boolean foreign =
+                descriptor.type() instanceof MediaType.LayerType layer
+                        && layer.foreign()
+                        && !descriptor.urls().isEmpty();
+        try {
+            return tryHosts(
+                    repository,
+                    what,
+                    Capability.PULL,
+                    (endpoint, _) -> {
+                        HttpUrl url =
+                                endpoint.url(
+                                        repository.repository(),
+                                        "blobs",
+                                        descriptor.digest().toString());
+                        Ask ask = new Ask(what, url, repository.repository(), null, null);
+                        return open(endpoint, ask, descriptor.sizeBytes(), offset);
+                    });
+        } catch (ImageException e) {
+            if (foreign && e.kind() == ErrorKind.NOT_FOUND) {
+                return foreignBlob(what, descriptor, offset);
+            }
+            throw e;
+        }
+    }
+
+    /// Asks one host.
+    @FunctionalInterface
+    private interface Action<T> {
+        T apply(Endpoint endpoint, Cancellation cancellation) throws ImageException;
+    }
+
+    /// The failure that is reported is the last host's, which is the registry itself; those before it
+    /// are attached.
+    private <T> T tryHosts(
+            Reference reference, String what, Capability capability, Action<T> action)
+            throws ImageException {
+        List<ImageException> failures = new ArrayList<>();
+        for (RegistryHost host : options.hosts().hostsFor(reference.registry())) {
+            if (!host.can(capability)) {
+                continue;
+            }
+            Cancellation cancellation = begin();
+            try {
+                return action.apply(endpoint(host), cancellation);
+            } catch (ImageException e) {
+                if (e.kind() == ErrorKind.CANCELLED) {
+                    throw e;
+                }
+                failures.add(e);
+            } finally {
+                active.remove(cancellation);
+            }
+        }
+        if (failures.isEmpty()) {
+            throw ImageException.failedPrecondition(
+                    "%s: no host of %s may be asked to %s; check its hosts.toml"
+                            .formatted(
+                                    what,
+                                    reference.registry(),
+                                    capability == Capability.RESOLVE ? "resolve tags" : "pull"));
+        }
+        ImageException last = failures.removeLast();
+        failures.forEach(last::addSuppressed);
+        throw last;
+    }
+
+    private Cancellation begin() {
+        Cancellation cancellation = new Cancellation();
+        active.add(cancellation);
+        if (closed) {
+            cancellation.cancel();
+        }
+        return cancellation;
+    }
+
+    private Endpoint endpoint(RegistryHost host) throws ImageException {
+        Endpoint known = endpoints.get(host);
+        if (known != null) {
+            return known;
+        }
+        Endpoint made = Endpoint.registry(host, options, connections, retries);
+        Endpoint first = endpoints.putIfAbsent(host, made);
+        return first == null ? made : first;
+    }
+
+    private FetchedManifest fetchManifest(
+            Endpoint endpoint,
+            Ask ask,
+            Optional<Digest> digest,
+            @Nullable Descriptor descriptor,
+            Cancellation cancellation)
+            throws ImageException {
+        Answer answer = endpoint.get(ask, cancellation);
+        byte[] content;
+        try {
+            if (answer.status() != 200) {
+                throw ImageException.invalidContent(
+                        "%s: %s sent a part of it that nobody asked for"
+                                .formatted(ask.what(), answer.from()));
+            }
+            content = readAll(ask.what(), answer, descriptor);
+        } catch (ImageException e) {
+            answer.abort();
+            throw e;
+        } catch (IOException e) {
+            answer.abort();
+            cancellation.check(ask.what(), e);
+            throw TransportFailure.of(e).exception(ask.what(), answer.from(), e);
+        }
+        answer.close();
+        String type = answer.response().header("Content-Type", "");
+        if (descriptor != null) {
+            requireType(ask.what(), answer.from(), descriptor, type == null ? "" : type);
+            return verified(ask.what(), answer.from(), content, descriptor);
+        }
+        Digest got = requestedOrStated(ask.what(), answer, digest, content);
+        Bytes bytes = Bytes.of(content);
+        ManifestDocument document =
+                ManifestDocument.parse(
+                        ask.what() + " from " + answer.from(),
+                        bytes,
+                        type == null || type.isEmpty() ? Optional.empty() : Optional.of(type),
+                        options.limits());
+        return new FetchedManifest(
+                new Descriptor(document.mediaType(), got, content.length), bytes, answer.from());
+    }
+
+    /// Reads a manifest whole: at most as much as the descriptor, or else the limit, allows.
+    private byte[] readAll(String what, Answer answer, @Nullable Descriptor descriptor)
+            throws IOException {
+        long limit =
+                descriptor == null ? options.limits().manifestBytes() : descriptor.sizeBytes();
+        try (Deadline deadline = Deadline.start(answer.call(), options.headerTimeout())) {
+            BufferedSource source = answer.response().body().source();
+            boolean longer;
+            try {
+                longer = source.request(limit + 1);
+            } catch (IOException e) {
+                throw deadline.explain(e);
+            }
+            long size = source.getBuffer().size();
+            if (descriptor != null && (longer || size != limit)) {
+                throw new SizeMismatchException(what + " from " + answer.from(), limit, size);
+            }
+            if (longer) {
+                throw options.limits()
+                        .exceeded(Limits.Key.MANIFEST_BYTES, what + " from " + answer.from());
+            }
+            return source.getBuffer().readByteArray();
+        }
+    }
+
+    /// The digest of what was received, after comparing it with what was asked for and with what the
+    /// registry says it is.
+    private static Digest requestedOrStated(
+            String what, Answer answer, Optional<Digest> requested, byte[] content)
+            throws ImageException {
+        String header = answer.response().header("Docker-Content-Digest");
+        Digest stated = header == null || header.isEmpty() ? null : statedDigest(what, answer, header);
+        Digest wanted = requested.orElse(stated);
+        Digest got = wanted == null ? Digest.sha256(content) : wanted.ofSameAlgorithm(content);
+        if (wanted != null && !got.equals(wanted)) {
+            throw new DigestMismatchException(
+                    what + " from " + answer.from(), wanted, got, content.length);
+        }
+        if (stated != null && !stated.equals(stated.ofSameAlgorithm(content))) {
+            throw new DigestMismatchException(
+                    what + ", Docker-Content-Digest of " + answer.from(),
+                    stated,
+                    stated.ofSameAlgorithm(content),
+                    content.length);
+        }
+        return got;
+    }
+
+    private static Digest statedDigest(String what, Answer answer, String header)
+            throws ImageException {
+        try {
+            return Digest.parse(header);
+        } catch (ImageException e) {
+            throw new ImageException(
+                    ErrorKind.INVALID_CONTENT,
+                    "%s: Docker-Content-Digest of %s: %s"
+                            .formatted(what, answer.from(), e.getMessage()),
+                    e);
+        }
+    }
+
+    private static void requireType(
+            String what, String from, Descriptor descriptor, String contentType)
+            throws ImageException {
+        boolean agrees =
+                switch (MediaType.of(contentType)) {
+                    case MediaType.IndexType _, MediaType.ManifestType _, MediaType.Schema1Type _ ->
+                            contentType.startsWith(descriptor.mediaType());
+                    case MediaType.ConfigType _, MediaType.LayerType _, MediaType.OpaqueType _ ->
+                            true;
+                };
+        if (!agrees) {
+            throw ImageException.invalidContent(
+                    "%s: ambiguous manifest refused: the index says it is \"%s\" and %s says \"%s\""
+                            .formatted(
+                                    what,
+                                    Text.printable(descriptor.mediaType(), 120),
+                                    from,
+                                    Text.printable(contentType, 120)));
+        }
+    }
+
+    private FetchedManifest verified(
+            String what, String from, byte[] content, Descriptor descriptor)
+            throws ImageException {
+        Digest got = descriptor.digest().ofSameAlgorithm(content);
+        if (!got.equals(descriptor.digest())) {
+            throw new DigestMismatchException(
+                    what + " from " + from, descriptor.digest(), got, content.length);
+        }
+        Bytes bytes = Bytes.of(content);
+        ManifestDocument document =
+                ManifestDocument.parse(
+                        what + " from " + from,
+                        bytes,
+                        Optional.of(descriptor.mediaType()),
+                        options.limits());
+        return new FetchedManifest(
+                new Descriptor(document.mediaType(), got, content.length), bytes, from);
+    }
+
+    /// The content that a descriptor carries, if it is what the descriptor says.
+    private static byte @Nullable [] embedded(Descriptor descriptor) {
+        if (descriptor.data().isEmpty()
+                || descriptor.data().get().size() != descriptor.sizeBytes()) {
+            return null;
+        }
+        byte[] content = descriptor.data().get().toArray();
+        return descriptor.digest().ofSameAlgorithm(content).equals(descriptor.digest())
+                ? content
+                : null;
+    }
+
+    private BlobStream open(Endpoint endpoint, Ask ask, long size, long offset)
+            throws ImageException {
+        Cancellation cancellation = begin();
+        HttpBlobStream stream =
+                new HttpBlobStream(
+                        endpoint,
+                        ask,
+                        size,
+                        offset,
+                        options,
+                        retries,
+                        cancellation,
+                        () -> active.remove(cancellation));
+        try {
+            stream.open();
+            return stream;
+        } catch (ImageException | RuntimeException e) {
+            stream.close();
+            throw e;
+        }
+    }
+
+    private BlobStream foreignBlob(String what, Descriptor descriptor, long offset)
+            throws ImageException {
+        if (!options.foreignLayers()) {
+            throw ImageException.failedPrecondition(
+                    "%s: not in the registry; the image says to fetch this layer from elsewhere,"
+                                    .formatted(what)
+                            + " which is off: set registry.foreign_layers = true to allow it");
+        }
+        ImageException last = null;
+        for (String text : descriptor.urls()) {
+            HttpUrl url = HttpUrl.parse(text);
+            if (url == null
+                    || !url.isHttps()
+                    || !url.encodedUsername().isEmpty()
+                    || Urls.range(url.host()) != AddressRange.PUBLIC) {
+                last =
+                        ImageException.invalidContent(
+                                "%s: the URL \"%s\" is not fetched: wanted https, a public host"
+                                                .formatted(what, Text.printable(text, 120))
+                                        + " and no user name");
+                continue;
+            }
+            try {
+                Endpoint endpoint = Endpoint.foreign(url, options, connections, retries);
+                Ask ask = new Ask(what, url, "", null, null);
+                return open(endpoint, ask, descriptor.sizeBytes(), offset);
+            } catch (ImageException e) {
+                if (e.kind() == ErrorKind.CANCELLED) {
+                    throw e;
+                }
+                last = e;
+            }
+        }
+        if (last == null) {
+            throw new IllegalStateException("a foreign layer without URLs");
+        }
+        throw last;
+    }
+
+    @Override
+    public void close() {
+        closed = true;
+        active.forEach(Cancellation::cancel);
+        connections.close();
+    }
+}

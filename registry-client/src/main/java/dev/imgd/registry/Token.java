@@ -1,0 +1,62 @@
+package dev.imgd.registry;
+
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.Json;
+import dev.imgd.model.JsonNode;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.Optional;
+
+/// An access token. **Source:** distribution docs/spec/auth/token.md.
+///
+/// @param expires when it is no longer used, a little before it ends
+record Token(String value, Instant expires) {
+    static final int MAX_CHARS = 64 << 10;
+    private static final long DEFAULT_SECONDS = 60;
+    private static final long MAX_SECONDS = 86_400;
+
+    /// Reads the answer of a token server.
+    static Token parse(String what, byte[] answer, Instant now) throws ImageException {
+        JsonNode json = Json.parse(what, answer);
+        String value = json.text("token", "");
+        if (value.isEmpty()) {
+            value = json.text("access_token", "");
+        }
+        check(what, value);
+        long seconds = seconds(json.find("expires_in"));
+        Duration usable = Duration.ofSeconds(seconds - Math.min(10, seconds / 10));
+        return new Token(value, now.plus(usable));
+    }
+
+    private static long seconds(Optional<JsonNode> expiresIn) {
+        if (expiresIn.isEmpty()) {
+            return DEFAULT_SECONDS;
+        }
+        try {
+            return Math.clamp(
+                    expiresIn.get().integer(Long.MIN_VALUE, Long.MAX_VALUE), 1, MAX_SECONDS);
+        } catch (ImageException e) {
+            // Not an integer: the token is still good for the time every token is.
+            return DEFAULT_SECONDS;
+        }
+    }
+
+    /// Refuses what cannot stand in a header.
+    static void check(String what, String value) throws ImageException {
+        boolean fine = !value.isEmpty() && value.length() <= MAX_CHARS;
+        for (int i = 0; fine && i < value.length(); i++) {
+            fine = value.charAt(i) > 0x20 && value.charAt(i) < 0x7f;
+        }
+        if (!fine) {
+            throw new ImageException(
+                    ErrorKind.UNAUTHENTICATED,
+                    what + ": the token is missing, longer than 64 KiB or not printable");
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "token until " + expires;
+    }
+}

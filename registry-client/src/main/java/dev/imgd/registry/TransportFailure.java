@@ -1,0 +1,88 @@
+package dev.imgd.registry;
+
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.RegistryException;
+import dev.imgd.model.Text;
+import java.io.IOException;
+import java.io.InterruptedIOException;
+import java.net.ConnectException;
+import java.net.NoRouteToHostException;
+import java.net.ProtocolException;
+import java.net.UnknownHostException;
+import java.security.cert.CertificateException;
+import java.util.List;
+import javax.net.ssl.SSLException;
+import javax.net.ssl.SSLPeerUnverifiedException;
+import org.jspecify.annotations.Nullable;
+
+/// What a request that got no answer, or no whole one, tells the user.
+///
+/// @param attempts how often it is worth trying, at most
+record TransportFailure(String text, int attempts) {
+    private static final int MANY = Integer.MAX_VALUE;
+
+    static TransportFailure of(IOException failure) {
+        if (failure instanceof RefusedAddressException) {
+            return new TransportFailure(Text.printable(message(failure), 200), 1);
+        }
+        if (failure instanceof UnknownHostException) {
+            return new TransportFailure(
+                    "no address found for this name; check the name and DNS", 3);
+        }
+        if (failure instanceof ConnectException) {
+            return new TransportFailure(
+                    "connection refused; check the address and that the registry runs", 3);
+        }
+        if (failure instanceof NoRouteToHostException) {
+            return new TransportFailure("no route to this host; check the network", 3);
+        }
+        if (failure instanceof SSLException) {
+            return tls(failure);
+        }
+        if (failure instanceof InterruptedIOException) {
+            return new TransportFailure("no answer in time; check the network", MANY);
+        }
+        if (failure instanceof ProtocolException && message(failure).contains("status line")) {
+            return new TransportFailure(
+                    "the answer is not HTTP; check the port, and https against plain http", 1);
+        }
+        return new TransportFailure(
+                "connection broken: " + Text.printable(message(failure), 200), MANY);
+    }
+
+    private static TransportFailure tls(IOException failure) {
+        if (failure instanceof SSLPeerUnverifiedException) {
+            return new TransportFailure("TLS: the certificate is for another host name", 1);
+        }
+        for (Throwable t = failure; t != null; t = t.getCause()) {
+            if (t instanceof CertificateException) {
+                return new TransportFailure(
+                        "TLS: the certificate is not trusted: "
+                                + Text.printable(message(t), 200)
+                                + "; add its authority to the trust store",
+                        1);
+            }
+        }
+        if (message(failure).startsWith("Unsupported or unrecognized SSL message")) {
+            return new TransportFailure(
+                    "TLS: the registry does not speak https; ask for plain http if you trust the"
+                            + " network",
+                    1);
+        }
+        return new TransportFailure("TLS: " + Text.printable(message(failure), 200), MANY);
+    }
+
+    private static String message(Throwable failure) {
+        String message = failure.getMessage();
+        return message == null ? failure.getClass().getSimpleName() : message;
+    }
+
+    RegistryException exception(String what, String host, @Nullable IOException cause) {
+        return new RegistryException(
+                ErrorKind.UNAVAILABLE,
+                "%s: cannot get it from %s: %s".formatted(what, host, text),
+                0,
+                List.of(),
+                cause);
+    }
+}
