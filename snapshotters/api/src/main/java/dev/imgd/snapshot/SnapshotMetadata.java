@@ -213,18 +213,22 @@ public final class SnapshotMetadata {
                 });
     }
 
-    /// The directories of a committed snapshot and its ancestors, nearest first; none for an empty name.
-    /// Also says early what [#create] would refuse.
+    /// The directory with the files of the parent that a new snapshot shall have; says early what
+    /// [#create] would refuse.
     ///
-    /// @param key the key of the snapshot to create on it
-    /// @throws ImageException `ALREADY_EXISTS` (key), `NOT_FOUND`, `INVALID_ARGUMENT` when it is not
-    ///     committed, `DATA_LOSS` when it or an ancestor is lost
-    public List<Long> lowers(String view, String key, String parent) throws ImageException {
+    /// @param key the key of the new snapshot
+    /// @return empty without a parent
+    /// @throws ImageException `ALREADY_EXISTS` (key), `NOT_FOUND`, `INVALID_ARGUMENT` when the parent is not
+    ///     committed, `DATA_LOSS` when it is lost
+    public Optional<Long> parentDirectory(String view, String key, String parent)
+            throws ImageException {
         return database.read(
                 v -> {
                     refuseExisting(v, view, key);
                     requireParent(v, view, parent, ErrorKind.INVALID_ARGUMENT);
-                    return lowers(v, view, parent);
+                    return parent.isEmpty()
+                            ? Optional.empty()
+                            : Optional.of(directory(v, read(v, view, parent)));
                 });
     }
 
@@ -259,7 +263,7 @@ public final class SnapshotMetadata {
 
     /// Calls `visitor` with each snapshot of the view for which the filter holds, until it returns false.
     /// A condition on the name, on the label [#REF_LABEL] or on a parent is answered from an index.
-    public void walk(String view, Filter filter, Predicate<SnapshotInfo> visitor)
+    public void walk(String view, Filter filter, Predicate<StoredSnapshot> visitor)
             throws ImageException {
         database.read(
                 v -> {
@@ -271,7 +275,7 @@ public final class SnapshotMetadata {
                             StoredSnapshot snapshot = readOrNull(v, view, name);
                             if (snapshot != null
                                     && filter.matches(snapshot.info())
-                                    && !visitor.test(snapshot.info())) {
+                                    && !visitor.test(snapshot)) {
                                 break;
                             }
                         }
@@ -281,7 +285,7 @@ public final class SnapshotMetadata {
     }
 
     private static void scan(
-            View v, String view, Filter filter, Predicate<SnapshotInfo> visitor)
+            View v, String view, Filter filter, Predicate<StoredSnapshot> visitor)
             throws ImageException {
         String prefix = "s" + SEPARATOR + view + SEPARATOR;
         FirstError error = new FirstError();
@@ -292,8 +296,9 @@ public final class SnapshotMetadata {
                         error.guard(
                                 () -> {
                                     String name = key.substring(prefix.length());
-                                    SnapshotInfo info = Rows.snapshot(view, name, row).info();
-                                    return !filter.matches(info) || visitor.test(info);
+                                    StoredSnapshot snapshot = Rows.snapshot(view, name, row);
+                                    return !filter.matches(snapshot.info())
+                                            || visitor.test(snapshot);
                                 }));
         error.rethrow();
     }
