@@ -533,12 +533,27 @@ public final class Fs {
     ///
     /// @param fd an open directory, not `O_PATH`; its position moves to the end
     public static List<DirectoryEntry> list(int fd) throws ErrnoException {
+        check("lseek", fd, call(Scratch.current(), Syscall.LSEEK, fd, 0, 0));
+        List<DirectoryEntry> entries = new ArrayList<>();
+        List<DirectoryEntry> next = nextEntries(fd);
+        while (!next.isEmpty()) {
+            entries.addAll(next);
+            next = nextEntries(fd);
+        }
+        return entries;
+    }
+
+    /// The next entries of a directory except `.` and `..`, at most a few thousand: for directories that
+    /// may be too large for [#list].
+    ///
+    /// @param fd an open directory, not `O_PATH`; its position moves behind the entries
+    /// @return empty at the end
+    public static List<DirectoryEntry> nextEntries(int fd) throws ErrnoException {
         Scratch scratch = Scratch.current();
-        check("lseek", fd, call(scratch, Syscall.LSEEK, fd, 0, 0));
         ByteBuffer buffer = scratch.bulk();
         List<DirectoryEntry> entries = new ArrayList<>();
         byte[] name = new byte[256];
-        while (true) {
+        while (entries.isEmpty()) {
             long result =
                     call(
                             scratch,
@@ -548,7 +563,7 @@ public final class Fs {
                             Scratch.BULK_BYTES);
             int end = (int) check("getdents64", fd, result);
             if (end == 0) {
-                return entries;
+                break;
             }
             int at = 0;
             while (at < end) {
@@ -571,6 +586,7 @@ public final class Fs {
                 at += recordLength;
             }
         }
+        return entries;
     }
 
     private static boolean isDots(byte[] name, int length) {

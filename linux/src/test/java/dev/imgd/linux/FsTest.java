@@ -1,10 +1,14 @@
 package dev.imgd.linux;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.model.ErrnoException;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -30,6 +34,31 @@ class FsTest {
             assertEquals(4294967294L, stat.uid());
             assertEquals(-7, stat.mtimeSeconds());
             assertEquals(8, stat.mtimeNanos());
+        }
+    }
+
+    @Test
+    void nextEntries_largeDirectory_givesEachNameOnceInSeveralParts() throws ErrnoException {
+        String name = "n".repeat(200);
+        Set<String> wanted = new HashSet<>();
+        try (Fd root = Fd.open(dir.toString(), Fs.O_RDONLY | Fs.O_DIRECTORY, 0)) {
+            for (int i = 0; i < 2000; i++) {
+                Fs.mkdirat(root.fd(), name + i, 0755);
+                wanted.add(name + i);
+            }
+            Set<String> got = new HashSet<>();
+            int parts = 0;
+            List<DirectoryEntry> part = Fs.nextEntries(root.fd());
+            while (!part.isEmpty()) {
+                parts++;
+                for (DirectoryEntry entry : part) {
+                    assertTrue(got.add(entry.name()), entry.name());
+                }
+                part = Fs.nextEntries(root.fd());
+            }
+            assertEquals(wanted, got);
+            assertTrue(parts > 1, "parts: " + parts);
+            assertEquals(2000, Fs.list(root.fd()).size());
         }
     }
 }
