@@ -2,6 +2,7 @@ package dev.imgd.plugin;
 
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.ByteBufUtil;
+import io.netty.channel.ChannelFuture;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
 import io.netty.channel.EventLoopGroup;
@@ -15,6 +16,7 @@ import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -99,7 +101,8 @@ final class PeerGate extends ChannelInboundHandlerAdapter {
             frames.writeInt(0).writeInt(INADEQUATE_SECURITY);
             ByteBufUtil.reserveAndWriteUtf8(frames, reason, text.length);
             var _ = ctx.writeAndFlush(frames);
-            var _ = ctx.executor().schedule(ctx::close, LINGER_MILLIS, TimeUnit.MILLISECONDS);
+            Callable<ChannelFuture> hangUp = ctx::close;
+            var _ = ctx.executor().schedule(hangUp, LINGER_MILLIS, TimeUnit.MILLISECONDS);
         }
 
         /// **Source:** RFC 9113 § 4.1.
