@@ -2,7 +2,6 @@ package dev.imgd.plugin;
 
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.ByteBufUtil;
-import io.netty.channel.ChannelFuture;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
 import io.netty.channel.EventLoopGroup;
@@ -16,7 +15,6 @@ import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.Map;
 import java.util.Set;
-import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -101,8 +99,9 @@ final class PeerGate extends ChannelInboundHandlerAdapter {
             frames.writeInt(0).writeInt(INADEQUATE_SECURITY);
             ByteBufUtil.reserveAndWriteUtf8(frames, reason, text.length);
             var _ = ctx.writeAndFlush(frames);
-            Callable<ChannelFuture> hangUp = ctx::close;
-            var _ = ctx.executor().schedule(hangUp, LINGER_MILLIS, TimeUnit.MILLISECONDS);
+            var _ =
+                    ctx.executor()
+                            .schedule(() -> hangUp(ctx), LINGER_MILLIS, TimeUnit.MILLISECONDS);
         }
 
         /// **Source:** RFC 9113 § 4.1.
@@ -117,6 +116,10 @@ final class PeerGate extends ChannelInboundHandlerAdapter {
 
         @Override
         public void exceptionCaught(ChannelHandlerContext ctx, Throwable cause) {
+            hangUp(ctx);
+        }
+
+        private static void hangUp(ChannelHandlerContext ctx) {
             var _ = ctx.close();
         }
     }
