@@ -1,0 +1,265 @@
+package dev.imgd.layers;
+
+import static dev.imgd.model.ErrnoException.ELOOP;
+import static dev.imgd.model.ErrnoException.ENOENT;
+import static dev.imgd.model.ErrnoException.ENOTDIR;
+
+import dev.imgd.linux.Fs;
+import dev.imgd.linux.Stat;
+import dev.imgd.model.ErrnoException;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
+import java.util.ArrayDeque;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.Map;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/// The directories of the tree that is being made, by path, with the descriptors of the last used.
+///
+/// A descriptor is only ever opened along a path without symbolic links, below the root's. Links are
+/// followed here, component by component: absolute targets and `..` stay inside the root, and what a
+/// link points to is made if it is missing, as containerd does. So the kernel never follows a link
+/// that came out of an archive. For one thread; closing closes the descriptors.
+final class Directories implements AutoCloseable {
+    private static final int OPEN = Fs.O_PATH | Fs.O_DIRECTORY | Fs.O_NOFOLLOW;
+    private static final int RESOLVE =
+            Fs.RESOLVE_BENEATH
+                    | Fs.RESOLVE_NO_SYMLINKS
+                    | Fs.RESOLVE_NO_MAGICLINKS
+                    | Fs.RESOLVE_NO_XDEV;
+
+    private static final int MAX_OPEN = 128;
+    /// As in containerd; the kernel's own limit is 40.
+    private static final int MAX_LINKS = 255;
+
+    private static final int IMPLICIT_MODE = 0755;
+
+    private final Limits limits;
+    private final Listener listener;
+    private final Directory root;
+    /// By canonical path, the least recently used first.
+    private final LinkedHashMap<String, Directory> open = new LinkedHashMap<>(64, 0.75f, true);
+    /// Paths that lead through links, with the canonical path they lead to.
+    private final Map<String, String> aliases = new HashMap<>();
+    private final Set<String> implicit = new LinkedHashSet<>();
+
+    /// A directory that is open.
+    ///
+    /// @param path canonical
+    /// @param fd opened with `O_PATH`
+    /// @param gid its group, which new files may inherit
+    record Directory(String path, int fd, long gid, boolean setgid) {}
+
+    /// Told about directories made on the way to others.
+    interface Listener {
+        /// Takes a whiteout out of the way of a directory that is needed in its place.
+        ///
+        /// @return whether there was one
+        boolean removeWhiteout(Directory parent, String name, Stat stat) throws ImageException;
+
+        void madeDirectory(Directory parent, String name, boolean hidesLower)
+                throws ImageException;
+    }
+
+    Directories(int rootFd, Limits limits, Listener listener) throws ErrnoException {
+        this.limits = limits;
+        this.listener = listener;
+        this.root = directory("", rootFd);
+    }
+
+    private static Directory directory(String path, int fd) throws ErrnoException {
+        Stat stat = Fs.statx(fd, "", Fs.AT_EMPTY_PATH, Fs.STATX_ALL);
+        return new Directory(path, fd, stat.gid(), (stat.mode() & 02000) != 0);
+    }
+
+    Directory root() {
+        return root;
+    }
+
+    /// Directories made because entries below them needed them, parents first.
+    Set<String> implicit() {
+        return implicit;
+    }
+
+    /// Returns the directory of a path, following links and making what is missing.
+    ///
+    /// @throws ImageException `INVALID_CONTENT` where something else is in the way
+    Directory make(String path) throws ImageException {
+        Directory directory = lookUp(path, true);
+        if (directory == null) {
+            throw new IllegalStateException("a missing directory was not made: " + path);
+        }
+        return directory;
+    }
+
+    /// Returns the directory of a path, following links, or null if there is none.
+    @Nullable Directory find(String path) throws ImageException {
+        return lookUp(path, false);
+    }
+
+    private @Nullable Directory lookUp(String path, boolean create) throws ImageException {
+        if (path.isEmpty()) {
+            return root;
+        }
+        Directory directory = open.get(path);
+        if (directory == null) {
+            String target = aliases.get(path);
+            directory = openCanonical(target == null ? path : target);
+        }
+        return directory == null ? walk(path, create) : directory;
+    }
+
+    /// Opens a path that has no links in it; null if there is no such directory.
+    private @Nullable Directory openCanonical(String path) throws ErrnoException {
+        if (path.isEmpty()) {
+            return root;
+        }
+        Directory directory = open.get(path);
+        if (directory != null) {
+            return directory;
+        }
+        int fd;
+        try {
+            fd = Fs.openat2(root.fd(), path, OPEN, 0, RESOLVE);
+        } catch (ErrnoException e) {
+            if (e.errno() == ENOENT || e.errno() == ENOTDIR || e.errno() == ELOOP) {
+                return null;
+            }
+            throw e;
+        }
+        return remember(path, fd);
+    }
+
+    private Directory remember(String path, int fd) throws ErrnoException {
+        Directory directory;
+        try {
+            directory = directory(path, fd);
+        } catch (ErrnoException e) {
+            Fs.close(fd);
+            throw e;
+        }
+        if (open.size() >= MAX_OPEN) {
+            var eldest = open.entrySet().iterator();
+            Directory closed = eldest.next().getValue();
+            eldest.remove();
+            Fs.close(closed.fd());
+        }
+        open.put(path, directory);
+        return directory;
+    }
+
+    private @Nullable Directory walk(String path, boolean create) throws ImageException {
+        ArrayDeque<String> pending = new ArrayDeque<>();
+        Paths.push(pending, path);
+        Directory at = root;
+        int links = 0;
+        while (!pending.isEmpty()) {
+            String name = pending.pop();
+            if (name.equals(".")) {
+                continue;
+            }
+            if (name.equals("..")) {
+                at = existing(Paths.parent(at.path()));
+                continue;
+            }
+            String child = Paths.join(at.path(), name);
+            checkLength(child);
+            Directory next = openCanonical(child);
+            if (next != null) {
+                at = next;
+                continue;
+            }
+            Stat stat = stat(at, name);
+            if (stat != null && stat.isSymbolicLink()) {
+                if (++links > MAX_LINKS) {
+                    throw ImageException.invalidContent(
+                            TarReader.quoted(path) + ": more than " + MAX_LINKS + " symbolic links");
+                }
+                String target = Fs.readlinkat(at.fd(), name);
+                if (target.startsWith("/")) {
+                    at = root;
+                }
+                Paths.push(pending, target);
+                continue;
+            }
+            if (!create) {
+                return null;
+            }
+            boolean hidesLower =
+                    stat != null && listener.removeWhiteout(at, name, stat);
+            if (stat != null && !hidesLower) {
+                throw ImageException.invalidContent(
+                        "%s: wanted a directory at %s, there is something else"
+                                .formatted(TarReader.quoted(path), TarReader.quoted(child)));
+            }
+            Fs.mkdirat(at.fd(), name, IMPLICIT_MODE);
+            implicit.add(child);
+            listener.madeDirectory(at, name, hidesLower);
+            at = existing(child);
+        }
+        if (!at.path().equals(path)) {
+            aliases.put(path, at.path());
+        }
+        return at;
+    }
+
+    private void checkLength(String path) throws ImageException {
+        if (path.length() > limits.nameBytes()) {
+            throw limits.exceeded(Limits.Key.NAME_BYTES, "a path with its links resolved");
+        }
+        if (path.length() > limits.pathDepth() && Paths.depth(path) > limits.pathDepth()) {
+            throw limits.exceeded(Limits.Key.PATH_DEPTH, "a path with its links resolved");
+        }
+    }
+
+    private Directory existing(String path) throws ImageException {
+        Directory directory = openCanonical(path);
+        if (directory == null) {
+            throw new IllegalStateException("a directory vanished: " + path);
+        }
+        return directory;
+    }
+
+    /// What a name in a directory is, links not followed; null if there is nothing.
+    static @Nullable Stat stat(Directory parent, String name) throws ErrnoException {
+        try {
+            return Fs.statx(parent.fd(), name, Fs.AT_SYMLINK_NOFOLLOW, Fs.STATX_ALL);
+        } catch (ErrnoException e) {
+            if (e.errno() == ENOENT) {
+                return null;
+            }
+            throw e;
+        }
+    }
+
+    /// Forgets what is known about a path because something else takes its place, or its owner
+    /// changes.
+    void forget(String path) throws ErrnoException {
+        aliases.clear();
+        var all = open.values().iterator();
+        while (all.hasNext()) {
+            Directory directory = all.next();
+            if (Paths.isInside(directory.path(), path)) {
+                all.remove();
+                Fs.close(directory.fd());
+            }
+        }
+    }
+
+    /// As [#forget], when the directory is gone.
+    void removed(String path) throws ErrnoException {
+        forget(path);
+        implicit.removeIf(known -> Paths.isInside(known, path));
+    }
+
+    @Override
+    public void close() throws ErrnoException {
+        for (Directory directory : open.values()) {
+            Fs.close(directory.fd());
+        }
+        open.clear();
+    }
+}
