@@ -4,8 +4,8 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 
-/// The identity of a stack of layers: the diffID of the lowest one, then
-/// `sha256(chainID(below) + " " + diffID)`. **Source:** OCI image-spec v1.1, config.md § Layer ChainID.
+/// The identity of a stack of layers: the diffID of the lowest one, then `sha256(chainID(below) + "
+/// " + diffID)`. **Source:** OCI image-spec v1.1, config.md § Layer ChainID.
 public final class ChainId {
     private ChainId() {}
 

@@ -81,8 +81,8 @@ public record Descriptor(
 
     /// Reads a descriptor.
     ///
-    /// The media type, digest and size are required; without a size nothing would bound the download.
-    /// A size of 0 needs the digest of nothing.
+    /// The media type, digest and size are required; without a size nothing would bound the
+    /// download. A size of 0 needs the digest of nothing.
     ///
     /// @throws ImageException [ErrorKind#INVALID_CONTENT] with the place in the document
     public static Descriptor read(JsonNode node) throws ImageException {
@@ -105,7 +105,9 @@ public record Descriptor(
                 sizeBytes,
                 node.textMap("annotations"),
                 node.texts("urls"),
-                platform.isPresent() ? Optional.of(Platform.read(platform.get())) : Optional.empty(),
+                platform.isPresent()
+                        ? Optional.of(Platform.read(platform.get()))
+                        : Optional.empty(),
                 artifactType.isPresent()
                         ? Optional.of(artifactType.get().text())
                         : Optional.empty(),

@@ -5,8 +5,8 @@ import java.util.HexFormat;
 
 /// Content digest: an algorithm and a hash, written `sha256:<64 lower-case hex digits>`.
 ///
-/// The only way to make one is a strict parser or the bytes of a hash, so a `Digest` is safe in a path
-/// or a URL. **Source:** OCI image-spec v1.1, descriptor.md § Digests.
+/// The only way to make one is a strict parser or the bytes of a hash, so a `Digest` is safe in a
+/// path or a URL. **Source:** OCI image-spec v1.1, descriptor.md § Digests.
 public final class Digest implements Comparable<Digest> {
     /// A registered hash algorithm.
     public enum Algorithm {

@@ -5,8 +5,8 @@ public final class DigestMismatchException extends ImageException {
     private final Digest wanted;
     private final Digest got;
 
-    /// @param what the thing that was checked and where it came from, for example
-    ///     `layer 2 of localhost:5000/a:1 from mirror.example:443`
+    /// @param what the thing that was checked and where it came from, for example `layer 2 of
+    ///   localhost:5000/a:1 from mirror.example:443`
     /// @param bytesRead how many bytes were hashed
     public DigestMismatchException(String what, Digest wanted, Digest got, long bytesRead) {
         super(

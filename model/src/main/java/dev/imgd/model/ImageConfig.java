@@ -28,8 +28,8 @@ public record ImageConfig(
         List<Digest> diffIds,
         List<History> history) {
 
-    /// How a container of the image starts. Everything is attacker input; empty where the image says
-    /// nothing.
+    /// How a container of the image starts. Everything is attacker input; empty where the image
+    /// says nothing.
     ///
     /// @param user name or number, and after `:` a group
     /// @param env `NAME=value` entries
@@ -82,8 +82,8 @@ public record ImageConfig(
         history = List.copyOf(history);
     }
 
-    /// Reads a configuration within the default limits; see
-    /// [#parse(String, Bytes, Optional, Limits)].
+    /// Reads a configuration within the default limits; see [#parse(String, Bytes, Optional,
+    /// Limits)].
     public static ImageConfig parse(String what, Bytes raw, Optional<String> declaredMediaType)
             throws ImageException {
         return parse(what, raw, declaredMediaType, Limits.defaults());
@@ -119,9 +119,9 @@ public record ImageConfig(
             // Old images declare application/octet-stream, and artifacts whatever they like.
             case MediaType.ConfigType _, MediaType.OpaqueType _ -> {}
             case MediaType.IndexType _,
-                            MediaType.ManifestType _,
-                            MediaType.LayerType _,
-                            MediaType.Schema1Type _ ->
+                    MediaType.ManifestType _,
+                    MediaType.LayerType _,
+                    MediaType.Schema1Type _ ->
                     throw ImageException.invalidContent(
                             "%s: wanted an image config, got the media type \"%s\""
                                     .formatted(what, Text.printable(declared, 120)));
@@ -199,8 +199,7 @@ public record ImageConfig(
         return created.isEmpty() ? Optional.empty() : Optional.of(created);
     }
 
-    private static void check(
-            JsonNode node, Limits limits, Limits.Key key, String name, int amount)
+    private static void check(JsonNode node, Limits limits, Limits.Key key, String name, int amount)
             throws ImageException {
         if (amount > limits.value(key)) {
             throw limits.exceeded(key, "%s: \"%s\" has %d".formatted(node.where(), name, amount));

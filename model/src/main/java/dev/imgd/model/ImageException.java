@@ -6,10 +6,10 @@ import org.jspecify.annotations.Nullable;
 
 /// An error that a user, a registry, an image or the host can cause.
 ///
-/// The message reads *what failed: wanted, got, where, what to do*, on one line, and holds no secret
-/// and no query string. Programming errors are `IllegalArgumentException` and
-/// `IllegalStateException` instead. All subtypes live in this package, so that a `switch` over them is
-/// checked by the compiler.
+/// The message reads *what failed: wanted, got, where, what to do*, on one line, and holds no
+/// secret and no query string. Programming errors are `IllegalArgumentException` and
+/// `IllegalStateException` instead. All subtypes live in this package, so that a `switch` over them
+/// is checked by the compiler.
 public sealed class ImageException extends IOException
         permits DigestMismatchException,
                 ErrnoException,

@@ -22,12 +22,12 @@ import tools.jackson.core.json.JsonFactory;
 
 /// Strict reading of JSON that came from outside.
 ///
-/// A document is well-formed UTF-8 without a byte order mark, at most [Limits#manifestBytes()] long,
-/// nested at most [#MAX_DEPTH] deep, has at most [#MAX_TOKENS] tokens, strings of at most
-/// [#MAX_STRING_CHARS] and numbers of at most [#MAX_NUMBER_CHARS] characters. The same name twice in
-/// an object and anything after the value are errors: what another reader could understand
-/// differently is refused. Escaped lone surrogates become U+FFFD, as containerd reads them, so that
-/// every string can be written again.
+/// A document is well-formed UTF-8 without a byte order mark, at most [Limits#manifestBytes()]
+/// long, nested at most [#MAX_DEPTH] deep, has at most [#MAX_TOKENS] tokens, strings of at most
+/// [#MAX_STRING_CHARS] and numbers of at most [#MAX_NUMBER_CHARS] characters. The same name twice
+/// in an object and anything after the value are errors: what another reader could understand
+/// differently is refused. Escaped lone surrogates in a string become U+FFFD, as containerd reads
+/// them, so that every string can be written again; in a name they are an error.
 ///
 /// Thread-safe. **Source:** RFC 8259.
 public final class Json {
@@ -134,8 +134,7 @@ public final class Json {
         return root;
     }
 
-    private JsonNode value(
-            JsonToken token, @Nullable JsonNode parent, String name, int i)
+    private JsonNode value(JsonToken token, @Nullable JsonNode parent, String name, int i)
             throws ImageException {
         return switch (token) {
             case START_OBJECT -> object(parent, name, i);
@@ -149,18 +148,15 @@ public final class Json {
                             i);
             case VALUE_NUMBER_INT, VALUE_NUMBER_FLOAT ->
                     new JsonNode(JsonNode.Kind.NUMBER, parser.getString(), parent, name, i);
-            case VALUE_TRUE ->
-                    new JsonNode(JsonNode.Kind.BOOLEAN, true, parent, name, i);
-            case VALUE_FALSE ->
-                    new JsonNode(JsonNode.Kind.BOOLEAN, false, parent, name, i);
+            case VALUE_TRUE -> new JsonNode(JsonNode.Kind.BOOLEAN, true, parent, name, i);
+            case VALUE_FALSE -> new JsonNode(JsonNode.Kind.BOOLEAN, false, parent, name, i);
             case VALUE_NULL -> new JsonNode(JsonNode.Kind.NULL, "null", parent, name, i);
             case END_OBJECT, END_ARRAY, PROPERTY_NAME, VALUE_EMBEDDED_OBJECT, NOT_AVAILABLE ->
                     throw new AssertionError("a parser of text gave " + token + " for a value");
         };
     }
 
-    private JsonNode object(
-            @Nullable JsonNode parent, String name, int index)
+    private JsonNode object(@Nullable JsonNode parent, String name, int index)
             throws ImageException {
         Map<String, JsonNode> members = new LinkedHashMap<>();
         JsonNode node = new JsonNode(JsonNode.Kind.OBJECT, members, parent, name, index);
@@ -174,8 +170,7 @@ public final class Json {
         return node;
     }
 
-    private JsonNode array(
-            @Nullable JsonNode parent, String name, int index)
+    private JsonNode array(@Nullable JsonNode parent, String name, int index)
             throws ImageException {
         List<JsonNode> items = new ArrayList<>();
         JsonNode node = new JsonNode(JsonNode.Kind.ARRAY, items, parent, name, index);

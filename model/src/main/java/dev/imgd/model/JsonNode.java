@@ -8,12 +8,12 @@ import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/// A value of a JSON document that knows where it stands, so that every error says which document and
-/// which member is wrong.
+/// A value of a JSON document that knows where it stands, so that every error says which document
+/// and which member is wrong.
 ///
 /// Immutable once [Json#parse] has returned it. A method that does not fit the kind of the value
-/// throws [ErrorKind#INVALID_CONTENT]. Names are compared exactly. A member that is `null` is treated
-/// as one that is absent.
+/// throws [ErrorKind#INVALID_CONTENT]. Names are compared exactly. A member that is `null` is
+/// treated as one that is absent.
 public final class JsonNode {
     /// What a value is.
     public enum Kind {
@@ -92,8 +92,8 @@ public final class JsonNode {
         return (String) content;
     }
 
-    /// The value of a number that is an integer from `min` to `max`, written without a fraction or an
-    /// exponent.
+    /// The value of a number that is an integer from `min` to `max`, written without a fraction or
+    /// an exponent.
     public long integer(long min, long max) throws ImageException {
         if (kind != Kind.NUMBER) {
             throw wrongKind(Kind.NUMBER);
@@ -105,7 +105,8 @@ public final class JsonNode {
                 return value;
             }
         } catch (NumberFormatException e) {
-            // Too large for a long or not an integer: refused below like any other number out of range.
+            // Too large for a long or not an integer: refused below like any other number out of
+            // range.
         }
         throw invalid("wanted an integer from %d to %d, got %s".formatted(min, max, digits));
     }
@@ -142,8 +143,8 @@ public final class JsonNode {
         return node.isPresent() ? node.get().items() : List.of();
     }
 
-    /// The strings of a member that is an array, or an empty list. An item that is `null` is an empty
-    /// string, as containerd reads it.
+    /// The strings of a member that is an array, or an empty list. An item that is `null` is an
+    /// empty string, as containerd reads it.
     public List<String> texts(String member) throws ImageException {
         List<JsonNode> items = items(member);
         List<String> texts = new ArrayList<>(items.size());

@@ -8,8 +8,8 @@ import java.util.TreeMap;
 /// Writes one JSON document: compact for storage and the wire, or indented for people.
 ///
 /// The caller is responsible for balanced brackets and for names inside objects; a mistake is an
-/// `IllegalStateException`. Lone surrogates become U+FFFD, and control characters, DEL and C1 included,
-/// are escaped, so that the document is safe to print. Not thread-safe.
+/// `IllegalStateException`. Lone surrogates become U+FFFD, and control characters, DEL and C1
+/// included, are escaped, so that the document is safe to print. Not thread-safe.
 public final class JsonWriter {
     private static final String HEX = "0123456789abcdef";
 
@@ -130,7 +130,8 @@ public final class JsonWriter {
         return endArray();
     }
 
-    /// Writes a member that is an object of strings, sorted by name so that equal maps give equal bytes.
+    /// Writes a member that is an object of strings, sorted by name so that equal maps give equal
+    /// bytes.
     public JsonWriter member(String name, Map<String, String> values) {
         beginObject(name);
         for (Map.Entry<String, String> entry : new TreeMap<>(values).entrySet()) {

@@ -75,9 +75,9 @@ public final class Limits {
         GZIP_RATIO(Unit.RATIO, 200, 1, 1_100),
         /// Output for each byte of zstd input, after [#RATIO_GRACE_BYTES] of output.
         ZSTD_RATIO(Unit.RATIO, 1_000, 1, 1_000_000),
-        /// The decoder's window. Images made with `zstd --long` or `-19` and above have windows of up
-        /// to 128 MiB, and what `zstd -d` accepts without options must work: 27. A hostile frame can
-        /// ask for 31 in a few bytes.
+        /// The decoder's window. Images made with `zstd --long` or `-19` and above have windows of
+        /// up to 128 MiB, and what `zstd -d` accepts without options must work: 27. A hostile frame
+        /// can ask for 31 in a few bytes.
         ZSTD_WINDOW_LOG(Unit.LOG2_BYTES, 27, 10, 31),
         /// Entries of one layer, headers of extensions not counted.
         TAR_ENTRIES(Unit.COUNT, 5_000_000, 1, 1_000_000_000),
@@ -166,8 +166,8 @@ public final class Limits {
     /// Returns these limits with one changed.
     ///
     /// @param configKey one of [#configKeys()]
-    /// @throws ImageException [ErrorKind#INVALID_ARGUMENT] when there is no such key or the value is
-    ///     out of its range
+    /// @throws ImageException [ErrorKind#INVALID_ARGUMENT] when there is no such key or the value
+    ///   is out of its range
     public Limits with(String configKey, long value) throws ImageException {
         for (Key key : KEYS) {
             if (key.configKey.equals(configKey)) {
@@ -176,8 +176,7 @@ public final class Limits {
         }
         throw ImageException.invalidArgument(
                 "%s: no such limit; wanted one of %s"
-                        .formatted(
-                                Text.printable(configKey, 80), String.join(", ", configKeys())));
+                        .formatted(Text.printable(configKey, 80), String.join(", ", configKeys())));
     }
 
     /// Returns these limits with one changed.
@@ -186,7 +185,8 @@ public final class Limits {
     public Limits with(Key key, long value) throws ImageException {
         if (value < key.min || value > key.max) {
             throw ImageException.invalidArgument(
-                    "%s: wanted %d to %d, got %d".formatted(key.configKey, key.min, key.max, value));
+                    "%s: wanted %d to %d, got %d"
+                            .formatted(key.configKey, key.min, key.max, value));
         }
         Map<Key, Long> values = new EnumMap<>(Key.class);
         values.putAll(changed);
@@ -218,8 +218,7 @@ public final class Limits {
     ///
     /// @param what the thing that was measured
     public LimitExceededException exceeded(Key key, String what) {
-        return new LimitExceededException(
-                what, key.configKey, key.unit.format(value(key)));
+        return new LimitExceededException(what, key.configKey, key.unit.format(value(key)));
     }
 
     /// See [Key#MANIFEST_BYTES].

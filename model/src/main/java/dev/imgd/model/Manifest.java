@@ -5,8 +5,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/// The manifest of one image or artifact, of OCI or Docker schema 2. **Source:** OCI image-spec v1.1,
-/// manifest.md; Docker image manifest v2 schema 2.
+/// The manifest of one image or artifact, of OCI or Docker schema 2. **Source:** OCI image-spec
+/// v1.1, manifest.md; Docker image manifest v2 schema 2.
 ///
 /// @param raw the document as it was received
 /// @param mediaType the document's own type, else the declared one, else OCI's
@@ -25,7 +25,8 @@ public record Manifest(
         Map<String, String> annotations)
         implements ManifestDocument {
 
-    // Some clients of 2016 wrote this for the config of a schema 2 image, and registries still have them.
+    // Some clients of 2016 wrote this for the config of a schema 2 image, and registries still have
+    // them.
     private static final String LEGACY_DOCKER_CONFIG = "application/octet-stream";
 
     public Manifest {

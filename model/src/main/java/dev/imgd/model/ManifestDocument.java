@@ -24,8 +24,7 @@ public sealed interface ManifestDocument permits Manifest, Index {
     /// The type of an artifact.
     Optional<String> artifactType();
 
-    /// Reads a document within the default limits; see
-    /// [#parse(String, Bytes, Optional, Limits)].
+    /// Reads a document within the default limits; see [#parse(String, Bytes, Optional, Limits)].
     static ManifestDocument parse(String what, Bytes raw, Optional<String> declaredMediaType)
             throws ImageException {
         return parse(what, raw, declaredMediaType, Limits.defaults());
@@ -34,9 +33,11 @@ public sealed interface ManifestDocument permits Manifest, Index {
     /// Reads a document.
     ///
     /// @param what the document and where it came from, for error messages
-    /// @param declaredMediaType what the descriptor or the `Content-Type` header says. It must agree
-    ///     with the document; the general types that plain file servers send count as no declaration
-    /// @throws ImageException [ErrorKind#INVALID_CONTENT] when the document is malformed or ambiguous
+    /// @param declaredMediaType what the descriptor or the `Content-Type` header says. It must
+    ///   agree with the document; the general types that plain file servers send count as no
+    ///   declaration
+    /// @throws ImageException [ErrorKind#INVALID_CONTENT] when the document is malformed or
+    ///   ambiguous
     /// @throws LimitExceededException when it is too long, or has too many descriptors or layers
     static ManifestDocument parse(
             String what, Bytes raw, Optional<String> declaredMediaType, Limits limits)

@@ -42,8 +42,8 @@ final class ManifestReader {
         };
     }
 
-    /// Readers written in Go match names in any case, so `Layers` beside `manifests` would be another
-    /// image to them. No tool writes such names.
+    /// Readers written in Go match names in any case, so `Layers` beside `manifests` would be
+    /// another image to them. No tool writes such names.
     private void refuseLookalikes() throws ImageException {
         for (String name : root.members().keySet()) {
             switch (name.toLowerCase(Locale.ROOT)) {
@@ -129,7 +129,10 @@ final class ManifestReader {
         int semicolon = declared.indexOf(';');
         String type = (semicolon < 0 ? declared : declared.substring(0, semicolon)).strip();
         return switch (type) {
-            case "application/json", "application/octet-stream", "text/plain", "binary/octet-stream" ->
+            case "application/json",
+                    "application/octet-stream",
+                    "text/plain",
+                    "binary/octet-stream" ->
                     "";
             default -> type;
         };

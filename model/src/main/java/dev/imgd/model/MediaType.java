@@ -1,7 +1,8 @@
 package dev.imgd.model;
 
-/// What imgd does with a media type. Closed on purpose: adding a kind must break every switch that does
-/// not handle it. **Source:** OCI image-spec v1.1, media-types.md; Docker image manifest v2 schema 2.
+/// What imgd does with a media type. Closed on purpose: adding a kind must break every switch that
+/// does not handle it. **Source:** OCI image-spec v1.1, media-types.md; Docker image manifest v2
+/// schema 2.
 public sealed interface MediaType {
     String OCI_INDEX = "application/vnd.oci.image.index.v1+json";
     String OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json";

@@ -8,8 +8,8 @@ import java.util.TreeSet;
 
 /// An operating system and a processor that an image runs on.
 ///
-/// The written form is `os[(version+feature…)]/architecture[/variant]`. Fields that came from an image
-/// may hold any text; [#toString()] makes it printable. **Source:** OCI image-spec v1.1,
+/// The written form is `os[(version+feature…)]/architecture[/variant]`. Fields that came from an
+/// image may hold any text; [#toString()] makes it printable. **Source:** OCI image-spec v1.1,
 /// image-index.md; containerd's platform specifiers.
 ///
 /// @param os for example `linux`
@@ -32,8 +32,8 @@ public record Platform(
         this(os, architecture, variant, "", List.of());
     }
 
-    /// The platform of this machine. Always Linux; on 32-bit ARM without a variant, which stands for
-    /// `v7`.
+    /// The platform of this machine. Always Linux; on 32-bit ARM without a variant, which stands
+    /// for `v7`.
     public static Platform host() {
         return new Platform(HOST_OS, hostArchitecture(), "");
     }
@@ -196,8 +196,8 @@ public record Platform(
         };
     }
 
-    /// Whether this is the `unknown/unknown` of an entry that is not meant to be run, for example an
-    /// attestation.
+    /// Whether this is the `unknown/unknown` of an entry that is not meant to be run, for example
+    /// an attestation.
     public boolean isUnknown() {
         return os.equals("unknown") && architecture.equals("unknown");
     }
@@ -268,9 +268,23 @@ public record Platform(
 
     private static boolean isKnownOs(String os) {
         return switch (os) {
-            case "aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js",
-                            "linux", "nacl", "netbsd", "openbsd", "plan9", "solaris", "windows",
-                            "zos" ->
+            case "aix",
+                    "android",
+                    "darwin",
+                    "dragonfly",
+                    "freebsd",
+                    "hurd",
+                    "illumos",
+                    "ios",
+                    "js",
+                    "linux",
+                    "nacl",
+                    "netbsd",
+                    "openbsd",
+                    "plan9",
+                    "solaris",
+                    "windows",
+                    "zos" ->
                     true;
             default -> false;
         };
@@ -278,10 +292,30 @@ public record Platform(
 
     private static boolean isKnownArchitecture(String architecture) {
         return switch (architecture) {
-            case "386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "loong64", "mips",
-                            "mipsle", "mips64", "mips64le", "mips64p32", "mips64p32le", "ppc",
-                            "ppc64", "ppc64le", "riscv", "riscv64", "s390", "s390x", "sparc",
-                            "sparc64", "wasm" ->
+            case "386",
+                    "amd64",
+                    "amd64p32",
+                    "arm",
+                    "armbe",
+                    "arm64",
+                    "arm64be",
+                    "loong64",
+                    "mips",
+                    "mipsle",
+                    "mips64",
+                    "mips64le",
+                    "mips64p32",
+                    "mips64p32le",
+                    "ppc",
+                    "ppc64",
+                    "ppc64le",
+                    "riscv",
+                    "riscv64",
+                    "s390",
+                    "s390x",
+                    "sparc",
+                    "sparc64",
+                    "wasm" ->
                     true;
             default -> false;
         };

@@ -10,9 +10,9 @@ import java.util.Set;
 ///
 /// A platform also runs what its predecessors run, in this order of preference: amd64/vN the lower
 /// variants, then 386; arm/vN the variants down to v5; arm64/v9.x the lower v9, v8.(x+5) and lower,
-/// then arm/v8 and below. An image for Windows needs a compatible build; an image that needs features
-/// of the operating system needs all of them to be there, and of two that fit, the one that uses more is
-/// better. Immutable. **Source:** behaviour of containerd's `platforms.Only`.
+/// then arm/v8 and below. An image for Windows needs a compatible build; an image that needs
+/// features of the operating system needs all of them to be there, and of two that fit, the one
+/// that uses more is better. Immutable. **Source:** behaviour of containerd's `platforms.Only`.
 public final class PlatformMatcher {
     private static final int WINDOWS_SERVER_2022 = 20348;
     private static final int WINDOWS_SERVER_2025 = 26100;
@@ -45,8 +45,8 @@ public final class PlatformMatcher {
     /// The manifests and indexes of the index that may be run, best first.
     ///
     /// Entries without a platform come last: whether they fit, only their config can tell (see
-    /// [#matches]), or for a nested index, its entries. Entries of `unknown/unknown` and of types that
-    /// are neither manifest nor index are left out.
+    /// [#matches]), or for a nested index, its entries. Entries of `unknown/unknown` and of types
+    /// that are neither manifest nor index are left out.
     public List<Descriptor> candidates(Index index) {
         record Ranked(Descriptor entry, int rank, int features) {}
         List<Ranked> ranked = new ArrayList<>();
@@ -96,7 +96,8 @@ public final class PlatformMatcher {
         String list =
                 offered.isEmpty()
                         ? "none"
-                        : String.join(", ", offered.subList(0, Math.min(offered.size(), MAX_OFFERED)));
+                        : String.join(
+                                ", ", offered.subList(0, Math.min(offered.size(), MAX_OFFERED)));
         return ImageException.notFound(
                 "%s: no image for the platform: wanted %s, got %s%s; choose one with --platform"
                         .formatted(
@@ -112,9 +113,9 @@ public final class PlatformMatcher {
         return switch (entry.type()) {
             case MediaType.ManifestType _, MediaType.IndexType _ -> true;
             case MediaType.ConfigType _,
-                            MediaType.LayerType _,
-                            MediaType.Schema1Type _,
-                            MediaType.OpaqueType _ ->
+                    MediaType.LayerType _,
+                    MediaType.Schema1Type _,
+                    MediaType.OpaqueType _ ->
                     false;
         };
     }

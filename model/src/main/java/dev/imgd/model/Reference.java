@@ -7,9 +7,9 @@ import org.jspecify.annotations.Nullable;
 /// The name of an image: a registry, a repository, and a tag, a digest or both.
 ///
 /// Short names are completed as Docker does: `redis` is `docker.io/library/redis`, `a/b` is
-/// `docker.io/a/b`; the first component is a registry when it is `localhost`, has a dot, a colon or an
-/// upper-case letter. The only way to make one is a strict parser, so a `Reference` is safe in a URL,
-/// and after escaping of `/` and `:`, in a path. **Source:** distribution reference grammar,
+/// `docker.io/a/b`; the first component is a registry when it is `localhost`, has a dot, a colon or
+/// an upper-case letter. The only way to make one is a strict parser, so a `Reference` is safe in a
+/// URL, and after escaping of `/` and `:`, in a path. **Source:** distribution reference grammar,
 /// distribution-spec v1.1 § Pulling manifests.
 public final class Reference implements Comparable<Reference> {
     /// The registry of names that have none.
@@ -53,7 +53,8 @@ public final class Reference implements Comparable<Reference> {
             throw invalid(text, "remove the scheme, a reference begins with the registry's host");
         }
         if (isBareHash(text)) {
-            throw invalid(text, "64 hexadecimal digits are an image ID; write name@sha256:<digits>");
+            throw invalid(
+                    text, "64 hexadecimal digits are an image ID; write name@sha256:<digits>");
         }
         String registry = DEFAULT_REGISTRY;
         String remainder = text;
@@ -96,7 +97,8 @@ public final class Reference implements Comparable<Reference> {
         }
     }
 
-    /// The host, and the port where the reference has one: `docker.io`, `localhost:5000`, `[::1]:5000`.
+    /// The host, and the port where the reference has one: `docker.io`, `localhost:5000`,
+    /// `[::1]:5000`.
     public String registry() {
         return registry;
     }
@@ -219,7 +221,8 @@ public final class Reference implements Comparable<Reference> {
 
     private static void checkRegistry(String text, String registry) throws ImageException {
         if (registry.length() > MAX_REGISTRY_CHARS) {
-            throw invalid(text, "the registry is longer than " + MAX_REGISTRY_CHARS + " characters");
+            throw invalid(
+                    text, "the registry is longer than " + MAX_REGISTRY_CHARS + " characters");
         }
         int end = registry.startsWith("[") ? registry.indexOf(']') + 1 : registry.indexOf(':');
         String host = end <= 0 ? registry : registry.substring(0, end);
@@ -270,7 +273,8 @@ public final class Reference implements Comparable<Reference> {
         return labelOpen && last != '-';
     }
 
-    /// Whether the text is an IPv6 address in brackets, without a zone and without a dotted IPv4 tail.
+    /// Whether the text is an IPv6 address in brackets, without a zone and without a dotted IPv4
+    /// tail.
     private static boolean isIpv6(String host) {
         if (!host.endsWith("]")) {
             return false;

@@ -5,7 +5,8 @@ import org.jspecify.annotations.Nullable;
 
 /// An answer of a registry, or the lack of one.
 public final class RegistryException extends ImageException {
-    /// One entry of the error body a registry sends. **Source:** distribution-spec v1.1 § Error Codes.
+    /// One entry of the error body a registry sends. **Source:** distribution-spec v1.1 § Error
+    /// Codes.
     ///
     /// @param code for example `MANIFEST_UNKNOWN`
     /// @param message the registry's own text, control characters escaped, at most 1 KiB

@@ -4,8 +4,8 @@ package dev.imgd.model;
 public final class Text {
     private Text() {}
 
-    /// Returns the text on one line: control and format characters, line separators, quotes and lone
-    /// surrogates escaped as `\\uXXXX`, cut to about `maxChars` characters with an ellipsis.
+    /// Returns the text on one line: control and format characters, line separators, quotes and
+    /// lone surrogates escaped as `\\uXXXX`, cut to about `maxChars` characters with an ellipsis.
     public static String printable(String text, int maxChars) {
         StringBuilder out = new StringBuilder(Math.min(text.length(), maxChars) + 8);
         int i = 0;
@@ -31,10 +31,10 @@ public final class Text {
         return c != '"'
                 && switch (Character.getType(c)) {
                     case Character.CONTROL,
-                                    Character.FORMAT,
-                                    Character.LINE_SEPARATOR,
-                                    Character.PARAGRAPH_SEPARATOR,
-                                    Character.SURROGATE ->
+                            Character.FORMAT,
+                            Character.LINE_SEPARATOR,
+                            Character.PARAGRAPH_SEPARATOR,
+                            Character.SURROGATE ->
                             false;
                     default -> true;
                 };

@@ -1,0 +1,239 @@
+package dev.imgd.model;
+
+import static dev.imgd.model.Errors.assertFails;
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+import static java.nio.charset.StandardCharsets.UTF_16;
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class JsonTest {
+    private static JsonNode parse(String text) throws ImageException {
+        return Json.parse("doc", text.getBytes(UTF_8));
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            quoteCharacter = '\'',
+            value = {
+                "'' | the document is empty",
+                "'  ' | the document is empty",
+                "{ | (line 1, column",
+                "{\"a\":1,} | (line 1, column 8)",
+                "{\"a\":1}{\"a\":1} | more data after the document (line 1, column 8)",
+                "[1] x | not valid JSON",
+                "{\"a\":1,\"a\":2} | doc: a: the name occurs twice",
+                "{\"x\":[{\"a\":1,\"\\u0061\":2}]} | doc: x[0].a: the name occurs twice",
+                "{'a':1} | not valid JSON",
+                "[1 /* comment */] | not valid JSON",
+                "[NaN] | not valid JSON",
+                "[Infinity] | not valid JSON",
+                "[01] | not valid JSON",
+                "[+1] | not valid JSON",
+                "[.5] | not valid JSON",
+                "[1.] | not valid JSON",
+                "[tru] | not valid JSON",
+                "[\"\\x\"] | not valid JSON",
+                "[\"\\u12\"] | not valid JSON",
+            })
+    void parse_malformed_saysWhere(String text, String message) {
+        assertFails(ErrorKind.INVALID_CONTENT, message, () -> parse(text));
+    }
+
+    @Test
+    void parse_controlCharacterInString_fails() {
+        assertFails(ErrorKind.INVALID_CONTENT, "not valid JSON", () -> parse("[\"a\u0001b\"]"));
+        assertFails(ErrorKind.INVALID_CONTENT, "not valid JSON", () -> parse("[\"a\nb\"]"));
+        assertFails(ErrorKind.INVALID_CONTENT, "not valid JSON", () -> parse("[\u0000]"));
+    }
+
+    @Test
+    void parse_notUtf8_fails() {
+        for (byte[] document :
+                List.of(
+                        "[\"é\"]".getBytes(ISO_8859_1),
+                        "[1]".getBytes(UTF_16),
+                        new byte[] {'"', (byte) 0xc0, (byte) 0xaf, '"'},
+                        new byte[] {'"', (byte) 0xed, (byte) 0xa0, (byte) 0x80, '"'},
+                        new byte[] {'"', (byte) 0xe2, (byte) 0x82})) {
+            assertFails(
+                    ErrorKind.INVALID_CONTENT,
+                    "not UTF-8 at byte",
+                    () -> Json.parse("doc", document));
+        }
+        assertFails(ErrorKind.INVALID_CONTENT, "not valid JSON", () -> parse("\ufeff[]"));
+    }
+
+    @Test
+    void parse_nesting_has64LevelsAndNoMore() throws Exception {
+        parse("[".repeat(64) + "]".repeat(64));
+        assertFails(ErrorKind.INVALID_CONTENT, "64", () -> parse("[".repeat(65) + "]".repeat(65)));
+        assertFails(ErrorKind.INVALID_CONTENT, "64", () -> parse("{\"a\":".repeat(500_000)));
+    }
+
+    @Test
+    void parse_numbers_have32CharactersAndNoMore() throws Exception {
+        parse("[" + "9".repeat(32) + "]");
+        assertFails(ErrorKind.INVALID_CONTENT, "32", () -> parse("[" + "9".repeat(33) + "]"));
+        assertFails(ErrorKind.INVALID_CONTENT, "32", () -> parse("[1." + "9".repeat(5_000) + "]"));
+        parse("[1e999999999]");
+    }
+
+    @Test
+    void parse_strings_haveOneMebiCharactersAndNoMore() throws Exception {
+        String longest = "x".repeat(1 << 20);
+        assertEquals(longest, parse("\"" + longest + "\"").text());
+        assertFails(ErrorKind.INVALID_CONTENT, "1048576", () -> parse("\"" + longest + "x\""));
+        assertFails(
+                ErrorKind.INVALID_CONTENT,
+                "65536",
+                () -> parse("{\"" + "x".repeat(65_537) + "\":1}"));
+    }
+
+    @Test
+    void parse_documentTooLong_namesTheKey() throws Exception {
+        byte[] largest = " ".repeat(4 << 20).getBytes(UTF_8);
+        largest[0] = '1';
+        Json.parse("doc", largest);
+        byte[] tooLarge = java.util.Arrays.copyOf(largest, largest.length + 1);
+        assertFails(
+                ErrorKind.LIMIT_EXCEEDED,
+                "doc: exceeds the limit of 4 MiB; raise limits.manifest_bytes",
+                () -> Json.parse("doc", tooLarge));
+    }
+
+    @Test
+    void parse_tooManyTokens_fails() {
+        assertFails(
+                ErrorKind.INVALID_CONTENT,
+                "500000",
+                () -> parse("[" + "0,".repeat(600_000) + "0]"));
+    }
+
+    @Test
+    void parse_escapedLoneSurrogates_areReplaced() throws Exception {
+        assertEquals("a\ufffdb", parse("\"a\\ud800b\"").text());
+        assertEquals("\ufffd", parse("\"\\udc00\"").text());
+        assertEquals("\ud83d\ude00", parse("\"\\ud83d\\ude00\"").text());
+        assertFails(ErrorKind.INVALID_CONTENT, "urrogate", () -> parse("{\"\\ud800\":1}"));
+    }
+
+    @Test
+    void parse_hostileText_neverReachesTheMessage() {
+        assertFails(
+                ErrorKind.INVALID_CONTENT,
+                "\\u001b",
+                () -> parse("{\"\\u001b[31m\":[1]}").items("\u001b[31m").getFirst().text());
+    }
+
+    @Test
+    void accessors_readWhatIsThere() throws Exception {
+        JsonNode root =
+                parse(
+                        "{\"s\":\"t\",\"n\":-5,\"b\":true,\"z\":null,\"l\":[\"x\",null],"
+                                + "\"m\":{\"k\":\"v\",\"j\":null},\"o\":{\"p\":{}}}");
+        assertEquals("t", root.text("s", "-"));
+        assertEquals("-", root.text("z", "-"));
+        assertEquals("-", root.text("absent", "-"));
+        assertEquals(-5, root.integer("n", -5, 0, 9));
+        assertEquals(9, root.integer("absent", -5, 0, 9));
+        assertTrue(root.bool("b", false));
+        assertEquals(List.of("x", ""), root.texts("l"));
+        assertEquals(List.of(), root.texts("z"));
+        assertEquals(Map.of("k", "v", "j", ""), root.textMap("m"));
+        assertEquals(Map.of(), root.textMap("absent"));
+        assertEquals(List.of("p"), root.names("o"));
+        assertEquals(Optional.empty(), root.find("z"));
+        assertEquals("doc: m.k", root.require("m").require("k").where());
+        assertEquals(7, root.members().size());
+        assertThrows(UnsupportedOperationException.class, () -> root.members().clear());
+    }
+
+    @Test
+    void accessors_wrongKind_saysWhereAndWhat() throws Exception {
+        JsonNode root = parse("{\"a\":[{\"b\":\"x\"},3.5,1e3,99999999999999999999],\"N\":1}");
+        assertFails(
+                ErrorKind.INVALID_CONTENT,
+                "doc: a[0].b: wanted a number, got a string",
+                () -> root.items("a").getFirst().integer("b", 0, 1, 0));
+        assertFails(
+                ErrorKind.INVALID_CONTENT,
+                "doc: a[0]: \"c\" is missing",
+                () -> root.items("a").getFirst().require("c"));
+        for (int i = 1; i < 4; i++) {
+            JsonNode number = root.items("a").get(i);
+            assertFails(
+                    ErrorKind.INVALID_CONTENT,
+                    "wanted an integer from 0 to 10, got ",
+                    () -> number.integer(0, 10));
+        }
+        assertFails(ErrorKind.INVALID_CONTENT, "\"n\" is missing", () -> root.require("n"));
+        assertFails(ErrorKind.INVALID_CONTENT, "doc: wanted an array", root::items);
+        assertFails(ErrorKind.INVALID_CONTENT, "doc: wanted a string", root::text);
+        assertFails(ErrorKind.INVALID_CONTENT, "a: wanted an object", () -> root.textMap("a"));
+    }
+
+    @Test
+    void writer_compact_escapesAndSorts() {
+        String text =
+                JsonWriter.compact()
+                        .beginObject()
+                        .member("s", "a\"\\\n\u001b\u0085\ud800é😀")
+                        .member("n", Long.MIN_VALUE)
+                        .member("b", true)
+                        .member("l", List.of("x", "y"))
+                        .member("m", Map.of("b", "2", "a", "1"))
+                        .name("z")
+                        .nullValue()
+                        .beginArray("e")
+                        .endArray()
+                        .endObject()
+                        .toString();
+        assertEquals(
+                "{\"s\":\"a\\\"\\\\\\n\\u001b\\u0085\ufffdé😀\",\"n\":-9223372036854775808,\"b\":true,"
+                        + "\"l\":[\"x\",\"y\"],\"m\":{\"a\":\"1\",\"b\":\"2\"},\"z\":null,\"e\":[]}",
+                text);
+    }
+
+    @Test
+    void writer_indented_putsMembersOnLines() {
+        String text =
+                JsonWriter.indented()
+                        .beginObject()
+                        .member("a", 1)
+                        .beginArray("b")
+                        .value(2)
+                        .beginObject()
+                        .endObject()
+                        .endArray()
+                        .endObject()
+                        .toString();
+        assertEquals("{\n  \"a\": 1,\n  \"b\": [\n    2,\n    {}\n  ]\n}", text);
+    }
+
+    @Test
+    void writer_misuse_isAProgrammingError() {
+        Class<IllegalStateException> error = IllegalStateException.class;
+        assertThrows(error, () -> JsonWriter.compact().toString());
+        assertThrows(error, () -> JsonWriter.compact().name("a"));
+        assertThrows(error, () -> JsonWriter.compact().beginObject().value(1));
+        assertThrows(error, () -> JsonWriter.compact().beginObject().name("a").name("b"));
+        assertThrows(error, () -> JsonWriter.compact().beginObject().name("a").endObject());
+        assertThrows(error, () -> JsonWriter.compact().beginObject().endArray());
+        assertThrows(error, () -> JsonWriter.compact().value(1).value(2));
+        JsonWriter deep = JsonWriter.compact();
+        for (int i = 0; i < Json.MAX_DEPTH; i++) {
+            deep.beginArray();
+        }
+        assertThrows(error, deep::beginArray);
+    }
+}
