@@ -1,0 +1,117 @@
+package dev.imgd.e2e;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/// Debian's docker-registry with a store of its own on a free port of the loopback address.
+final class DockerRegistry extends Background {
+    private static final Pattern LISTENING = Pattern.compile("listening on 127\\.0\\.0\\.1:(\\d+)");
+
+    /// The combined log format of Apache.
+    private static final Pattern ACCESS =
+            Pattern.compile(
+                    "^\\S+ - \\S+ \\[[^]]*] \"(\\S+) (\\S+) [^\"]*\" (\\d+) (\\d+) \"[^\"]*\" \"([^\"]*)\"",
+                    Pattern.MULTILINE);
+
+    private final int port;
+
+    private DockerRegistry(Path directory, Path config) {
+        super("docker-registry", directory.resolve("log"), "docker-registry", "serve", config);
+        await(() -> LISTENING.matcher(log()).find());
+        Matcher matcher = LISTENING.matcher(log());
+        if (!matcher.find()) {
+            throw new AssertionError(log());
+        }
+        port = Integer.parseInt(matcher.group(1));
+    }
+
+    /// Starts one that everybody may read and write.
+    static DockerRegistry open(Path directory) throws IOException {
+        return start(directory, "");
+    }
+
+    /// Starts one that asks for a name and a password.
+    static DockerRegistry withPassword(Path directory, String user, String bcryptHash)
+            throws IOException {
+        Files.createDirectories(directory);
+        Path passwords = directory.resolve("htpasswd");
+        Files.writeString(passwords, user + ":" + bcryptHash + "\n");
+        return start(
+                directory,
+                "auth: {htpasswd: {realm: test, path: '%s'}}\n".formatted(passwords));
+    }
+
+    private static DockerRegistry start(Path directory, String more) throws IOException {
+        Files.createDirectories(directory);
+        Path config = directory.resolve("config.yml");
+        Files.writeString(
+                config,
+                """
+                version: 0.1
+                storage: {filesystem: {rootdirectory: '%s'}}
+                http: {addr: '127.0.0.1:0'}
+                """
+                                .formatted(directory.resolve("data"))
+                        + more);
+        return new DockerRegistry(directory, config);
+    }
+
+    /// Pushes the image of a layout and says how it is called now.
+    ///
+    /// @param name repository and tag
+    /// @param options of skopeo, for example credentials
+    String push(Path layout, String name, Object... options) {
+        String reference = reference(name);
+        List<Object> words = new ArrayList<>(List.of("skopeo", "copy", "--quiet"));
+        words.addAll(List.of(options));
+        words.addAll(
+                List.of("--dest-tls-verify=false", "oci:" + layout + ":12", "docker://" + reference));
+        Program.of(words.toArray()).ok();
+        return reference;
+    }
+
+    /// The full reference of a repository with a tag.
+    String reference(String name) {
+        return "localhost:" + port + "/" + name;
+    }
+
+    int port() {
+        return port;
+    }
+
+    /// A position in the access log; [#accesses] lists what came later.
+    int mark() {
+        return log().length();
+    }
+
+    /// The requests that were finished since then, oldest first.
+    List<Access> accesses(int mark) {
+        List<Access> accesses = new ArrayList<>();
+        Matcher matcher = ACCESS.matcher(log().substring(mark));
+        while (matcher.find()) {
+            accesses.add(
+                    new Access(
+                            matcher.group(1),
+                            matcher.group(2),
+                            Integer.parseInt(matcher.group(3)),
+                            Long.parseLong(matcher.group(4)),
+                            matcher.group(5)));
+        }
+        return accesses;
+    }
+
+    /// One request.
+    ///
+    /// @param bytes of the body that was sent
+    record Access(String method, String path, int status, long bytes, String userAgent) {
+        /// Whether it fetched (a part of) that blob.
+        boolean fetched(String digest) {
+            return method.equals("GET") && path.contains("/blobs/" + digest) && status < 300;
+        }
+    }
+}

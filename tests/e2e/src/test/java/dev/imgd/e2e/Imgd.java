@@ -1,0 +1,79 @@
+package dev.imgd.e2e;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/// The daemon on a store that outlives it.
+final class Imgd extends Background {
+    /// How it answers Prepare of an image layer.
+    enum Mode {
+        PASSIVE,
+        ACCELERATE
+    }
+
+    private final Place place;
+
+    private Imgd(Place place) {
+        super(
+                "imgd",
+                place.directory().resolve("log"),
+                Installation.IMGD,
+                "--config",
+                place.config(),
+                "--root",
+                place.root(),
+                "--address",
+                place.address(),
+                "--snapshotter-address",
+                place.snapshotterAddress());
+        this.place = place;
+        await(() -> accepts(place.address()) && accepts(place.snapshotterAddress()));
+    }
+
+    /// Where a daemon lives, so that the next one can take its place.
+    record Place(Path directory) {
+        Path config() {
+            return directory.resolve("config.toml");
+        }
+
+        Path root() {
+            return directory.resolve("root");
+        }
+
+        Path address() {
+            return directory.resolve("run/imgd.sock");
+        }
+
+        Path snapshotterAddress() {
+            return directory.resolve("run/snapshotter.sock");
+        }
+    }
+
+    /// Starts the first daemon in a directory.
+    static Imgd start(Path directory, Mode mode) throws IOException {
+        Files.createDirectories(directory);
+        Place place = new Place(directory);
+        Files.writeString(
+                place.config(),
+                """
+                [snapshotter]
+                mode = "%s"
+                """
+                        .formatted(mode.name().toLowerCase(java.util.Locale.ROOT)));
+        return new Imgd(place);
+    }
+
+    /// Starts the next daemon where this one was.
+    Imgd again() {
+        return new Imgd(place);
+    }
+
+    Place place() {
+        return place;
+    }
+
+    Imgctl imgctl() {
+        return Imgctl.remote(place.address());
+    }
+}
