@@ -31,11 +31,11 @@ public record Index(
     /// [ManifestDocument#parse(String, Bytes, Optional, Limits)].
     public static Index parse(String what, Bytes raw, Optional<String> declaredMediaType)
             throws ImageException {
-        return switch (ManifestDocument.parse(what, raw, declaredMediaType)) {
-            case Index index -> index;
-            case Manifest _ ->
-                    throw ImageException.invalidContent(
-                            what + ": wanted an index, got the manifest of one image");
-        };
+        ManifestDocument document = ManifestDocument.parse(what, raw, declaredMediaType);
+        if (document instanceof Index index) {
+            return index;
+        }
+        throw ImageException.invalidContent(
+                what + ": wanted an index, got the manifest of one image");
     }
 }

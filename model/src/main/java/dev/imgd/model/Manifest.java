@@ -38,12 +38,12 @@ public record Manifest(
     /// [ManifestDocument#parse(String, Bytes, Optional, Limits)].
     public static Manifest parse(String what, Bytes raw, Optional<String> declaredMediaType)
             throws ImageException {
-        return switch (ManifestDocument.parse(what, raw, declaredMediaType)) {
-            case Manifest manifest -> manifest;
-            case Index _ ->
-                    throw ImageException.invalidContent(
-                            what + ": wanted the manifest of one image, got an index");
-        };
+        ManifestDocument document = ManifestDocument.parse(what, raw, declaredMediaType);
+        if (document instanceof Manifest manifest) {
+            return manifest;
+        }
+        throw ImageException.invalidContent(
+                what + ": wanted the manifest of one image, got an index");
     }
 
     /// The layers that are file systems, lowest first.

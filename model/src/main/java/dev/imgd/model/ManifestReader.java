@@ -31,15 +31,20 @@ final class ManifestReader {
         refuseLookalikes();
         refuseSchema1(declared);
         String type = mediaType(declared);
-        return switch (MediaType.of(type)) {
-            case MediaType.IndexType _ -> index(type);
-            case MediaType.ManifestType _ -> manifest(type);
-            case MediaType.Schema1Type _ -> throw schema1();
-            case MediaType.ConfigType _, MediaType.LayerType _, MediaType.OpaqueType _ ->
-                    throw ImageException.invalidContent(
-                            "%s: wanted an image manifest or index, got the media type \"%s\""
-                                    .formatted(what, Text.printable(type, MAX_SHOWN_CHARS)));
-        };
+        MediaType kind = MediaType.of(type);
+        // Not a pattern switch: linking the first one costs a cold start about ten milliseconds.
+        if (kind instanceof MediaType.ManifestType) {
+            return manifest(type);
+        }
+        if (kind instanceof MediaType.IndexType) {
+            return index(type);
+        }
+        if (kind instanceof MediaType.Schema1Type) {
+            throw schema1();
+        }
+        throw ImageException.invalidContent(
+                "%s: wanted an image manifest or index, got the media type \"%s\""
+                        .formatted(what, Text.printable(type, MAX_SHOWN_CHARS)));
     }
 
     /// Readers written in Go match names in any case, so `Layers` beside `manifests` would be
@@ -165,22 +170,26 @@ final class ManifestReader {
                         root.textMap("annotations"));
         if (manifest.isImage()) {
             int layers = manifest.imageLayers().size();
-            limits.check(Limits.Key.LAYERS, "%s: %d layers".formatted(what, layers), layers);
+            check(Limits.Key.LAYERS, layers, "layers");
         }
         return manifest;
     }
 
     private List<Descriptor> descriptors(String name) throws ImageException {
         List<JsonNode> items = root.items(name);
-        limits.check(
-                Limits.Key.DESCRIPTORS,
-                "%s: %d entries of \"%s\"".formatted(what, items.size(), name),
-                items.size());
+        check(Limits.Key.DESCRIPTORS, items.size(), name);
         List<Descriptor> descriptors = new ArrayList<>(items.size());
         for (JsonNode item : items) {
             descriptors.add(Descriptor.read(item));
         }
         return descriptors;
+    }
+
+    private void check(Limits.Key key, int amount, String of) throws ImageException {
+        // The message is made only for the error: this runs for every manifest.
+        if (amount > limits.value(key)) {
+            throw limits.exceeded(key, "%s: %d %s".formatted(what, amount, of));
+        }
     }
 
     private Optional<Descriptor> descriptor(String name) throws ImageException {

@@ -110,14 +110,8 @@ public final class PlatformMatcher {
     }
 
     private static boolean isManifestOrIndex(Descriptor entry) {
-        return switch (entry.type()) {
-            case MediaType.ManifestType _, MediaType.IndexType _ -> true;
-            case MediaType.ConfigType _,
-                    MediaType.LayerType _,
-                    MediaType.Schema1Type _,
-                    MediaType.OpaqueType _ ->
-                    false;
-        };
+        MediaType type = entry.type();
+        return type instanceof MediaType.ManifestType || type instanceof MediaType.IndexType;
     }
 
     /// The position of the first platform of the vector that the image is for, or -1.
