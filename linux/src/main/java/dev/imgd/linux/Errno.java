@@ -35,7 +35,8 @@ final class Errno {
         return text.isEmpty() ? "Unknown error " + errno : text;
     }
 
-    private static String printable(String text) {
+    /// The text on one line: control characters and bytes that are no text are shown as `\xNN`.
+    static String printable(String text) {
         for (int i = 0; i < text.length(); i++) {
             if (isUnprintable(text.charAt(i))) {
                 return escape(text, i);

@@ -626,7 +626,8 @@ public final class Fs {
                 m.getLong(at + 32),
                 m.getLong(at + 40),
                 m.getLong(at + 48),
-                m.getLong(at + 64));
+                m.getLong(at + 64),
+                m.getLong(at + 80));
     }
 
     private static int readInto(String call, int number, int fd, ByteBuffer to, long offset)

@@ -9,6 +9,7 @@ package dev.imgd.linux;
 /// @param files all inodes, 0 where the file system has no fixed number
 /// @param filesFree free inodes
 /// @param nameLength the longest file name, in bytes
+/// @param flags the `ST_` constants: how it is mounted
 public record StatFs(
         long type,
         long blockSize,
@@ -16,13 +17,22 @@ public record StatFs(
         long blocksAvailable,
         long files,
         long filesFree,
-        long nameLength) {
+        long nameLength,
+        long flags) {
     public static final long OVERLAYFS_MAGIC = 0x794c7630L;
     public static final long EXT4_MAGIC = 0xef53L;
     public static final long XFS_MAGIC = 0x58465342L;
     public static final long BTRFS_MAGIC = 0x9123683eL;
     public static final long TMPFS_MAGIC = 0x01021994L;
     public static final long EROFS_MAGIC = 0xe0f5e1e2L;
+
+    public static final long ST_RDONLY = 1;
+    public static final long ST_NOSUID = 2;
+    public static final long ST_NODEV = 4;
+    public static final long ST_NOEXEC = 8;
+    public static final long ST_NOATIME = 1024;
+    public static final long ST_NODIRATIME = 2048;
+    public static final long ST_RELATIME = 4096;
 
     /// The free space for unprivileged users, in bytes.
     public long bytesAvailable() {
