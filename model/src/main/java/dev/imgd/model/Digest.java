@@ -61,7 +61,7 @@ public final class Digest implements Comparable<Digest> {
             }
         }
         throw ImageException.invalidArgument(
-                "digest \"%s\": wanted sha256:<64 hex digits> or sha512:<128 hex digits>, lower case"
+                "digest \"%s\": wanted sha256:<64 hex digits> or sha512:<128>, in lower case"
                         .formatted(Text.printable(text, 160)));
     }
 

@@ -92,8 +92,8 @@ final class ManifestReader {
     private ImageException schema1() {
         return ImageException.invalidContent(
                 what
-                        + ": a Docker schema 1 manifest, which cannot be verified and is not supported;"
-                        + " push the image again with a current client");
+                        + ": a Docker schema 1 manifest, which is not supported: nothing in it can"
+                        + " be verified; push the image again with a current client");
     }
 
     private String mediaType(String declared) throws ImageException {
@@ -116,8 +116,8 @@ final class ManifestReader {
             if (!hasManifests && !hasImage) {
                 throw ImageException.invalidContent(
                         what
-                                + ": wanted an image manifest or index, got neither \"manifests\" nor"
-                                + " \"config\" and no media type");
+                                + ": wanted an image manifest or index, got no \"manifests\","
+                                + " no \"config\" and no media type");
             }
             return hasManifests ? MediaType.OCI_INDEX : MediaType.OCI_MANIFEST;
         }

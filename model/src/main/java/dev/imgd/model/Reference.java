@@ -350,8 +350,8 @@ public final class Reference implements Comparable<Reference> {
                     || (i > separator && !isSeparatorRun(component, separator, i))) {
                 throw invalid(
                         text,
-                        ("the repository component \"%s\" has a separator at its start or end, or a run"
-                                        + " other than one \".\", one or two \"_\", or any number of \"-\"")
+                        ("the repository component \"%s\" has a separator at its start or end,"
+                                        + " or more than one ., two _ or mixed ones in a row")
                                 .formatted(Text.printable(component, MAX_SHOWN_CHARS)));
             }
             if (!atEnd && i == separator) {
@@ -378,7 +378,7 @@ public final class Reference implements Comparable<Reference> {
         if (c >= 'A' && c <= 'Z') {
             return invalid(
                     text,
-                    "the repository component \"%s\" has an upper-case letter; write it in lower case"
+                    "the repository component \"%s\" has an upper-case letter; use lower case"
                             .formatted(Text.printable(component, MAX_SHOWN_CHARS)));
         }
         return invalid(
@@ -401,7 +401,7 @@ public final class Reference implements Comparable<Reference> {
             if (!isLetter(c) && !isDigit(c) && c != '_' && (i == 0 || (c != '.' && c != '-'))) {
                 throw invalid(
                         text,
-                        "the tag \"%s\" may have only letters, digits, \"_\", and after the first \".\", \"-\""
+                        "the tag \"%s\" may have only letters, digits, _, and after them . and -"
                                 .formatted(Text.printable(tag, MAX_SHOWN_CHARS)));
             }
         }

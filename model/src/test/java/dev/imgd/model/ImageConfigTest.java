@@ -29,10 +29,13 @@ class ImageConfigTest {
         ImageConfig nulls =
                 parse(
                         """
-                        {"os":null,"architecture":null,"variant":null,"os.features":null,"created":null,
+                        {"os":null,"architecture":null,"variant":null,"os.features":null,
+                         "created":null,
                          "author":null,"history":null,"rootfs":{"type":null,"diff_ids":null},
-                         "config":{"User":null,"Env":null,"Entrypoint":null,"Cmd":null,"Volumes":null,
-                          "WorkingDir":null,"Labels":null,"ExposedPorts":null,"StopSignal":null}}""");
+                         "config":{"User":null,"Env":null,"Entrypoint":null,"Cmd":null,
+                          "Volumes":null,
+                          "WorkingDir":null,"Labels":null,"ExposedPorts":null,
+                          "StopSignal":null}}""");
         ImageConfig empty = parse("{}");
         assertEquals(empty.config(), nulls.config());
         assertEquals(empty.platform(), nulls.platform());

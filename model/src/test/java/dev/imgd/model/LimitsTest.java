@@ -62,7 +62,8 @@ class LimitsTest {
         limits.check(Limits.Key.LINK_BYTES, "link of x", 4096);
         assertFails(
                 ErrorKind.LIMIT_EXCEEDED,
-                "link of x: exceeds the limit of 4 KiB; raise limits.link_bytes if you trust the source",
+                "link of x: exceeds the limit of 4 KiB; raise limits.link_bytes if you"
+                        + " trust the source",
                 () -> limits.check(Limits.Key.LINK_BYTES, "link of x", 4097));
     }
 }

@@ -90,8 +90,8 @@ class ManifestDocumentTest {
     void parse_declaredTypeDiffers_isAmbiguous() {
         assertFails(
                 ErrorKind.INVALID_CONTENT,
-                "it says it is \"application/vnd.docker.distribution.manifest.v2+json\", but was declared as"
-                        + " \"application/vnd.oci.image.manifest.v1+json\"",
+                "it says it is \"application/vnd.docker.distribution.manifest.v2+json\", but"
+                        + " was declared as \"application/vnd.oci.image.manifest.v1+json\"",
                 () ->
                         ManifestDocument.parse(
                                 "doc",
@@ -101,7 +101,7 @@ class ManifestDocumentTest {
 
     @Test
     void parse_schema1_saysWhatToDo() {
-        String advice = "schema 1 manifest, which cannot be verified";
+        String advice = "schema 1 manifest, which is not supported";
         for (String json :
                 List.of(
                         "{\"schemaVersion\":1,\"fsLayers\":[{\"blobSum\":\"" + DIGEST + "\"}]}",
@@ -123,7 +123,7 @@ class ManifestDocumentTest {
             value = {
                 "[] | doc: wanted an object, got an array",
                 "null | doc: wanted an object, got null",
-                "{} | got neither",
+                "{} | got no",
                 "{\"schemaVersion\":3,\"manifests\":[]} | schemaVersion: wanted 2, got 3",
                 "{\"schemaVersion\":\"2\",\"manifests\":[]} | schemaVersion: wanted a number",
                 "{\"mediaType\":\"text/html\"} | got the media type \"text/html\"",
@@ -291,7 +291,7 @@ class ManifestDocumentTest {
                         Digest.sha256(new byte[] {'h', 'i'}),
                         2,
                         Map.of("b", "2", "a", "1"),
-                        List.of("https://example.com/x"),
+                        List.of("https://a.b/x"),
                         Optional.of(
                                 new Platform(
                                         "windows", "amd64", "v2", "10.0.1", List.of("win32k"))),
@@ -301,7 +301,7 @@ class ManifestDocumentTest {
         descriptor.write(json);
         assertEquals(descriptor, readDescriptor(json.toString()));
         assertEquals(
-                "{\"mediaType\":\"text/plain\",\"digest\":\"%s\",\"size\":2,\"urls\":[\"https://example.com/x\"],"
+                "{\"mediaType\":\"text/plain\",\"digest\":\"%s\",\"size\":2,\"urls\":[\"https://a.b/x\"],"
                                 .formatted(descriptor.digest())
                         + "\"annotations\":{\"a\":\"1\",\"b\":\"2\"},\"data\":\"aGk=\",\"platform\":{"
                         + "\"architecture\":\"amd64\",\"os\":\"windows\",\"os.version\":\"10.0.1\","

@@ -35,12 +35,13 @@ class PlatformMatcherTest {
         "linux/arm64/v9, linux/arm64/v9 linux/arm64/v8.5 linux/arm64/v8.1 linux/arm64 linux/arm/v8"
                 + " linux/arm linux/arm/v6 linux/arm/v5,"
                 + " linux/arm64/v8.6 linux/arm64/v9.1 linux/arm/v4",
-        "linux/arm64/v8.1, linux/arm64/v8.1 linux/arm64 linux/arm/v8 linux/arm linux/arm/v6 linux/arm/v5,"
+        "linux/arm64/v8.1, linux/arm64/v8.1 linux/arm64 linux/arm/v8 linux/arm linux/arm/v6"
+                + " linux/arm/v5,"
                 + " linux/arm/v9 linux/arm64/v9 linux/arm64/v8.2",
         "linux/arm64, linux/arm64 linux/arm/v8 linux/arm linux/arm/v6 linux/arm/v5,"
                 + " linux/arm64/v8.1 linux/arm/v4 linux/arm64/v9",
-        "linux(+gpu+simd)/amd64, linux(+gpu+simd)/amd64 linux(+gpu)/amd64 linux/amd64 linux(+simd)/386"
-                + " linux/386, linux(+fpga)/amd64 linux(+fpga+gpu)/amd64",
+        "linux(+gpu+simd)/amd64, linux(+gpu+simd)/amd64 linux(+gpu)/amd64 linux/amd64"
+                + " linux(+simd)/386 linux/386, linux(+fpga)/amd64 linux(+fpga+gpu)/amd64",
         "windows(10.0.17763)/amd64, windows(10.0.17763.99)/amd64 windows(10.0.17763+win32k)/amd64,"
                 + " windows(10.0.17764)/amd64 windows(10.1.17763)/amd64 windows(x)/amd64",
         "windows(10.0.26100)/amd64, windows(10.0.20348)/amd64 windows(10.0.25398)/amd64"
@@ -128,8 +129,8 @@ class PlatformMatcherTest {
         PlatformMatcher matcher = PlatformMatcher.only(Platform.parse("linux/s390x"));
         assertFails(
                 ErrorKind.NOT_FOUND,
-                "a:1: no image for the platform: wanted linux/s390x, got linux/386, linux(+gpu)/amd64,"
-                        + " linux/amd64, linux/arm/v6, linux/arm64/v8, windows(10.0.17763.1)/amd64;"
+                "a:1: no image for the platform: wanted linux/s390x, got linux/386,"
+                        + " linux(+gpu)/amd64, linux/amd64, linux/arm/v6, linux/arm64/v8, windows(10.0.17763.1)/amd64;"
                         + " choose one with --platform",
                 () -> {
                     throw matcher.noMatch("a:1", PlatformMatcher.offered(index));

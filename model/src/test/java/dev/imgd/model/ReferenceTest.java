@@ -118,7 +118,7 @@ class ReferenceTest {
                 "a:-x | the tag \"-x\"",
                 "a:.x | the tag \".x\"",
                 "a:ä | the tag",
-                "Uppercase:tag | upper-case letter; write it in lower case",
+                "Uppercase:tag | upper-case letter; use lower case",
                 "test:5000/Uppercase/lowercase:tag | upper-case letter",
                 "docker/Docker | upper-case letter",
                 "-docker | has a separator at its start or end",
