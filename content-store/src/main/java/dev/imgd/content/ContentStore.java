@@ -33,7 +33,7 @@ public interface ContentStore {
     /// Calls `visitor` for each blob of the namespace, ordered by digest.
     void list(String namespace, Consumer<BlobInfo> visitor) throws ImageException;
 
-    /// Makes a blob that another namespace holds visible in this one; false when no namespace holds it.
+    /// Makes a blob that the store has visible in this namespace; false when the store does not have it.
     boolean adopt(String namespace, Digest digest, Map<String, String> labels) throws ImageException;
 
     /// Opens the blob for reading; the caller closes it. The bytes were verified when they were committed.

@@ -49,6 +49,19 @@ public record NodeId(Type type, String key) {
         return new NodeId(Type.LAYER, id);
     }
 
+    /// Reads the form that [#toString] gives.
+    static NodeId parse(String text) {
+        if (text.length() >= 2 && text.charAt(1) == ':') {
+            for (Type type : Type.values()) {
+                if (type.tag == text.charAt(0)) {
+                    return new NodeId(type, text.substring(2));
+                }
+            }
+        }
+        throw new IllegalArgumentException("not a node: " + text);
+    }
+
+    /// The type's letter, a colon and the key.
     @Override
     public String toString() {
         return type.tag() + ":" + key;

@@ -33,6 +33,13 @@ public interface Store extends AutoCloseable {
     /// The transactional tables underneath, for other modules' metadata (snapshots, layers).
     Database database();
 
+    /// What garbage collection and the check of the store use.
+    Maintenance maintenance();
+
+    /// Whether opening had to make the database anew, or found that it had lost rows. Names, leases and blobs are
+    /// back; other modules' rows, such as those of snapshots, may be gone.
+    boolean rebuilt();
+
     /// Releases the store; waits for running transactions.
     @Override
     void close() throws ImageException;
