@@ -472,9 +472,10 @@ public final class LoopbackServer implements AutoCloseable {
             }
             if (left == 0) {
                 ended = true;
-                while (!line().isEmpty()) {
-                    continue; // trailers
-                }
+                String trailer;
+                do {
+                    trailer = line();
+                } while (!trailer.isEmpty());
             }
         }
 

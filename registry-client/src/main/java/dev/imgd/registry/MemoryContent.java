@@ -20,7 +20,13 @@ public final class MemoryContent implements RegistryContent {
         final Map<String, Digest> tags = new ConcurrentSkipListMap<>();
     }
 
-    private record MemoryBlob(byte[] content) implements StoredBlob {
+    private static final class MemoryBlob implements StoredBlob {
+        private final byte[] content;
+
+        MemoryBlob(byte[] content) {
+            this.content = content.clone();
+        }
+
         @Override
         public long sizeBytes() {
             return content.length;
@@ -45,7 +51,7 @@ public final class MemoryContent implements RegistryContent {
 
     /// Stores a blob under the digest given, which may be a wrong one.
     public void putBlob(Digest digest, byte[] content) {
-        blobs.put(digest, new MemoryBlob(content.clone()));
+        blobs.put(digest, new MemoryBlob(content));
     }
 
     /// Stores a manifest under its SHA-256 digest.

@@ -87,7 +87,7 @@ public final class ImageBuilder {
         List<Digest> diffIds = new ArrayList<>();
         Map<Digest, Bytes> blobs = new LinkedHashMap<>();
         for (LayerSpec layer : layers) {
-            Bytes blob = Bytes.of(layer.blob());
+            Bytes blob = layer.blob();
             descriptors.add(
                     new Descriptor(layer.mediaType(docker), blob.sha256(), blob.size()));
             diffIds.add(layer.diffId());

@@ -1,6 +1,7 @@
 package dev.imgd.testkit;
 
 import com.github.luben.zstd.Zstd;
+import dev.imgd.model.Bytes;
 import dev.imgd.model.Digest;
 import dev.imgd.model.MediaType;
 import java.io.ByteArrayOutputStream;
@@ -13,10 +14,11 @@ import java.util.zip.GZIPOutputStream;
 /// @param blob the bytes that are transferred
 /// @param diffId what the image configuration says the uncompressed bytes hash to
 /// @param compression of the blob; decides the media type
-public record LayerSpec(byte[] blob, Digest diffId, MediaType.Compression compression) {
+public record LayerSpec(Bytes blob, Digest diffId, MediaType.Compression compression) {
     /// A layer of a tar archive, compressed here.
     public static LayerSpec of(byte[] tar, MediaType.Compression compression) {
-        return new LayerSpec(compress(tar, compression), Digest.sha256(tar), compression);
+        return new LayerSpec(
+                Bytes.of(compress(tar, compression)), Digest.sha256(tar), compression);
     }
 
     /// The bytes, compressed.
