@@ -38,7 +38,8 @@ public record Authority(String host, int port) {
         return port <= 65535 ? port : -1;
     }
 
-    /// Whether the host is `localhost`, a name below it, `::1` or in `127.0.0.0/8`. Nothing is looked up.
+    /// Whether the host is `localhost`, a name below it, `::1` or in `127.0.0.0/8`. Nothing is
+    /// looked up.
     public boolean isLoopback() {
         if (host.equalsIgnoreCase("localhost")
                 || host.equals("::1")

@@ -5,9 +5,10 @@ import java.util.Set;
 
 /// Every registry is its own only host.
 ///
-/// containerd asks loopback registries on unusual ports with https first and falls back to http. Here a
-/// loopback registry with a port other than 443 is asked with http at once, and nothing ever falls back
-/// from https to http: who can disturb a TLS handshake could otherwise read the credentials.
+/// containerd asks loopback registries on unusual ports with https first and falls back to http.
+/// Here a loopback registry with a port other than 443 is asked with http at once, and nothing ever
+/// falls back from https to http: who can disturb a TLS handshake could otherwise read the
+/// credentials.
 final class DirectHosts implements RegistryHosts {
     private static final String DOCKER_HUB = "docker.io";
     private static final String DOCKER_HUB_HOST = "registry-1.docker.io";

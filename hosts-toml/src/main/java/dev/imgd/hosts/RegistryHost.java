@@ -8,11 +8,11 @@ import java.util.Set;
 ///
 /// @param scheme how it is contacted
 /// @param authority `host` or `host:port`, lower case; IPv6 addresses in brackets
-/// @param path prefix of every request, `/v2` unless the host lives elsewhere; starts with `/`, or is
-///     empty; never ends with `/`
+/// @param path prefix of every request, `/v2` unless the host lives elsewhere; starts with `/`, or
+///   is empty; never ends with `/`
 /// @param capabilities what it may be asked for
-/// @param headers extra headers, sent to exactly this scheme, host and port: not to token servers and
-///     not after a redirect to another place
+/// @param headers extra headers, sent to exactly this scheme, host and port: not to token servers
+///   and not after a redirect to another place
 /// @param tls how `https` is secured; ignored for `http`
 public record RegistryHost(
         Scheme scheme,

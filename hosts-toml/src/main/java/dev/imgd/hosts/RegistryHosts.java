@@ -1,6 +1,7 @@
 package dev.imgd.hosts;
 
 import dev.imgd.model.ImageException;
+
 import java.util.List;
 import java.util.Set;
 
@@ -15,8 +16,8 @@ public interface RegistryHosts {
     /// @throws ImageException when the configuration of this registry cannot be used
     List<RegistryHost> hostsFor(String registry) throws ImageException;
 
-    /// The registry itself and nothing else: `https`, except for loopback addresses with a port other
-    /// than 443.
+    /// The registry itself and nothing else: `https`, except for loopback addresses with a port
+    /// other than 443.
     static RegistryHosts direct() {
         return new DirectHosts(Set.of());
     }

@@ -1,7 +1,9 @@
 package dev.imgd.hosts;
 
 import dev.imgd.model.ImageException;
+
 import java.util.List;
+
 import javax.net.ssl.KeyManager;
 import javax.net.ssl.X509TrustManager;
 
@@ -9,8 +11,8 @@ import javax.net.ssl.X509TrustManager;
 /// version spoken, whatever this says.
 ///
 /// Connections are shared between hosts whose settings are the same object, so an implementation is
-/// made once per host and kept. Nothing is read before the first TLS connection. Implementations are
-/// safe for use by many threads.
+/// made once per host and kept. Nothing is read before the first TLS connection. Implementations
+/// are safe for use by many threads.
 public interface TlsSettings {
     /// The trust store of the Java runtime and no client certificate.
     TlsSettings SYSTEM = new SystemTls();

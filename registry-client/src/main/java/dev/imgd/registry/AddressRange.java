@@ -6,8 +6,8 @@ import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.util.Optional;
 
-/// How far away an address is: what a registry on the internet names must not lead into the host or its
-/// network. **Source:** IANA special-purpose address registries (RFC 6890 and successors).
+/// How far away an address is: what a registry on the internet names must not lead into the host or
+/// its network. **Source:** IANA special-purpose address registries (RFC 6890 and successors).
 enum AddressRange {
     LOOPBACK,
     /// Link-local, where clouds keep their metadata services; unspecified; multicast; reserved.
@@ -51,7 +51,8 @@ enum AddressRange {
             if (b[0] == 0x20 && b[1] == 0x02) {
                 return InetAddress.getByAddress(new byte[] {b[2], b[3], b[4], b[5]});
             }
-            boolean nat64 = b[0] == 0 && b[1] == 0x64 && (b[2] & 0xff) == 0xff && b[3] == (byte) 0x9b;
+            boolean nat64 =
+                    b[0] == 0 && b[1] == 0x64 && (b[2] & 0xff) == 0xff && b[3] == (byte) 0x9b;
             if (nat64 || (address.isIPv4CompatibleAddress() && !isUnspecifiedOrLoopback(b))) {
                 return InetAddress.getByAddress(new byte[] {b[12], b[13], b[14], b[15]});
             }

@@ -1,6 +1,7 @@
 package dev.imgd.registry;
 
 import okhttp3.HttpUrl;
+
 import org.jspecify.annotations.Nullable;
 
 /// One thing wanted from a host.

@@ -4,7 +4,9 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Json;
 import dev.imgd.model.JsonNode;
-import dev.imgd.model.Limits;
+
+import org.jspecify.annotations.Nullable;
+
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -15,13 +17,12 @@ import java.util.Base64;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import org.jspecify.annotations.Nullable;
 
 /// Docker's `config.json` and the containers tools' `auth.json`.
 ///
-/// A registry is looked up under its most specific key: `host/name/space`, then its parents, then the
-/// host; a helper for exactly this key wins over an entry of the file. The files are read at each call.
-/// **Source:** docker/cli configfile, containers-auth.json(5).
+/// A registry is looked up under its most specific key: `host/name/space`, then its parents, then
+/// the host; a helper for exactly this key wins over an entry of the file. The files are read at
+/// each call. **Source:** docker/cli configfile, containers-auth.json(5).
 final class AuthFiles implements CredentialSource {
     private static final String DOCKER_HUB = "docker.io";
     private static final String DOCKER_HUB_KEY = "https://index.docker.io/v1/";
@@ -173,8 +174,8 @@ final class AuthFiles implements CredentialSource {
         return Optional.empty();
     }
 
-    /// The host of a key that is a URL, as older versions of Docker wrote them. A key with a path and
-    /// no scheme is for a repository, not for a host.
+    /// The host of a key that is a URL, as older versions of Docker wrote them. A key with a path
+    /// and no scheme is for a repository, not for a host.
     private static String host(String key) {
         int scheme = key.indexOf("://");
         if (scheme < 0) {

@@ -4,25 +4,29 @@ import dev.imgd.hosts.RegistryHost;
 import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-import java.io.IOException;
-import java.util.List;
-import java.util.Optional;
-import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.locks.ReentrantLock;
+
 import okhttp3.Call;
 import okhttp3.Dns;
 import okhttp3.FormBody;
 import okhttp3.HttpUrl;
 import okhttp3.Request;
 import okhttp3.Response;
+
 import okio.Buffer;
 import okio.BufferedSource;
+
 import org.jspecify.annotations.Nullable;
+
+import java.io.IOException;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.locks.ReentrantLock;
 
 /// Answers the challenges of one host: remembers how it wants to be asked, and one token per scope.
 ///
-/// Tokens are fetched once for all threads that want the same one. The scope is what we need and never
-/// what the registry asks for. Secrets are in no message. Safe for use by many threads.
+/// Tokens are fetched once for all threads that want the same one. The scope is what we need and
+/// never what the registry asks for. Secrets are in no message. Safe for use by many threads.
 final class Authorizer {
     private static final long MAX_ANSWER_BYTES = 1 << 20;
     private static final int MAX_SCOPES = 1_000;
@@ -63,8 +67,8 @@ final class Authorizer {
         this.realms = new Realm(url, options.realmAllow());
     }
 
-    /// The `Authorization` header for a pull from the repository, or null when the host has not asked
-    /// for any.
+    /// The `Authorization` header for a pull from the repository, or null when the host has not
+    /// asked for any.
     @Nullable String header(String repository, Cancellation cancellation) throws ImageException {
         return switch (scheme) {
             case null -> null;
@@ -104,8 +108,7 @@ final class Authorizer {
                             host.authority() + ": cannot authenticate: the challenge has no realm");
                 }
                 return new Scheme.Bearer(
-                        realms.check(realm),
-                        challenge.parameters().getOrDefault("service", ""));
+                        realms.check(realm), challenge.parameters().getOrDefault("service", ""));
             }
         }
         for (Challenge challenge : challenges) {
@@ -171,7 +174,8 @@ final class Authorizer {
     }
 
     private @Nullable Credentials credentials(String repository) throws ImageException {
-        String key = host.authority().equals("registry-1.docker.io") ? "docker.io" : host.authority();
+        String key =
+                host.authority().equals("registry-1.docker.io") ? "docker.io" : host.authority();
         Optional<Credentials> found = options.credentials().find(key, repository);
         return found.orElse(null);
     }
@@ -257,8 +261,8 @@ final class Authorizer {
                 .header("Accept-Encoding", "identity");
     }
 
-    /// Sends the request, following redirects of a GET within the rules for realms. The registry's own
-    /// extra headers are for the registry and are not sent.
+    /// Sends the request, following redirects of a GET within the rules for realms. The registry's
+    /// own extra headers are for the registry and are not sent.
     private Token send(String what, Request first, Cancellation cancellation) throws IOException {
         Request request = first;
         for (int hops = 0; ; hops++) {

@@ -3,6 +3,7 @@ package dev.imgd.registry;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
+
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -11,8 +12,8 @@ import java.util.Map;
 
 /// One challenge of a `WWW-Authenticate` header.
 ///
-/// A header may hold several challenges and an answer several headers. What could be understood in two
-/// ways is refused: an unterminated quote, a parameter given twice, control characters.
+/// A header may hold several challenges and an answer several headers. What could be understood in
+/// two ways is refused: an unterminated quote, a parameter given twice, control characters.
 /// **Source:** RFC 9110 §11.
 ///
 /// @param scheme lower case, for example `bearer`
@@ -83,8 +84,7 @@ record Challenge(String scheme, Map<String, String> parameters) {
                 skipSpace();
                 at++;
                 skipSpace();
-                String value =
-                        at < text.length() && text.charAt(at) == '"' ? quoted() : token();
+                String value = at < text.length() && text.charAt(at) == '"' ? quoted() : token();
                 if (parameters.put(name, value) != null) {
                     throw malformed("parameter given twice");
                 }

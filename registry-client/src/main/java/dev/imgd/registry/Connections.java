@@ -3,21 +3,24 @@ package dev.imgd.registry;
 import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-import java.security.GeneralSecurityException;
-import java.util.List;
-import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.TimeUnit;
-import javax.net.ssl.KeyManager;
-import javax.net.ssl.SSLContext;
-import javax.net.ssl.TrustManager;
-import javax.net.ssl.X509TrustManager;
+
 import okhttp3.ConnectionPool;
 import okhttp3.ConnectionSpec;
 import okhttp3.Dns;
 import okhttp3.OkHttpClient;
 
-/// OkHttp clients over one connection pool. TLS is set up when the first `https` URL is opened and not
-/// before: that is a third of the start of a program that only talks to a plain registry.
+import java.security.GeneralSecurityException;
+import java.util.List;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
+
+import javax.net.ssl.KeyManager;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.TrustManager;
+import javax.net.ssl.X509TrustManager;
+
+/// OkHttp clients over one connection pool. TLS is set up when the first `https` URL is opened and
+/// not before: that is a third of the start of a program that only talks to a plain registry.
 final class Connections implements AutoCloseable {
     /// Enough for the layers of a few images at once; HTTP/2 needs one per host.
     private static final int IDLE_CONNECTIONS = 32;
@@ -28,8 +31,7 @@ final class Connections implements AutoCloseable {
     Connections(RegistryOptions options) {
         plain =
                 new OkHttpClient.Builder()
-                        .connectionPool(
-                                new ConnectionPool(IDLE_CONNECTIONS, 60, TimeUnit.SECONDS))
+                        .connectionPool(new ConnectionPool(IDLE_CONNECTIONS, 60, TimeUnit.SECONDS))
                         .connectionSpecs(List.of(ConnectionSpec.CLEARTEXT))
                         .socketFactory(new BufferedSocketFactory())
                         .connectTimeout(options.connectTimeout())
@@ -58,8 +60,8 @@ final class Connections implements AutoCloseable {
         return first == null ? made : first;
     }
 
-    /// A client that looks names up with `dns`. Connections are shared only with clients of the same
-    /// `dns`.
+    /// A client that looks names up with `dns`. Connections are shared only with clients of the
+    /// same `dns`.
     OkHttpClient client(boolean https, TlsSettings tls, Dns dns) throws ImageException {
         return client(https, tls).newBuilder().dns(dns).build();
     }

@@ -5,6 +5,7 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.Json;
 import dev.imgd.model.JsonNode;
 import dev.imgd.model.Text;
+
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;

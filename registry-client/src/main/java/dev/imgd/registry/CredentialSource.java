@@ -1,18 +1,19 @@
 package dev.imgd.registry;
 
 import dev.imgd.model.ImageException;
+
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
 
-/// Finds credentials. Asked each time a registry wants some, so that a changed file counts at once. Safe
-/// for use by many threads.
+/// Finds credentials. Asked each time a registry wants some, so that a changed file counts at once.
+/// Safe for use by many threads.
 @FunctionalInterface
 public interface CredentialSource {
     /// Returns the credentials for a host.
     ///
     /// @param authority the host that is contacted, with its port if it has one; for Docker Hub
-    ///     `docker.io`. Never the registry that a mirror stands in for.
+    ///   `docker.io`. Never the registry that a mirror stands in for.
     /// @param repository the repository that is asked for, for example `library/debian`
     /// @throws ImageException when a file is malformed or a helper program fails
     Optional<Credentials> find(String authority, String repository) throws ImageException;
@@ -24,8 +25,7 @@ public interface CredentialSource {
 
     /// The same credentials for one host and none for others.
     static CredentialSource of(String authority, Credentials credentials) {
-        return (asked, _) ->
-                asked.equals(authority) ? Optional.of(credentials) : Optional.empty();
+        return (asked, _) -> asked.equals(authority) ? Optional.of(credentials) : Optional.empty();
     }
 
     /// Asks this source first, then another.
@@ -45,7 +45,8 @@ public interface CredentialSource {
         return AuthFiles.standard(environment);
     }
 
-    /// One file in the format of Docker's `config.json` or of `auth.json`; a missing file is an error.
+    /// One file in the format of Docker's `config.json` or of `auth.json`; a missing file is an
+    /// error.
     static CredentialSource file(Path file) {
         return AuthFiles.of(file);
     }

@@ -3,6 +3,7 @@ package dev.imgd.registry;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
+
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -11,8 +12,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/// A registry in this process that only serves pulls, on a loopback port. **Source:** distribution-spec
-/// v1.1 § Pull, § Content Discovery.
+/// A registry in this process that only serves pulls, on a loopback port. **Source:**
+/// distribution-spec v1.1 § Pull, § Content Discovery.
 public final class EmbeddedRegistry implements AutoCloseable {
     private final LoopbackServer server;
 
@@ -55,7 +56,10 @@ public final class EmbeddedRegistry implements AutoCloseable {
             int blobs = path.lastIndexOf("/blobs/");
             if (manifests > 3) {
                 manifest(
-                        exchange, path.substring(4, manifests), path.substring(manifests + 11), content);
+                        exchange,
+                        path.substring(4, manifests),
+                        path.substring(manifests + 11),
+                        content);
             } else if (blobs > 3) {
                 blob(exchange, path.substring(4, blobs), path.substring(blobs + 7), content);
             } else {
@@ -127,8 +131,7 @@ public final class EmbeddedRegistry implements AutoCloseable {
             return;
         }
         if (range.partial) {
-            headers.put(
-                    "Content-Range", "bytes " + range.first + '-' + range.last + '/' + size);
+            headers.put("Content-Range", "bytes " + range.first + '-' + range.last + '/' + size);
         }
         long length = range.last - range.first + 1;
         try (OutputStream to = exchange.respond(range.partial ? 206 : 200, headers, length)) {

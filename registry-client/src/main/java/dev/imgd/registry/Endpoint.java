@@ -6,21 +6,24 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.RegistryException;
 import dev.imgd.model.Text;
-import java.io.IOException;
-import java.util.List;
-import java.util.Map;
+
 import okhttp3.Call;
 import okhttp3.Dns;
 import okhttp3.HttpUrl;
 import okhttp3.OkHttpClient;
 import okhttp3.Request;
 import okhttp3.Response;
+
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/// Sends requests to one host: with credentials where it asks for them, following redirects within the
-/// rules, again when a failure may go away. Safe for use by many threads.
+import java.io.IOException;
+import java.util.List;
+import java.util.Map;
+
+/// Sends requests to one host: with credentials where it asks for them, following redirects within
+/// the rules, again when a failure may go away. Safe for use by many threads.
 final class Endpoint {
     private final RegistryHost host;
     private final HttpUrl base;
@@ -49,7 +52,10 @@ final class Endpoint {
 
     /// A host that answers for a registry.
     static Endpoint registry(
-            RegistryHost host, RegistryOptions options, Connections connections, RetryPolicy retries)
+            RegistryHost host,
+            RegistryOptions options,
+            Connections connections,
+            RetryPolicy retries)
             throws ImageException {
         HttpUrl base = HttpUrl.parse(host.url());
         if (base == null) {
@@ -223,9 +229,7 @@ final class Endpoint {
         TlsSettings tls = moved ? TlsSettings.SYSTEM : host.tls();
         boolean https = request.url().isHttps();
         OkHttpClient client =
-                dns == null
-                        ? connections.client(https, tls)
-                        : connections.client(https, tls, dns);
+                dns == null ? connections.client(https, tls) : connections.client(https, tls, dns);
         Call call = client.newCall(request);
         cancellation.watch(call);
         try (Deadline deadline = Deadline.start(call, options.headerTimeout())) {

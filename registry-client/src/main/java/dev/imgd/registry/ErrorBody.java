@@ -6,13 +6,17 @@ import dev.imgd.model.Json;
 import dev.imgd.model.JsonNode;
 import dev.imgd.model.RegistryException;
 import dev.imgd.model.Text;
+
+import okhttp3.Response;
+
+import okio.Buffer;
+
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
-import okhttp3.Response;
-import okio.Buffer;
 
-/// Turns an answer that is not a success into an error. **Source:** distribution-spec v1.1 § Error Codes.
+/// Turns an answer that is not a success into an error. **Source:** distribution-spec v1.1 § Error
+/// Codes.
 final class ErrorBody {
     private static final long MAX_BYTES = 64 << 10;
     private static final int MAX_DETAILS = 8;
@@ -48,7 +52,8 @@ final class ErrorBody {
             }
             return parse(body.readByteArray());
         } catch (IOException e) {
-            // The status says what happened; a body that cannot be read or is no error document adds
+            // The status says what happened; a body that cannot be read or is no error document
+            // adds
             // nothing to it.
             return List.of();
         }

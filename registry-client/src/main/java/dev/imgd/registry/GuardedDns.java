@@ -1,14 +1,15 @@
 package dev.imgd.registry;
 
+import okhttp3.Dns;
+
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.util.List;
-import okhttp3.Dns;
 
 /// Looks names up and refuses those that lead closer to this host than the registry itself is.
 ///
-/// The addresses returned here are the ones connected to, so a name cannot change its address between
-/// the check and the connection.
+/// The addresses returned here are the ones connected to, so a name cannot change its address
+/// between the check and the connection.
 final class GuardedDns implements Dns {
     private final AddressRange registry;
 

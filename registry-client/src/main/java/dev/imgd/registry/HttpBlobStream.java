@@ -4,20 +4,24 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.RegistryException;
 import dev.imgd.model.SizeMismatchException;
+
+import okhttp3.Response;
+
+import okio.BufferedSource;
+
+import org.jspecify.annotations.Nullable;
+
 import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
-import okio.BufferedSource;
-import okhttp3.Response;
-import org.jspecify.annotations.Nullable;
 
 /// A blob over HTTP that continues by range after failures.
 ///
-/// A failure counts against the attempts of the options; progress of [#PROGRESS_BYTES] since the last
-/// one makes the count start anew, except where the server ignores ranges: there each try sends the
-/// whole blob again. The size of the descriptor is enforced exactly.
+/// A failure counts against the attempts of the options; progress of [#PROGRESS_BYTES] since the
+/// last one makes the count start anew, except where the server ignores ranges: there each try
+/// sends the whole blob again. The size of the descriptor is enforced exactly.
 final class HttpBlobStream implements RegistryClient.BlobStream {
     private static final long PROGRESS_BYTES = 256 << 10;
     private static final int SKIP_BYTES = 64 << 10;

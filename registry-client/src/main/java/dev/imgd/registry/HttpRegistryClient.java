@@ -12,9 +12,15 @@ import dev.imgd.model.Limits;
 import dev.imgd.model.ManifestDocument;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Reference;
-import dev.imgd.model.RegistryException;
 import dev.imgd.model.SizeMismatchException;
 import dev.imgd.model.Text;
+
+import okhttp3.HttpUrl;
+
+import okio.BufferedSource;
+
+import org.jspecify.annotations.Nullable;
+
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
@@ -23,9 +29,6 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ThreadLocalRandom;
-import okhttp3.HttpUrl;
-import okio.BufferedSource;
-import org.jspecify.annotations.Nullable;
 
 /// The client over HTTP. Asks the hosts of a registry in their order until one answers.
 final class HttpRegistryClient implements RegistryClient {
@@ -179,8 +182,8 @@ final class HttpRegistryClient implements RegistryClient {
         T apply(Endpoint endpoint, Cancellation cancellation) throws ImageException;
     }
 
-    /// The failure that is reported is the last host's, which is the registry itself; those before it
-    /// are attached.
+    /// The failure that is reported is the last host's, which is the registry itself; those before
+    /// it are attached.
     private <T> T tryHosts(
             Reference reference, String what, Capability capability, Action<T> action)
             throws ImageException {
@@ -278,8 +281,7 @@ final class HttpRegistryClient implements RegistryClient {
     /// Reads a manifest whole: at most as much as the descriptor, or else the limit, allows.
     private byte[] readAll(String what, Answer answer, @Nullable Descriptor descriptor)
             throws IOException {
-        long limit =
-                descriptor == null ? options.limits().manifestBytes() : descriptor.sizeBytes();
+        long limit = descriptor == null ? options.limits().manifestBytes() : descriptor.sizeBytes();
         try (Deadline deadline = Deadline.start(answer.call(), options.headerTimeout())) {
             BufferedSource source = answer.response().body().source();
             boolean longer;
@@ -300,13 +302,14 @@ final class HttpRegistryClient implements RegistryClient {
         }
     }
 
-    /// The digest of what was received, after comparing it with what was asked for and with what the
-    /// registry says it is.
+    /// The digest of what was received, after comparing it with what was asked for and with what
+    /// the registry says it is.
     private static Digest requestedOrStated(
             String what, Answer answer, Optional<Digest> requested, byte[] content)
             throws ImageException {
         String header = answer.response().header("Docker-Content-Digest");
-        Digest stated = header == null || header.isEmpty() ? null : statedDigest(what, answer, header);
+        Digest stated =
+                header == null || header.isEmpty() ? null : statedDigest(what, answer, header);
         Digest wanted = requested.orElse(stated);
         Digest got = wanted == null ? Digest.sha256(content) : wanted.ofSameAlgorithm(content);
         if (wanted != null && !got.equals(wanted)) {
@@ -358,8 +361,7 @@ final class HttpRegistryClient implements RegistryClient {
     }
 
     private FetchedManifest verified(
-            String what, String from, byte[] content, Descriptor descriptor)
-            throws ImageException {
+            String what, String from, byte[] content, Descriptor descriptor) throws ImageException {
         Digest got = descriptor.digest().ofSameAlgorithm(content);
         if (!got.equals(descriptor.digest())) {
             throw new DigestMismatchException(

@@ -6,6 +6,7 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Index;
 import dev.imgd.model.ManifestDocument;
+
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
@@ -92,14 +93,10 @@ final class LayoutContent implements RegistryContent {
 
     private Index index() throws IOException {
         Path file = directory.resolve("index.json");
-        return Index.parse(
-                file.toString(), Bytes.of(Files.readAllBytes(file)), Optional.empty());
+        return Index.parse(file.toString(), Bytes.of(Files.readAllBytes(file)), Optional.empty());
     }
 
     private Path path(Digest digest) {
-        return directory
-                .resolve("blobs")
-                .resolve(digest.algorithm().label())
-                .resolve(digest.hex());
+        return directory.resolve("blobs").resolve(digest.algorithm().label()).resolve(digest.hex());
     }
 }

@@ -22,8 +22,8 @@ import java.util.concurrent.ConcurrentHashMap;
 
 /// A small HTTP/1.1 server on a loopback address, for [EmbeddedRegistry] and for tests.
 ///
-/// One virtual thread per connection; connections are kept alive. Not meant for anything but clients
-/// on the same host. Safe for use by many threads. **Source:** RFC 9112.
+/// One virtual thread per connection; connections are kept alive. Not meant for anything but
+/// clients on the same host. Safe for use by many threads. **Source:** RFC 9112.
 public final class LoopbackServer implements AutoCloseable {
     private static final int MAX_HEADER_BYTES = 32 << 10;
 

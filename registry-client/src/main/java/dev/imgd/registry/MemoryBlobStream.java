@@ -2,6 +2,7 @@ package dev.imgd.registry;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+
 import java.nio.ByteBuffer;
 
 /// A blob that its descriptor carries, or an empty rest of one.

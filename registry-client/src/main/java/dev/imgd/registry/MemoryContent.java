@@ -4,6 +4,7 @@ import dev.imgd.model.Bytes;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
+
 import java.io.ByteArrayInputStream;
 import java.io.InputStream;
 import java.util.List;
@@ -12,8 +13,9 @@ import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentSkipListMap;
 
-/// Content in memory. Blobs are shared by all repositories; manifests and tags are each repository's
-/// own. Nothing is checked: tests put hostile content here. Safe for use by many threads.
+/// Content in memory. Blobs are shared by all repositories; manifests and tags are each
+/// repository's own. Nothing is checked: tests put hostile content here. Safe for use by many
+/// threads.
 public final class MemoryContent implements RegistryContent {
     private static final class Repository {
         final Map<Digest, StoredManifest> manifests = new ConcurrentHashMap<>();

@@ -3,10 +3,12 @@ package dev.imgd.registry;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
+
+import okhttp3.HttpUrl;
+
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.util.Set;
-import okhttp3.HttpUrl;
 
 /// Where a registry may send us for a token, and with what.
 ///
@@ -15,7 +17,8 @@ import okhttp3.HttpUrl;
 /// relatives; go-containerregistry's rules for realms.
 ///
 /// @param registry where the registry itself was contacted
-/// @param allowed hosts that may receive credentials although they share no domain with the registry
+/// @param allowed hosts that may receive credentials although they share no domain with the
+///   registry
 record Realm(HttpUrl registry, Set<String> allowed) {
     /// Parses and checks the `realm` of a challenge, or the target of a redirect from one.
     HttpUrl check(String realm) throws ImageException {
@@ -64,7 +67,8 @@ record Realm(HttpUrl registry, Set<String> allowed) {
 
     /// Looks up names of token servers. The registry's own name may lead anywhere.
     okhttp3.Dns dns() {
-        // The farthest of its addresses: else a name with a loopback address among others would open
+        // The farthest of its addresses: else a name with a loopback address among others would
+        // open
         // the loopback range.
         AddressRange range = AddressRange.LOOPBACK;
         try {

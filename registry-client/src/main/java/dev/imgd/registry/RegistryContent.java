@@ -2,6 +2,7 @@ package dev.imgd.registry;
 
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Digest;
+
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Path;
@@ -31,9 +32,9 @@ public interface RegistryContent {
     /// The tags of a repository, sorted; empty when there is no such repository.
     List<String> tags(String repository) throws IOException;
 
-    /// An OCI image layout directory. Every repository name shows the same content, and the tags are
-    /// the `org.opencontainers.image.ref.name` annotations of `index.json`. What is served is not
-    /// verified: that is the client's task. **Source:** OCI image-spec v1.1, image-layout.md.
+    /// An OCI image layout directory. Every repository name shows the same content, and the tags
+    /// are the `org.opencontainers.image.ref.name` annotations of `index.json`. What is served is
+    /// not verified: that is the client's task. **Source:** OCI image-spec v1.1, image-layout.md.
     static RegistryContent layout(Path directory) {
         return new LayoutContent(directory);
     }

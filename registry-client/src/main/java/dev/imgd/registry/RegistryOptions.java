@@ -2,6 +2,7 @@ package dev.imgd.registry;
 
 import dev.imgd.hosts.RegistryHosts;
 import dev.imgd.model.Limits;
+
 import java.time.Clock;
 import java.time.Duration;
 import java.util.Set;
@@ -15,16 +16,16 @@ import java.util.Set;
 /// @param connectTimeout for a TCP connection, and again for the TLS handshake
 /// @param headerTimeout from the request to the end of the answer's headers
 /// @param stallTimeout how long a body may send nothing, and the window of `minimumRate`
-/// @param minimumRate bytes per second that a body must reach, averaged over `stallTimeout` of waiting;
-///     0 for no minimum
-/// @param attempts how often a request is made before its failure is reported, at least 1; a blob that
-///     makes progress starts counting anew
+/// @param minimumRate bytes per second that a body must reach, averaged over `stallTimeout` of
+///   waiting; 0 for no minimum
+/// @param attempts how often a request is made before its failure is reported, at least 1; a blob
+///   that makes progress starts counting anew
 /// @param firstBackoff the wait before the second attempt; doubles from there, with jitter
 /// @param maximumBackoff the longest wait, also when a registry asks for a longer one
-/// @param foreignLayers whether layers that say to live elsewhere (`urls`) are fetched from there: over
-///     https, without credentials and not from private addresses
-/// @param realmAllow hosts of token servers, `host` or `host:port`, that may receive the credentials of
-///     registries under other domains
+/// @param foreignLayers whether layers that say to live elsewhere (`urls`) are fetched from there:
+///   over https, without credentials and not from private addresses
+/// @param realmAllow hosts of token servers, `host` or `host:port`, that may receive the
+///   credentials of registries under other domains
 /// @param clock tells when tokens expire
 public record RegistryOptions(
         RegistryHosts hosts,

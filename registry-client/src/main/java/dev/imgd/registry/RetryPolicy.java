@@ -1,14 +1,16 @@
 package dev.imgd.registry;
 
+import org.jspecify.annotations.Nullable;
+
 import java.time.Clock;
 import java.time.Duration;
 import java.time.ZonedDateTime;
 import java.time.format.DateTimeFormatter;
 import java.time.format.DateTimeParseException;
 import java.util.random.RandomGenerator;
-import org.jspecify.annotations.Nullable;
 
-/// When a failed request is made again: exponential backoff with jitter, or what the registry asks for.
+/// When a failed request is made again: exponential backoff with jitter, or what the registry asks
+/// for.
 record RetryPolicy(
         int attempts, Duration first, Duration maximum, Clock clock, RandomGenerator random) {
 

@@ -4,6 +4,7 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Json;
 import dev.imgd.model.JsonNode;
+
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Optional;

@@ -3,8 +3,10 @@ package dev.imgd.registry;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
+
 import okhttp3.HttpUrl;
 import okhttp3.Response;
+
 import org.jspecify.annotations.Nullable;
 
 /// Rules for where requests may go.
@@ -39,7 +41,8 @@ final class Urls {
 
     /// Where a redirect leads.
     ///
-    /// @param start where the first request went; decides which addresses are too close to follow to
+    /// @param start where the first request went; decides which addresses are too close to follow
+    ///   to
     /// @throws ImageException when it may not be followed
     static HttpUrl redirectTarget(String what, HttpUrl start, HttpUrl current, Response response)
             throws ImageException {

@@ -3,6 +3,7 @@ package dev.imgd.testkit;
 import dev.imgd.registry.EmbeddedRegistry;
 import dev.imgd.registry.LoopbackServer.Exchange;
 import dev.imgd.registry.LoopbackServer.Handler;
+
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
@@ -38,6 +39,7 @@ public interface Fault {
     }
 
     /// 429.
+
     ///
     /// @param retryAfter the header of that name
     static Fault rateLimited(String retryAfter) {

@@ -6,6 +6,7 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Platform;
+
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -88,8 +89,7 @@ public final class ImageBuilder {
         Map<Digest, Bytes> blobs = new LinkedHashMap<>();
         for (LayerSpec layer : layers) {
             Bytes blob = layer.blob();
-            descriptors.add(
-                    new Descriptor(layer.mediaType(docker), blob.sha256(), blob.size()));
+            descriptors.add(new Descriptor(layer.mediaType(docker), blob.sha256(), blob.size()));
             diffIds.add(layer.diffId());
             blobs.put(blob.sha256(), blob);
         }

@@ -9,6 +9,9 @@ import dev.imgd.registry.LoopbackServer.Exchange;
 import dev.imgd.registry.LoopbackServer.Handler;
 import dev.imgd.registry.MemoryContent;
 import dev.imgd.registry.RegistryContent;
+
+import org.jspecify.annotations.Nullable;
+
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -23,10 +26,10 @@ import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Predicate;
-import org.jspecify.annotations.Nullable;
 
-/// A registry in memory that can be pushed to and pulled from by real clients, keeps an access log and
-/// misbehaves as a test tells it to. Safe for use by many threads. **Source:** distribution-spec v1.1.
+/// A registry in memory that can be pushed to and pulled from by real clients, keeps an access log
+/// and misbehaves as a test tells it to. Safe for use by many threads. **Source:**
+/// distribution-spec v1.1.
 public final class InMemoryRegistry implements AutoCloseable {
     /// A request that came, and the status it was answered with; 0 when the connection was dropped.
     public record Access(String method, String path, Map<String, String> headers, int status) {
@@ -122,8 +125,8 @@ public final class InMemoryRegistry implements AutoCloseable {
                 .count();
     }
 
-    /// Answers the next requests whose path has this part with these faults, one each in order; then
-    /// right again. Scripts are tried in the order in which they were made.
+    /// Answers the next requests whose path has this part with these faults, one each in order;
+    /// then right again. Scripts are tried in the order in which they were made.
     public void script(String pathPart, Fault... faults) {
         Queue<Fault> queue = new ArrayDeque<>(List.of(faults));
         rules.add(new Rule(exchange -> exchange.path().contains(pathPart), queue, null));
@@ -250,8 +253,7 @@ public final class InMemoryRegistry implements AutoCloseable {
         if (uploadsAt > 3) {
             upload(exchange, path.substring(4, uploadsAt), path.substring(uploadsAt + 15));
         } else if (exchange.method().equals("PUT") && manifestsAt > 3) {
-            putManifest(
-                    exchange, path.substring(4, manifestsAt), path.substring(manifestsAt + 11));
+            putManifest(exchange, path.substring(4, manifestsAt), path.substring(manifestsAt + 11));
         } else {
             pulls.handle(exchange);
         }
@@ -301,8 +303,7 @@ public final class InMemoryRegistry implements AutoCloseable {
         }
     }
 
-    private void finishUpload(Exchange exchange, String repository, String id)
-            throws IOException {
+    private void finishUpload(Exchange exchange, String repository, String id) throws IOException {
         ByteArrayOutputStream upload = uploads.remove(id);
         if (upload == null) {
             unknownUpload(exchange);
@@ -325,7 +326,9 @@ public final class InMemoryRegistry implements AutoCloseable {
         String type = exchange.header("Content-Type").orElse("application/octet-stream");
         if (reference.indexOf(':') < 0) {
             content.putManifest(repository, type, bytes, reference);
-            created(exchange, "/v2/" + repository + "/manifests/" + reference,
+            created(
+                    exchange,
+                    "/v2/" + repository + "/manifests/" + reference,
                     bytes.sha256().toString());
             return;
         }

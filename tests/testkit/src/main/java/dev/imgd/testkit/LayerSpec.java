@@ -1,9 +1,11 @@
 package dev.imgd.testkit;
 
 import com.github.luben.zstd.Zstd;
+
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Digest;
 import dev.imgd.model.MediaType;
+
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -17,8 +19,7 @@ import java.util.zip.GZIPOutputStream;
 public record LayerSpec(Bytes blob, Digest diffId, MediaType.Compression compression) {
     /// A layer of a tar archive, compressed here.
     public static LayerSpec of(byte[] tar, MediaType.Compression compression) {
-        return new LayerSpec(
-                Bytes.of(compress(tar, compression)), Digest.sha256(tar), compression);
+        return new LayerSpec(Bytes.of(compress(tar, compression)), Digest.sha256(tar), compression);
     }
 
     /// The bytes, compressed.

@@ -6,8 +6,8 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/// Writes small tar archives for tests: well-formed ones by its methods, hostile ones by handing over
-/// raw headers and bytes.
+/// Writes small tar archives for tests: well-formed ones by its methods, hostile ones by handing
+/// over raw headers and bytes.
 ///
 /// Names that do not fit and extended attributes become PAX records. Not thread-safe.
 public final class TarWriter {
@@ -105,8 +105,15 @@ public final class TarWriter {
         if (!pax.isEmpty()) {
             byte[] records = records(pax);
             pax.clear();
-            raw(header('x', "PaxHeaders/x".getBytes(StandardCharsets.US_ASCII), new byte[0], 0644,
-                    records.length, 0, 0));
+            raw(
+                    header(
+                            'x',
+                            "PaxHeaders/x".getBytes(StandardCharsets.US_ASCII),
+                            new byte[0],
+                            0644,
+                            records.length,
+                            0,
+                            0));
             raw(padded(records));
         }
         raw(header(type, nameBytes, linkBytes, mode, content.length, major, minor));
@@ -192,7 +199,10 @@ public final class TarWriter {
         String digits = Long.toOctalString(value);
         if (digits.length() < width) {
             Arrays.fill(block, at, at + width - 1, (byte) '0');
-            put(block, at + width - 1 - digits.length(), digits.getBytes(StandardCharsets.US_ASCII));
+            put(
+                    block,
+                    at + width - 1 - digits.length(),
+                    digits.getBytes(StandardCharsets.US_ASCII));
             block[at + width - 1] = 0;
             return;
         }

@@ -4,6 +4,7 @@ import dev.imgd.model.JsonWriter;
 import dev.imgd.registry.LoopbackServer;
 import dev.imgd.registry.LoopbackServer.Exchange;
 import dev.imgd.registry.LoopbackServer.Handler;
+
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
