@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 
@@ -27,6 +28,11 @@ class Background implements AutoCloseable {
     /// @param name for people
     /// @param log appended to
     Background(String name, Path log, Object... command) {
+        this(name, log, Map.of(), command);
+    }
+
+    /// Starts it with more variables in its environment.
+    Background(String name, Path log, Map<String, String> environment, Object... command) {
         this.name = name;
         this.log = log;
         List<String> words = new ArrayList<>();
@@ -34,14 +40,15 @@ class Background implements AutoCloseable {
             words.add(word.toString());
         }
         try {
-            process =
+            ProcessBuilder builder =
                     new ProcessBuilder(words)
                             .directory(Path.of("/").toFile())
                             .redirectInput(
                                     ProcessBuilder.Redirect.from(Path.of("/dev/null").toFile()))
                             .redirectErrorStream(true)
-                            .redirectOutput(ProcessBuilder.Redirect.appendTo(log.toFile()))
-                            .start();
+                            .redirectOutput(ProcessBuilder.Redirect.appendTo(log.toFile()));
+            builder.environment().putAll(environment);
+            process = builder.start();
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }

@@ -21,6 +21,12 @@ final class Containerd extends Background {
     /// @param snapshotter the snapshotter of the CRI plugin
     /// @param proxy the socket of the proxy plugin `imgd`
     static Containerd start(Path directory, String snapshotter, Path proxy) throws IOException {
+        return start(directory, snapshotter, proxy, "");
+    }
+
+    /// Starts it with more lines in its configuration.
+    static Containerd start(Path directory, String snapshotter, Path proxy, String more)
+            throws IOException {
         Files.createDirectories(directory);
         Path address = directory.resolve("c.sock");
         Path config = directory.resolve("config.toml");
@@ -50,7 +56,8 @@ final class Containerd extends Background {
                   bin_dir = "%1$s/cni/bin"
                   conf_dir = "%1$s/cni/conf"
                 """
-                        .formatted(directory, address, proxy, snapshotter));
+                                .formatted(directory, address, proxy, snapshotter)
+                        + more);
         return new Containerd(directory, config, address);
     }
 

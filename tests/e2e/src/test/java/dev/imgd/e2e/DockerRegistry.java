@@ -1,9 +1,11 @@
 package dev.imgd.e2e;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Base64;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -11,6 +13,12 @@ import java.util.regex.Pattern;
 /// Debian's docker-registry with a store of its own on a free port of the loopback address.
 final class DockerRegistry extends Background {
     private static final Pattern LISTENING = Pattern.compile("listening on 127\\.0\\.0\\.1:(\\d+)");
+
+    /// Name and password of a registry that asks for them.
+    static final String CREDENTIALS = "user:correct horse";
+
+    /// Made by `htpasswd -nbB user 'correct horse'`.
+    private static final String HTPASSWD = "user:$2y$05$vVnFRNNTHUzKNyMWFqMIDeYadwOMuNqS4SGE2eZrNgIrllXABN9Vm\n";
 
     /// The combined log format of Apache.
     private static final Pattern ACCESS =
@@ -35,15 +43,28 @@ final class DockerRegistry extends Background {
         return start(directory, "");
     }
 
-    /// Starts one that asks for a name and a password.
-    static DockerRegistry withPassword(Path directory, String user, String bcryptHash)
-            throws IOException {
+    /// Starts one that asks for [#CREDENTIALS].
+    static DockerRegistry withPassword(Path directory) throws IOException {
         Files.createDirectories(directory);
         Path passwords = directory.resolve("htpasswd");
-        Files.writeString(passwords, user + ":" + bcryptHash + "\n");
+        Files.writeString(passwords, HTPASSWD);
         return start(
                 directory,
                 "auth: {htpasswd: {realm: test, path: '%s'}}\n".formatted(passwords));
+    }
+
+    /// Writes a docker `config.json` with [#CREDENTIALS] for this registry.
+    ///
+    /// @return the directory, as `DOCKER_CONFIG` wants it
+    Path dockerConfig(Path directory) throws IOException {
+        byte[] credentials = CREDENTIALS.getBytes(StandardCharsets.UTF_8);
+        Files.writeString(
+                directory.resolve("config.json"),
+                """
+                {"auths": {"localhost:%d": {"auth": "%s"}}}
+                """
+                        .formatted(port, Base64.getEncoder().encodeToString(credentials)));
+        return directory;
     }
 
     private static DockerRegistry start(Path directory, String more) throws IOException {

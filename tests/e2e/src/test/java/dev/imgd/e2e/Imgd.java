@@ -3,6 +3,8 @@ package dev.imgd.e2e;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Locale;
+import java.util.Map;
 
 /// The daemon on a store that outlives it.
 final class Imgd extends Background {
@@ -14,10 +16,13 @@ final class Imgd extends Background {
 
     private final Place place;
 
-    private Imgd(Place place) {
+    private final Map<String, String> environment;
+
+    private Imgd(Place place, Map<String, String> environment) {
         super(
                 "imgd",
                 place.directory().resolve("log"),
+                environment,
                 Installation.IMGD,
                 "--config",
                 place.config(),
@@ -28,6 +33,7 @@ final class Imgd extends Background {
                 "--snapshotter-address",
                 place.snapshotterAddress());
         this.place = place;
+        this.environment = environment;
         await(() -> accepts(place.address()) && accepts(place.snapshotterAddress()));
     }
 
@@ -52,6 +58,12 @@ final class Imgd extends Background {
 
     /// Starts the first daemon in a directory.
     static Imgd start(Path directory, Mode mode) throws IOException {
+        return start(directory, mode, Map.of());
+    }
+
+    /// Starts the first daemon in a directory, with more variables in its environment.
+    static Imgd start(Path directory, Mode mode, Map<String, String> environment)
+            throws IOException {
         Files.createDirectories(directory);
         Place place = new Place(directory);
         Files.writeString(
@@ -60,13 +72,13 @@ final class Imgd extends Background {
                 [snapshotter]
                 mode = "%s"
                 """
-                        .formatted(mode.name().toLowerCase(java.util.Locale.ROOT)));
-        return new Imgd(place);
+                        .formatted(mode.name().toLowerCase(Locale.ROOT)));
+        return new Imgd(place, environment);
     }
 
     /// Starts the next daemon where this one was.
     Imgd again() {
-        return new Imgd(place);
+        return new Imgd(place, environment);
     }
 
     Place place() {

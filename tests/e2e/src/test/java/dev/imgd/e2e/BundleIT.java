@@ -1,0 +1,60 @@
+package dev.imgd.e2e;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
+
+/// Bundles run by real runtimes.
+@Tag("root")
+class BundleIT {
+    @RegisterExtension final Workspace workspace = new Workspace();
+
+    @Test
+    void bundle_runByRunc_printsTheOutput() throws Exception {
+        assertEquals("12.", runs("runc").substring(0, 3));
+    }
+
+    @Test
+    void bundle_runByCrun_printsTheOutput() throws Exception {
+        assertEquals("12.", runs("crun").substring(0, 3));
+    }
+
+    private String runs(String runtime) throws Exception {
+        Imgctl imgctl = Imgctl.embedded(workspace.path("store"));
+        imgctl.ok("pull", "--plain-http", workspace.reference());
+        Path bundle = workspace.path("bundle");
+        imgctl.ok(
+                "bundle",
+                workspace.reference(),
+                bundle,
+                "sh",
+                "-c",
+                "cat /etc/debian_version.moved; echo $PATH; id -u; touch /written");
+        Program.Finished finished =
+                Program.of(
+                                runtime,
+                                "--root",
+                                workspace.newDirectory("state"),
+                                "run",
+                                "--bundle",
+                                bundle,
+                                "e2e-" + workspace.directory().getFileName())
+                        .run()
+                        .expectExit(0);
+        boolean written = Files.exists(bundle.resolve("rootfs/written"));
+        imgctl.ok("unmount", bundle.resolve("rootfs"));
+
+        List<String> lines = finished.out().lines().toList();
+        assertEquals("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", lines.get(1));
+        assertEquals("0", lines.get(2));
+        assertTrue(written);
+        assertEquals("", imgctl.ok("fsck"));
+        return lines.getFirst();
+    }
+}
