@@ -38,8 +38,7 @@ public interface Fault {
         return (exchange, _, _) -> EmbeddedRegistry.refuse(exchange, status, code, message);
     }
 
-    /// 429.
-
+    /// Too many requests.
     ///
     /// @param retryAfter the header of that name
     static Fault rateLimited(String retryAfter) {
