@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import dev.imgd.model.ErrnoException;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 
 /// System calls by number.
@@ -16,7 +17,17 @@ import java.lang.invoke.MethodHandle;
 /// Callers keep what an address points to reachable until the call returned: [Scratch] by its thread,
 /// buffers by a reachability fence.
 final class Kernel {
-    private static final MethodHandle SYSCALL = link();
+    private static final MemorySegment ENTRY = entry();
+
+    /// Takes the function's address as an argument: binding it would cost as much again to link. The
+    /// function is variadic, which makes no difference to how integers are passed.
+    private static final MethodHandle SYSCALL =
+            Linker.nativeLinker()
+                    .downcallHandle(
+                            FunctionDescriptor.of(
+                                    JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
+                                    JAVA_LONG, JAVA_LONG, JAVA_LONG),
+                            Linker.Option.captureCallState("errno"));
 
     private Kernel() {}
 
@@ -25,12 +36,13 @@ final class Kernel {
     /// @return the result, or a negative error number
     static long call(Scratch scratch, int number, long a, long b, long c, long d, long e, long f) {
         try {
-            long result = (long) SYSCALL.invokeExact(scratch.errno, (long) number, a, b, c, d, e, f);
+            long result =
+                    (long)
+                            SYSCALL.invokeExact(
+                                    ENTRY, scratch.errno, (long) number, a, b, c, d, e, f);
             return result == -1 ? -(long) scratch.memory.getInt(0) : result;
-        } catch (RuntimeException | Error unexpected) {
-            throw unexpected;
-        } catch (Throwable impossible) {
-            throw new AssertionError("a native call threw a checked exception", impossible);
+        } catch (Throwable t) {
+            throw Library.unexpected(t);
         }
     }
 
@@ -79,7 +91,7 @@ final class Kernel {
         }
     }
 
-    private static MethodHandle link() {
+    private static MemorySegment entry() {
         if (!Syscall.SUPPORTED) {
             throw new IllegalStateException(
                     "system calls: wanted Linux on x86_64 or aarch64, got "
@@ -87,13 +99,6 @@ final class Kernel {
                             + " on "
                             + System.getProperty("os.arch"));
         }
-        Linker linker = Linker.nativeLinker();
-        return linker.downcallHandle(
-                linker.defaultLookup().findOrThrow("syscall"),
-                FunctionDescriptor.of(
-                        JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
-                        JAVA_LONG),
-                Linker.Option.captureCallState("errno"),
-                Linker.Option.firstVariadicArg(1));
+        return Linker.nativeLinker().defaultLookup().findOrThrow("syscall");
     }
 }

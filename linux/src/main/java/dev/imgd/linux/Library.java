@@ -6,7 +6,6 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.invoke.MethodHandle;
-import java.lang.invoke.MethodHandles;
 import java.util.Optional;
 
 /// A shared library that may or may not be installed. Once found it stays loaded.
@@ -41,16 +40,20 @@ final class Library {
         return true;
     }
 
-    /// Links a function; addresses are `long`. A function that is missing becomes a handle that does
-    /// nothing and returns 0, so that handles can be constants whether [#has] holds or not.
-    MethodHandle function(String name, FunctionDescriptor shape) {
-        Optional<MemorySegment> address = symbols.find(name);
-        return address.isPresent()
-                ? Linker.nativeLinker().downcallHandle(address.get(), shape)
-                : MethodHandles.empty(shape.toMethodType());
+    /// The address of a function, or NULL, which must not be called.
+    MemorySegment address(String function) {
+        return symbols.find(function).orElse(MemorySegment.NULL);
     }
 
-    /// What a call through a method handle of this class threw, which is never a checked exception.
+    /// A handle for all functions of a shape, which takes the function's address as its first argument:
+    /// a bound handle costs about twice as much to link.
+    ///
+    /// @param shape integers and addresses, the latter as `long`
+    static MethodHandle shape(FunctionDescriptor shape) {
+        return Linker.nativeLinker().downcallHandle(shape);
+    }
+
+    /// What a call through a native method handle threw, which is never a checked exception.
     static RuntimeException unexpected(Throwable thrown) {
         if (thrown instanceof Error error) {
             throw error;

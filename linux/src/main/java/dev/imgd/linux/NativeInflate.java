@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import dev.imgd.model.ImageException;
 import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
@@ -141,7 +142,7 @@ public final class NativeInflate implements AutoCloseable {
         }
         if (data.isDirect()) {
             try {
-                int result = Link.crc32(crc, Fs.address(data), data.remaining());
+                int result = Crc32.compute(crc, Fs.address(data), data.remaining());
                 data.position(data.limit());
                 return result;
             } finally {
@@ -154,7 +155,7 @@ public final class NativeInflate implements AutoCloseable {
             int size = Math.min(data.remaining(), Scratch.BULK_BYTES);
             scratch.bulk().put(0, data, data.position(), size);
             data.position(data.position() + size);
-            result = Link.crc32(result, scratch.bulkAddress(), size);
+            result = Crc32.compute(result, scratch.bulkAddress(), size);
         }
         return result;
     }
@@ -239,16 +240,14 @@ public final class NativeInflate implements AutoCloseable {
     /// Apart, so that the library is loaded by the first use and not by a mention of the class.
     private static final class Link {
         private static final Library ISAL = Library.find("libisal.so.2");
-        private static final MethodHandle INIT =
-                ISAL.function("isal_inflate_init", FunctionDescriptor.ofVoid(JAVA_LONG));
-        private static final MethodHandle RESET =
-                ISAL.function("isal_inflate_reset", FunctionDescriptor.ofVoid(JAVA_LONG));
-        private static final MethodHandle INFLATE =
-                ISAL.function("isal_inflate", FunctionDescriptor.of(JAVA_INT, JAVA_LONG));
-        private static final MethodHandle CRC32 =
-                ISAL.function(
-                        "crc32_gzip_refl",
-                        FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG));
+        private static final MemorySegment INIT = ISAL.address("isal_inflate_init");
+        private static final MemorySegment RESET = ISAL.address("isal_inflate_reset");
+        private static final MemorySegment INFLATE = ISAL.address("isal_inflate");
+
+        /// Serves the functions without a result too: what their result's register holds is ignored.
+        private static final MethodHandle CALL =
+                Library.shape(FunctionDescriptor.of(JAVA_INT, JAVA_LONG));
+
         static final boolean AVAILABLE =
                 ISAL.has("isal_inflate_init", "isal_inflate_reset", "isal_inflate", "crc32_gzip_refl")
                         && answersRightly();
@@ -256,32 +255,20 @@ public final class NativeInflate implements AutoCloseable {
         private Link() {}
 
         static void init(long state) {
-            try {
-                INIT.invokeExact(state);
-            } catch (Throwable t) {
-                throw Library.unexpected(t);
-            }
+            int _ = call(INIT, state);
         }
 
         static void reset(long state) {
-            try {
-                RESET.invokeExact(state);
-            } catch (Throwable t) {
-                throw Library.unexpected(t);
-            }
+            int _ = call(RESET, state);
         }
 
         static int inflate(long state) {
-            try {
-                return (int) INFLATE.invokeExact(state);
-            } catch (Throwable t) {
-                throw Library.unexpected(t);
-            }
+            return call(INFLATE, state);
         }
 
-        static int crc32(int crc, long data, long length) {
+        private static int call(MemorySegment function, long state) {
             try {
-                return (int) CRC32.invokeExact(crc, data, length);
+                return (int) CALL.invokeExact(function, state);
             } catch (Throwable t) {
                 throw Library.unexpected(t);
             }
@@ -302,6 +289,23 @@ public final class NativeInflate implements AutoCloseable {
                         && inflate.crc32() == 0x470667c7;
             } catch (ImageException otherLayout) {
                 return false;
+            }
+        }
+    }
+
+    /// Apart, because most callers take the checksum that comes with the output.
+    private static final class Crc32 {
+        private static final MemorySegment FUNCTION = Link.ISAL.address("crc32_gzip_refl");
+        private static final MethodHandle CALL =
+                Library.shape(FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG));
+
+        private Crc32() {}
+
+        static int compute(int crc, long data, long length) {
+            try {
+                return (int) CALL.invokeExact(FUNCTION, crc, data, length);
+            } catch (Throwable t) {
+                throw Library.unexpected(t);
             }
         }
     }

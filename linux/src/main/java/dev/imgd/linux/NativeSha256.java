@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import dev.imgd.model.ImageException;
 import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
@@ -190,17 +191,16 @@ public final class NativeSha256 implements AutoCloseable {
     private static final class Link {
         private static final Library CRYPTO =
                 Library.find("libcrypto.so.3", "libcrypto.so.4", "libcrypto.so.1.1");
-        private static final MethodHandle UPDATE =
-                CRYPTO.function(
-                        "SHA256_Update",
-                        FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+        private static final MemorySegment UPDATE = CRYPTO.address("SHA256_Update");
+        private static final MethodHandle CALL =
+                Library.shape(FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
         static final boolean AVAILABLE = CRYPTO.has("SHA256_Update") && answersRightly();
 
         private Link() {}
 
         static void update(long context, long data, long length) {
             try {
-                int _ = (int) UPDATE.invokeExact(context, data, length);
+                int _ = (int) CALL.invokeExact(UPDATE, context, data, length);
             } catch (Throwable t) {
                 throw Library.unexpected(t);
             }

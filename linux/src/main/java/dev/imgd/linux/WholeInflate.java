@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import dev.imgd.model.ImageException;
 import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
@@ -121,21 +122,23 @@ public final class WholeInflate implements AutoCloseable {
     private static final class Link {
         private static final Library DEFLATE =
                 Library.find("libdeflate.so.0", "libdeflate.so.1");
-        private static final MethodHandle ALLOC =
-                DEFLATE.function("libdeflate_alloc_decompressor", FunctionDescriptor.of(JAVA_LONG));
-        private static final MethodHandle FREE =
-                DEFLATE.function(
-                        "libdeflate_free_decompressor", FunctionDescriptor.ofVoid(JAVA_LONG));
-        private static final MethodHandle DECOMPRESS =
-                DEFLATE.function(
-                        "libdeflate_deflate_decompress_ex",
+        private static final MemorySegment ALLOC =
+                DEFLATE.address("libdeflate_alloc_decompressor");
+        private static final MemorySegment FREE = DEFLATE.address("libdeflate_free_decompressor");
+        private static final MemorySegment DECOMPRESS =
+                DEFLATE.address("libdeflate_deflate_decompress_ex");
+        private static final MemorySegment CRC32 = DEFLATE.address("libdeflate_crc32");
+        private static final MethodHandle CALL_ALLOC =
+                Library.shape(FunctionDescriptor.of(JAVA_LONG));
+        private static final MethodHandle CALL_FREE =
+                Library.shape(FunctionDescriptor.ofVoid(JAVA_LONG));
+        private static final MethodHandle CALL_DECOMPRESS =
+                Library.shape(
                         FunctionDescriptor.of(
                                 JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
                                 JAVA_LONG, JAVA_LONG));
-        private static final MethodHandle CRC32 =
-                DEFLATE.function(
-                        "libdeflate_crc32",
-                        FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG));
+        private static final MethodHandle CALL_CRC32 =
+                Library.shape(FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG));
         static final boolean AVAILABLE =
                 DEFLATE.has(
                         "libdeflate_alloc_decompressor",
@@ -147,7 +150,7 @@ public final class WholeInflate implements AutoCloseable {
 
         static long alloc() {
             try {
-                return (long) ALLOC.invokeExact();
+                return (long) CALL_ALLOC.invokeExact(ALLOC);
             } catch (Throwable t) {
                 throw Library.unexpected(t);
             }
@@ -155,7 +158,7 @@ public final class WholeInflate implements AutoCloseable {
 
         static void free(long decompressor) {
             try {
-                FREE.invokeExact(decompressor);
+                CALL_FREE.invokeExact(FREE, decompressor);
             } catch (Throwable t) {
                 throw Library.unexpected(t);
             }
@@ -166,8 +169,15 @@ public final class WholeInflate implements AutoCloseable {
                 long decompressor, long in, long inSize, long out, long outSize, long sizes) {
             try {
                 return (int)
-                        DECOMPRESS.invokeExact(
-                                        decompressor, in, inSize, out, outSize, sizes, sizes + 8);
+                        CALL_DECOMPRESS.invokeExact(
+                                DECOMPRESS,
+                                decompressor,
+                                in,
+                                inSize,
+                                out,
+                                outSize,
+                                sizes,
+                                sizes + 8);
             } catch (Throwable t) {
                 throw Library.unexpected(t);
             }
@@ -175,7 +185,7 @@ public final class WholeInflate implements AutoCloseable {
 
         static int crc32(int crc, long data, long length) {
             try {
-                return (int) CRC32.invokeExact(crc, data, length);
+                return (int) CALL_CRC32.invokeExact(CRC32, crc, data, length);
             } catch (Throwable t) {
                 throw Library.unexpected(t);
             }
