@@ -232,6 +232,18 @@ public final class SnapshotMetadata {
                 });
     }
 
+    /// The directories of a committed snapshot and its ancestors, nearest first.
+    ///
+    /// @throws ImageException `NOT_FOUND`, `INVALID_ARGUMENT` when it is not committed, `DATA_LOSS` when it
+    ///     or an ancestor is lost
+    public List<Long> lowers(String view, String name) throws ImageException {
+        return database.read(
+                v -> {
+                    requireParent(v, view, name, ErrorKind.INVALID_ARGUMENT);
+                    return lowers(v, view, name);
+                });
+    }
+
     private static List<Long> lowers(View v, String view, String parent) throws ImageException {
         List<Long> lowers = new ArrayList<>();
         String name = parent;
