@@ -57,7 +57,7 @@ final class Durability {
             scheduled = true;
         }
         try {
-            scheduler.schedule(this::runScheduled, delayNanos, TimeUnit.NANOSECONDS);
+            var _ = scheduler.schedule(this::runScheduled, delayNanos, TimeUnit.NANOSECONDS);
         } catch (RejectedExecutionException e) {
             // The service is closing and flushes itself.
         }
@@ -69,8 +69,8 @@ final class Durability {
         }
         try {
             flush();
-        } catch (ImageException e) {
-            log.error("background sync failed: {}", e.getMessage());
+        } catch (ImageException | RuntimeException e) {
+            log.error("background sync failed", e);
         }
     }
 
