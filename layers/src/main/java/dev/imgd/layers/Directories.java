@@ -152,9 +152,20 @@ final class Directories implements AutoCloseable {
     }
 
     private @Nullable Directory walk(String path, boolean create) throws ImageException {
+        String canonical = resolve(path);
+        Directory directory = create ? makeCanonical(path, canonical) : openCanonical(canonical);
+        if (directory != null && !canonical.equals(path)) {
+            aliases.put(path, canonical);
+        }
+        return directory;
+    }
+
+    /// Follows the links of a path. What is missing counts as a directory, so that `missing/..` is
+    /// where it would be if it were there.
+    private String resolve(String path) throws ImageException {
         ArrayDeque<String> pending = new ArrayDeque<>();
         Paths.push(pending, path);
-        Directory at = root;
+        String at = "";
         int links = 0;
         while (!pending.isEmpty()) {
             String name = pending.pop();
@@ -162,48 +173,52 @@ final class Directories implements AutoCloseable {
                 continue;
             }
             if (name.equals("..")) {
-                at = existing(Paths.parent(at.path()));
+                at = Paths.parent(at);
                 continue;
             }
-            String child = Paths.join(at.path(), name);
+            String child = Paths.join(at, name);
             checkLength(child);
-            Directory next = openCanonical(child);
-            if (next != null) {
-                at = next;
+            Directory parent = openCanonical(child) == null ? openCanonical(at) : null;
+            Stat stat = parent == null ? null : stat(parent, name);
+            if (parent == null || stat == null || !stat.isSymbolicLink()) {
+                at = child;
                 continue;
             }
-            Stat stat = stat(at, name);
-            if (stat != null && stat.isSymbolicLink()) {
-                if (++links > MAX_LINKS) {
-                    throw ImageException.invalidContent(
-                            TarReader.quoted(path) + ": more than " + MAX_LINKS + " symbolic links");
-                }
-                String target = Fs.readlinkat(at.fd(), name);
-                if (target.startsWith("/")) {
-                    at = root;
-                }
-                Paths.push(pending, target);
-                continue;
-            }
-            if (!create) {
-                return null;
-            }
-            boolean hidesLower =
-                    stat != null && listener.removeWhiteout(at, name, stat);
-            if (stat != null && !hidesLower) {
+            if (++links > MAX_LINKS) {
                 throw ImageException.invalidContent(
-                        "%s: wanted a directory at %s, there is something else"
-                                .formatted(TarReader.quoted(path), TarReader.quoted(child)));
+                        TarReader.quoted(path) + ": more than " + MAX_LINKS + " symbolic links");
             }
-            Fs.mkdirat(at.fd(), name, IMPLICIT_MODE);
-            implicit.add(child);
-            listener.madeDirectory(at, name, hidesLower);
-            at = existing(child);
-        }
-        if (!at.path().equals(path)) {
-            aliases.put(path, at.path());
+            String target = Fs.readlinkat(parent.fd(), name);
+            if (target.startsWith("/")) {
+                at = "";
+            }
+            Paths.push(pending, target);
         }
         return at;
+    }
+
+    private Directory makeCanonical(String wanted, String path) throws ImageException {
+        Directory directory = openCanonical(path);
+        if (directory != null) {
+            return directory;
+        }
+        Directory parent = makeCanonical(wanted, Paths.parent(path));
+        String name = Paths.base(path);
+        Stat stat = stat(parent, name);
+        boolean hidesLower = stat != null && listener.removeWhiteout(parent, name, stat);
+        if (stat != null && !hidesLower) {
+            throw ImageException.invalidContent(
+                    "%s: wanted a directory at %s, there is something else"
+                            .formatted(TarReader.quoted(wanted), TarReader.quoted(path)));
+        }
+        Fs.mkdirat(parent.fd(), name, IMPLICIT_MODE);
+        implicit.add(path);
+        listener.madeDirectory(parent, name, hidesLower);
+        Directory made = openCanonical(path);
+        if (made == null) {
+            throw new IllegalStateException("a directory vanished: " + path);
+        }
+        return made;
     }
 
     private void checkLength(String path) throws ImageException {
@@ -213,14 +228,6 @@ final class Directories implements AutoCloseable {
         if (path.length() > limits.pathDepth() && Paths.depth(path) > limits.pathDepth()) {
             throw limits.exceeded(Limits.Key.PATH_DEPTH, "a path with its links resolved");
         }
-    }
-
-    private Directory existing(String path) throws ImageException {
-        Directory directory = openCanonical(path);
-        if (directory == null) {
-            throw new IllegalStateException("a directory vanished: " + path);
-        }
-        return directory;
     }
 
     /// What a name in a directory is, links not followed; null if there is nothing.

@@ -84,7 +84,7 @@ final class Paths {
         return depth;
     }
 
-    /// The components of a link's target, last first, for use as a stack.
+    /// Pushes the components of a path so that the first is on top of the stack.
     static void push(ArrayDeque<String> stack, String path) {
         int end = path.length();
         while (end > 0) {
