@@ -4,10 +4,10 @@ import dev.imgd.model.ErrnoException;
 
 /// The owner of an open file descriptor.
 ///
-/// Closing is idempotent, so that a number the kernel gave to somebody else in the meantime is never
-/// closed. There is no finaliser: one would close a number that a call on another thread still uses.
-/// Whoever creates an owner closes it. Thread-safe, but a close while another thread is inside a call
-/// with [#fd] is the callers' race.
+/// Closing is idempotent, so that a number the kernel gave to somebody else in the meantime is
+/// never closed. There is no finaliser: one would close a number that a call on another thread
+/// still uses. Whoever creates an owner closes it. Thread-safe, but a close while another thread is
+/// inside a call with [#fd] is the callers' race.
 public final class Fd implements AutoCloseable {
     private static final int CLOSED = -1;
 
@@ -53,7 +53,7 @@ public final class Fd implements AutoCloseable {
     /// Closes the descriptor; the second time does nothing.
     ///
     /// @throws ErrnoException if the file system reports a late write error (EIO, ENOSPC, EDQUOT);
-    ///     the descriptor is closed all the same
+    ///   the descriptor is closed all the same
     @Override
     public void close() throws ErrnoException {
         int closing;

@@ -7,9 +7,10 @@ import java.util.Arrays;
 
 /// The mapping between file names, which Linux defines as bytes, and strings.
 ///
-/// Names are UTF-8. A byte that is not part of valid UTF-8 becomes the lone surrogate `U+DC00 + byte`
-/// and turns back into the same byte, so that every name survives the way through a string. All
-/// paths, link targets and attribute names this package takes or returns are such strings.
+/// Names are UTF-8. A byte that is not part of valid UTF-8 becomes a lone surrogate, U+DC00 plus
+/// the byte, and turns back into the same byte, so that every name survives the way through a
+/// string. All paths, link targets and attribute names this package takes or returns are such
+/// strings.
 ///
 /// **Source:** Python's PEP 383 describes the same mapping.
 public final class FileNames {
@@ -29,7 +30,7 @@ public final class FileNames {
     /// Returns the bytes of a name.
     ///
     /// @throws IllegalArgumentException if the string holds a surrogate that is neither part of a
-    ///     pair nor a mapped byte
+    ///   pair nor a mapped byte
     public static byte[] encode(String name) {
         byte[] bytes = new byte[name.length() * 3];
         int length = encode(name, bytes, true);

@@ -19,14 +19,14 @@ import java.util.List;
 
 /// File system calls of Linux, under their own names.
 ///
-/// Descriptors are plain numbers; [Fd] owns one where a block should. Every descriptor that is opened
-/// here has `O_CLOEXEC`. Paths are strings as [FileNames] defines them, at most 4095 bytes; a NUL in
-/// one is EINVAL. `dirfd` is the directory a relative path starts at, or [#AT_FDCWD]. Interrupted
-/// calls are repeated where that is right. All methods are thread-safe as far as the descriptor is;
-/// they occupy the carrier of a virtual thread.
+/// Descriptors are plain numbers; [Fd] owns one where a block should. Every descriptor that is
+/// opened here has `O_CLOEXEC`. Paths are strings as [FileNames] defines them, at most 4095 bytes;
+/// a NUL in one is EINVAL. `dirfd` is the directory a relative path starts at, or [#AT_FDCWD].
+/// Interrupted calls are repeated where that is right. All methods are thread-safe as far as the
+/// descriptor is; they occupy the carrier of a virtual thread.
 ///
-/// Errors are [ErrnoException] with the call, the path (of calls on a descriptor the path behind it)
-/// and the number.
+/// Errors are [ErrnoException] with the call, the path (of calls on a descriptor the path behind
+/// it) and the number.
 ///
 /// **Source:** the Linux manual pages, section 2.
 public final class Fs {
@@ -113,10 +113,10 @@ public final class Fs {
     ///
     /// @param mode the permissions of a file that is created; 0 without `O_CREAT` or `O_TMPFILE`
     /// @param resolve the `RESOLVE_` constants; with `RESOLVE_IN_ROOT` absolute paths and `..` stay
-    ///     inside `dirfd`
+    ///   inside `dirfd`
     /// @return the descriptor; the caller closes it
     /// @throws ErrnoException EXDEV or ELOOP where the restrictions forbid the path, ENOSYS before
-    ///     Linux 5.6
+    ///   Linux 5.6
     public static int openat2(int dirfd, String path, int flags, int mode, int resolve)
             throws ErrnoException {
         Scratch scratch = Scratch.current();
@@ -288,11 +288,17 @@ public final class Fs {
             throws ErrnoException {
         if (isNoId(uid) || isNoId(gid)) {
             throw Errno.error(
-                    "fchownat", path, EINVAL, "wanted ids up to 4294967294, got " + uid + ":" + gid);
+                    "fchownat",
+                    path,
+                    EINVAL,
+                    "wanted ids up to 4294967294, got " + uid + ":" + gid);
         }
         Scratch scratch = Scratch.current();
         long address = scratch.first("fchownat", path);
-        check("fchownat", path, call(scratch, Syscall.FCHOWNAT, dirfd, address, uid, gid, flags, 0));
+        check(
+                "fchownat",
+                path,
+                call(scratch, Syscall.FCHOWNAT, dirfd, address, uid, gid, flags, 0));
     }
 
     /// fchmod(2).
@@ -394,7 +400,8 @@ public final class Fs {
         long result =
                 call(scratch, Syscall.STATX, dirfd, address, flags, mask, scratch.struct(), 0);
         if (result < 0) {
-            throw Errno.error("statx", path.isEmpty() ? Kernel.describe(dirfd) : path, (int) -result);
+            throw Errno.error(
+                    "statx", path.isEmpty() ? Kernel.describe(dirfd) : path, (int) -result);
         }
         ByteBuffer m = scratch.memory;
         int at = Scratch.STRUCT;
@@ -543,8 +550,8 @@ public final class Fs {
         return entries;
     }
 
-    /// The next entries of a directory except `.` and `..`, at most a few thousand: for directories that
-    /// may be too large for [#list].
+    /// The next entries of a directory except `.` and `..`, at most a few thousand: for directories
+    /// that may be too large for [#list].
     ///
     /// @param fd an open directory, not `O_PATH`; its position moves behind the entries
     /// @return empty at the end

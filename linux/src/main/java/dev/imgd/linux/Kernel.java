@@ -11,16 +11,16 @@ import java.lang.invoke.MethodHandle;
 /// System calls by number.
 ///
 /// All calls share one method handle, that of syscall(2): linking a handle costs milliseconds on a
-/// cold JVM, one handle is compiled soon, and calls that are newer than the C library work. Integers
-/// and addresses travel as 64-bit values, which is how the kernel's entry takes them.
+/// cold JVM, one handle is compiled soon, and calls that are newer than the C library work.
+/// Integers and addresses travel as 64-bit values, which is how the kernel's entry takes them.
 ///
-/// Callers keep what an address points to reachable until the call returned: [Scratch] by its thread,
-/// buffers by a reachability fence.
+/// Callers keep what an address points to reachable until the call returned: [Scratch] by its
+/// thread, buffers by a reachability fence.
 final class Kernel {
     private static final MemorySegment ENTRY = entry();
 
-    /// Takes the function's address as an argument: binding it would cost as much again to link. The
-    /// function is variadic, which makes no difference to how integers are passed.
+    /// Takes the function's address as an argument: binding it would cost as much again to link.
+    /// The function is variadic, which makes no difference to how integers are passed.
     private static final MethodHandle SYSCALL =
             Linker.nativeLinker()
                     .downcallHandle(

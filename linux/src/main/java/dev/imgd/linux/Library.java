@@ -45,8 +45,8 @@ final class Library {
         return symbols.find(function).orElse(MemorySegment.NULL);
     }
 
-    /// A handle for all functions of a shape, which takes the function's address as its first argument:
-    /// a bound handle costs about twice as much to link.
+    /// A handle for all functions of a shape, which takes the function's address as its first
+    /// argument: a bound handle costs about twice as much to link.
     ///
     /// @param shape integers and addresses, the latter as `long`
     static MethodHandle shape(FunctionDescriptor shape) {

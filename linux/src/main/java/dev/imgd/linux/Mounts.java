@@ -70,8 +70,8 @@ public final class Mounts {
     /// mount(2).
     ///
     /// @param source a device, a directory, or a word that is shown in its place
-    /// @param type the file system type; not used with `MS_BIND`, `MS_REMOUNT`, `MS_MOVE` or a change
-    ///     of propagation
+    /// @param type the file system type; not used with `MS_BIND`, `MS_REMOUNT`, `MS_MOVE` or a
+    ///   change of propagation
     /// @param flags the `MS_` constants
     /// @param data the file system's options, separated by commas, at most 4095 bytes
     public static void mount(String source, String target, String type, long flags, String data)
@@ -142,8 +142,8 @@ public final class Mounts {
     /// fsmount(2): makes a mount of a created file system, attached nowhere yet.
     ///
     /// @param attributes the `MOUNT_ATTR_` constants
-    /// @return a descriptor of the mount, which goes away with it unless [#moveMount] attached it; the
-    ///     caller closes it
+    /// @return a descriptor of the mount, which goes away with it unless [#moveMount] attached it;
+    ///   the caller closes it
     public static int fsmount(int config, long attributes) throws ErrnoException {
         Scratch scratch = Scratch.current();
         long result = call(scratch, Syscall.FSMOUNT, config, FSMOUNT_CLOEXEC, attributes);
@@ -167,9 +167,9 @@ public final class Mounts {
     /// open_tree(2).
     ///
     /// @param flags `OPEN_TREE_CLONE` for a detached copy, with `AT_RECURSIVE` of everything below;
-    ///     `AT_SYMLINK_NOFOLLOW` and `AT_EMPTY_PATH`
+    ///   `AT_SYMLINK_NOFOLLOW` and `AT_EMPTY_PATH`
     /// @return a descriptor; a detached copy goes away with it unless [#moveMount] attached it; the
-    ///     caller closes it
+    ///   caller closes it
     public static int openTree(int dirfd, String path, int flags) throws ErrnoException {
         Scratch scratch = Scratch.current();
         long address = scratch.first("open_tree", path);
@@ -202,19 +202,27 @@ public final class Mounts {
                 .putLong(Scratch.STRUCT + 24, userNamespace);
         long address = scratch.first("mount_setattr", path);
         long result =
-                call(scratch, Syscall.MOUNT_SETATTR, dirfd, address, flags, scratch.struct(), 32, 0);
+                call(
+                        scratch,
+                        Syscall.MOUNT_SETATTR,
+                        dirfd,
+                        address,
+                        flags,
+                        scratch.struct(),
+                        32,
+                        0);
         check("mount_setattr", path.isEmpty() ? Kernel.describe(dirfd) : path, result);
     }
 
     /// Mounts an overlay.
     ///
-    /// With Linux 6.8 or later every layer is an option of its own, so that their number (at most 500)
-    /// and the length of their paths do not matter; before, all options must fit into a page, for which
-    /// paths are shortened where needed. Directories may be given as [Fs#descriptorPath]; that and
-    /// shortened paths are what the mount table then shows.
+    /// With Linux 6.8 or later every layer is an option of its own, so that their number (at most
+    /// 500) and the length of their paths do not matter; before, all options must fit into a page,
+    /// for which paths are shortened where needed. Directories may be given as [Fs#descriptorPath];
+    /// that and shortened paths are what the mount table then shows.
     ///
-    /// @param lowerDirs the read-only layers, the top one first, at least one; at least two without an
-    ///     upper directory
+    /// @param lowerDirs the read-only layers, the top one first, at least one; at least two without
+    ///   an upper directory
     /// @param upper the writable directory, or null for a read-only overlay
     /// @param work an empty directory on the file system of `upper`; null exactly if `upper` is
     /// @param target where to mount; a final symbolic link is not followed
@@ -242,7 +250,7 @@ public final class Mounts {
             try {
                 overlay.mountByData();
             } catch (ErrnoException classic) {
-                // The mount API gives reasons; where it is missing only the classic call has an answer.
+                // The mount API gives reasons; without it only the classic call has an answer.
                 ErrnoException told = e.errno() == ENOSYS ? classic : e;
                 told.addSuppressed(told == e ? classic : e);
                 throw told;
@@ -256,7 +264,7 @@ public final class Mounts {
     /// @param target of the same kind as `source`; a final symbolic link is not followed
     /// @param recursive whether what is mounted below `source` comes along
     /// @param readOnly whether the new mount, with `recursive` all new mounts, refuse writes; it is
-    ///     never visible writable on Linux 5.12 and later
+    ///   never visible writable on Linux 5.12 and later
     public static void bind(String source, String target, boolean recursive, boolean readOnly)
             throws ErrnoException {
         int recursion = recursive ? Fs.AT_RECURSIVE : 0;
@@ -272,8 +280,7 @@ public final class Mounts {
         }
         try {
             if (readOnly) {
-                mountSetattr(
-                        tree, "", Fs.AT_EMPTY_PATH | recursion, MOUNT_ATTR_RDONLY, 0, 0, 0);
+                mountSetattr(tree, "", Fs.AT_EMPTY_PATH | recursion, MOUNT_ATTR_RDONLY, 0, 0, 0);
             }
             moveMount(tree, "", Fs.AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
         } catch (ErrnoException e) {
@@ -295,9 +302,7 @@ public final class Mounts {
         }
         try {
             long flags = Fs.statfs(target).flags();
-            long kept =
-                    flags
-                            & (MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME);
+            long kept = flags & (MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME);
             long relatime = (flags & StatFs.ST_RELATIME) != 0 ? MS_RELATIME : 0;
             mount("", target, "", MS_REMOUNT | MS_BIND | MS_RDONLY | kept | relatime, "");
         } catch (ErrnoException e) {
@@ -401,7 +406,8 @@ public final class Mounts {
             StringBuilder data = new StringBuilder("lowerdir=");
             for (int i = 0; i < lowerDirs.size(); i++) {
                 String lower = lowerDirs.get(i);
-                data.append(i == 0 ? "" : ":").append(pinAll ? pin(lower, pins) : pinned(lower, pins));
+                data.append(i == 0 ? "" : ":")
+                        .append(pinAll ? pin(lower, pins) : pinned(lower, pins));
             }
             if (upper != null && work != null) {
                 data.append(",upperdir=").append(pinned(upper, pins));

@@ -14,10 +14,10 @@ import java.nio.ReadOnlyBufferException;
 
 /// Streaming inflate of raw DEFLATE data by Intel's ISA-L.
 ///
-/// The CRC-32 of the output is computed on the way. Input is never taken beyond the end of the stream:
-/// what follows, a gzip trailer for example, stays in the input buffer. Not thread-safe. The state is
-/// native memory that is freed with the object; [#close] ends its use early, [#reset] allows the next
-/// stream.
+/// The CRC-32 of the output is computed on the way. Input is never taken beyond the end of the
+/// stream: what follows, a gzip trailer for example, stays in the input buffer. Not thread-safe.
+/// The state is native memory that is freed with the object; [#close] ends its use early, [#reset]
+/// allows the next stream.
 ///
 /// **Source:** RFC 1951; isa-l/igzip_lib.h, `struct inflate_state`.
 public final class NativeInflate implements AutoCloseable {
@@ -31,7 +31,8 @@ public final class NativeInflate implements AutoCloseable {
         FINISHED
     }
 
-    /// 87,368 bytes in ISA-L 2.30, and some room for what a later version of the same soname may add.
+    /// 87,368 bytes in ISA-L 2.30, and some room for what a later version of the same soname may
+    /// add.
     private static final int STATE_BYTES = 96 * 1024;
 
     private static final int NEXT_OUT = 0;
@@ -55,6 +56,7 @@ public final class NativeInflate implements AutoCloseable {
             ByteBuffer.allocateDirect(STATE_BYTES).order(ByteOrder.nativeOrder());
     private final long address = Fs.address(state);
     private long produced;
+    private boolean failed;
     private boolean closed;
 
     /// Starts a stream.
@@ -83,8 +85,8 @@ public final class NativeInflate implements AutoCloseable {
     /// @param out direct for speed; a heap buffer is copied on the way
     /// @throws ImageException if the data is not DEFLATE; the object then needs [#reset]
     public Status inflate(ByteBuffer in, ByteBuffer out) throws ImageException {
-        if (closed) {
-            throw new IllegalStateException("the stream is closed");
+        if (closed || failed) {
+            throw new IllegalStateException(closed ? "the stream is closed" : "the stream failed");
         }
         if (in.isDirect() && out.isDirect()) {
             return step(in, out);
@@ -130,6 +132,7 @@ public final class NativeInflate implements AutoCloseable {
         Link.reset(address);
         state.putInt(CRC_FLAG, ISAL_GZIP_NO_HDR);
         produced = 0;
+        failed = false;
     }
 
     /// Returns the CRC-32 of more bytes and moves the buffer's position to its limit.
@@ -189,6 +192,7 @@ public final class NativeInflate implements AutoCloseable {
         produced += given;
         out.position(out.position() + given);
         if (result < 0) {
+            failed = true;
             throw ImageException.invalidContent(
                     "DEFLATE data: "
                             + reason(result)
@@ -208,10 +212,11 @@ public final class NativeInflate implements AutoCloseable {
 
     /// Undoes the reading ahead of ISA-L, which keeps up to eight bytes in a bit buffer.
     ///
-    /// It is done whenever the output is full, not only at the end: then bytes behind the end of the
-    /// stream are always such of the current input buffer. When the input is what is missing, the bits
-    /// are the start of a code that is still incomplete, so they belong to the stream. In the middle of
-    /// a block header the input is in a buffer of its own and none of it can be behind the end.
+    /// It is done whenever the output is full, not only at the end: then bytes behind the end of
+    /// the stream are always such of the current input buffer. When the input is what is missing,
+    /// the bits are the start of a code that is still incomplete, so they belong to the stream. In
+    /// the middle of a block header the input is in a buffer of its own and none of it can be
+    /// behind the end.
     ///
     /// @return how many of the `taken` bytes were given back
     private int giveBack(int taken) {
@@ -244,12 +249,17 @@ public final class NativeInflate implements AutoCloseable {
         private static final MemorySegment RESET = ISAL.address("isal_inflate_reset");
         private static final MemorySegment INFLATE = ISAL.address("isal_inflate");
 
-        /// Serves the functions without a result too: what their result's register holds is ignored.
+        /// Serves the functions without a result too: what their result's register holds is
+        /// ignored.
         private static final MethodHandle CALL =
                 Library.shape(FunctionDescriptor.of(JAVA_INT, JAVA_LONG));
 
         static final boolean AVAILABLE =
-                ISAL.has("isal_inflate_init", "isal_inflate_reset", "isal_inflate", "crc32_gzip_refl")
+                ISAL.has(
+                                "isal_inflate_init",
+                                "isal_inflate_reset",
+                                "isal_inflate",
+                                "crc32_gzip_refl")
                         && answersRightly();
 
         private Link() {}

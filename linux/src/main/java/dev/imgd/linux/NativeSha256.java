@@ -15,7 +15,8 @@ import java.util.HexFormat;
 /// SHA-256 by OpenSSL's libcrypto, whose state can be saved and restored.
 ///
 /// It runs at full speed from the first byte, where the JDK's own needs the compiler first. Not
-/// thread-safe. The state is native memory that is freed with the object; [#close] ends its use early.
+/// thread-safe. The state is native memory that is freed with the object; [#close] ends its use
+/// early.
 ///
 /// ```text
 /// struct SHA256_CTX          112 bytes
@@ -42,7 +43,14 @@ public final class NativeSha256 implements AutoCloseable {
     private static final int STATE_BYTES = 8 + DIGEST_BYTES;
 
     private static final int[] INITIAL = {
-        0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19
+        0x6a09e667,
+        0xbb67ae85,
+        0x3c6ef372,
+        0xa54ff53a,
+        0x510e527f,
+        0x9b05688c,
+        0x1f83d9ab,
+        0x5be0cd19
     };
 
     /// A second context behind the first is room for [#digest], which leaves the first alone.
@@ -124,9 +132,9 @@ public final class NativeSha256 implements AutoCloseable {
         initialise();
     }
 
-    /// Returns the state in a form any machine can [#restore]: the number of bytes hashed (8 bytes),
-    /// the chaining value (32 bytes), and the bytes of the incomplete block (0 to 63 bytes), all
-    /// big-endian.
+    /// Returns the state in a form any machine can [#restore]: the number of bytes hashed (8
+    /// bytes), the chaining value (32 bytes), and the bytes of the incomplete block (0 to 63
+    /// bytes), all big-endian.
     public byte[] saveState() {
         requireOpen();
         int partial = (int) (bytes % BLOCK_BYTES);

@@ -2,8 +2,8 @@ package dev.imgd.linux;
 
 /// The numbers of the system calls on x86_64 and aarch64.
 ///
-/// **Source:** Linux, arch/x86/entry/syscalls/syscall_64.tbl and scripts/syscall.tbl; calls from 424
-/// on have one number on both.
+/// **Source:** Linux, arch/x86/entry/syscalls/syscall_64.tbl and scripts/syscall.tbl; calls from
+/// 424 on have one number on both.
 final class Syscall {
     static final boolean X86_64 = "amd64".equals(System.getProperty("os.arch"));
     static final boolean SUPPORTED =

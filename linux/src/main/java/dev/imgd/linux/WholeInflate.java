@@ -120,10 +120,8 @@ public final class WholeInflate implements AutoCloseable {
 
     /// Apart, so that the library is loaded by the first use and not by a mention of the class.
     private static final class Link {
-        private static final Library DEFLATE =
-                Library.find("libdeflate.so.0", "libdeflate.so.1");
-        private static final MemorySegment ALLOC =
-                DEFLATE.address("libdeflate_alloc_decompressor");
+        private static final Library DEFLATE = Library.find("libdeflate.so.0", "libdeflate.so.1");
+        private static final MemorySegment ALLOC = DEFLATE.address("libdeflate_alloc_decompressor");
         private static final MemorySegment FREE = DEFLATE.address("libdeflate_free_decompressor");
         private static final MemorySegment DECOMPRESS =
                 DEFLATE.address("libdeflate_deflate_decompress_ex");

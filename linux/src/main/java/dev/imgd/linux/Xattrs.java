@@ -13,9 +13,9 @@ import org.jspecify.annotations.Nullable;
 /// Extended attributes.
 ///
 /// Four forms of each call: by path without following a final symbolic link (`l…`), by an open
-/// descriptor (`f…`), by a name in a directory (`…at`), and through the latter with an empty name the
-/// file behind any descriptor, `O_PATH` included, whatever its type. Names are strings as [FileNames]
-/// defines them, values at most 64 KiB. Errors and threads are as in [Fs].
+/// descriptor (`f…`), by a name in a directory (`…at`), and through the latter with an empty name
+/// the file behind any descriptor, `O_PATH` included, whatever its type. Names are strings as
+/// [FileNames] defines them, values at most 64 KiB. Errors and threads are as in [Fs].
 ///
 /// **Source:** xattr(7).
 public final class Xattrs {
@@ -151,8 +151,8 @@ public final class Xattrs {
         remove("removexattr", number, path(dirfd, file), file, name);
     }
 
-    /// One name behind a descriptor's path in /proc cannot leave the directory; two could, through a
-    /// link.
+    /// One name behind a descriptor's path in /proc cannot leave the directory; two could, through
+    /// a link.
     private static String path(int dirfd, String file) {
         if (file.isEmpty()) {
             return Fs.descriptorPath(dirfd);

@@ -1,13 +1,16 @@
 package dev.imgd.linux;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import dev.imgd.model.ErrnoException;
-import java.util.Random;
+
 import org.junit.jupiter.api.Test;
+
+import java.util.Random;
 
 class FileNamesTest {
     @Test
@@ -34,8 +37,20 @@ class FileNamesTest {
     @Test
     void encode_decodedRandomBytes_givesThemBack() {
         Random random = new Random(1);
-        byte[] interesting = {0x41, (byte) 0x80, (byte) 0xbf, (byte) 0xc3, (byte) 0xe2, (byte) 0xed,
-            (byte) 0xef, (byte) 0xf0, (byte) 0x9f, (byte) 0xf4, (byte) 0x8f, (byte) 0xbd};
+        byte[] interesting = {
+            0x41,
+            (byte) 0x80,
+            (byte) 0xbf,
+            (byte) 0xc3,
+            (byte) 0xe2,
+            (byte) 0xed,
+            (byte) 0xef,
+            (byte) 0xf0,
+            (byte) 0x9f,
+            (byte) 0xf4,
+            (byte) 0x8f,
+            (byte) 0xbd
+        };
         for (int round = 0; round < 20_000; round++) {
             byte[] bytes = new byte[random.nextInt(12)];
             for (int i = 0; i < bytes.length; i++) {
@@ -51,7 +66,8 @@ class FileNamesTest {
 
     @Test
     void encode_loneSurrogates_areRefused() {
-        for (String text : new String[] {"\ud800", "a\udc00", "\udc7f", "\udd00b", "\ud800\ud800"}) {
+        for (String text :
+                new String[] {"\ud800", "a\udc00", "\udc7f", "\udd00b", "\ud800\ud800"}) {
             assertThrows(IllegalArgumentException.class, () -> FileNames.encode(text));
         }
     }

@@ -1,6 +1,5 @@
 package dev.imgd.linux;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -8,8 +7,17 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import dev.imgd.model.ErrnoException;
 import dev.imgd.model.ErrorKind;
+
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
+import org.junit.jupiter.api.io.TempDir;
+
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ReadOnlyBufferException;
@@ -25,11 +33,6 @@ import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.function.Executable;
-import org.junit.jupiter.api.io.TempDir;
 
 class FsTest {
     private static final int NO_FD = 1 << 20;
@@ -126,7 +129,8 @@ class FsTest {
                 }) {
             String info = Files.readString(Path.of("/proc/self/fdinfo/" + fd));
             Fs.close(fd);
-            String flags = info.lines().filter(l -> l.startsWith("flags:")).findFirst().orElseThrow();
+            String flags =
+                    info.lines().filter(l -> l.startsWith("flags:")).findFirst().orElseThrow();
             assertNotEquals(
                     0, Integer.parseInt(flags.substring(6).trim(), 8) & Fs.O_CLOEXEC, flags);
         }
@@ -135,8 +139,7 @@ class FsTest {
     @Test
     void openat_missingFile_namesCallPathAndNumber() {
         ErrnoException e =
-                assertErrno(
-                        ErrnoException.ENOENT, () -> Fs.openat(root.fd(), "no\nfile", 0, 0));
+                assertErrno(ErrnoException.ENOENT, () -> Fs.openat(root.fd(), "no\nfile", 0, 0));
         assertEquals("openat no\\x0afile: No such file or directory (errno 2)", e.getMessage());
         assertEquals("openat", e.call());
         assertEquals(ErrorKind.NOT_FOUND, e.kind());
@@ -269,8 +272,7 @@ class FsTest {
         assertEquals(2, stat("s").nlink());
         ErrnoException e =
                 assertErrno(
-                        ErrnoException.EEXIST,
-                        () -> Fs.linkat(root.fd(), "a", root.fd(), "t", 0));
+                        ErrnoException.EEXIST, () -> Fs.linkat(root.fd(), "a", root.fd(), "t", 0));
         assertTrue(e.getMessage().startsWith("linkat a to t: "), e.getMessage());
     }
 
@@ -284,8 +286,7 @@ class FsTest {
             assertEquals(
                     FileNames.encode(targets.get(i)).length, stat("s" + i).size(), targets.get(i));
         }
-        try (Fd link =
-                Fd.of(Fs.openat(root.fd(), "s1", Fs.O_PATH | Fs.O_NOFOLLOW, 0))) {
+        try (Fd link = Fd.of(Fs.openat(root.fd(), "s1", Fs.O_PATH | Fs.O_NOFOLLOW, 0))) {
             assertEquals("/x y", Fs.readlinkat(link.fd(), ""));
         }
         assertErrno(ErrnoException.EINVAL, () -> Fs.readlinkat(root.fd(), "."));
@@ -313,9 +314,7 @@ class FsTest {
         ErrnoException e =
                 assertErrno(
                         ErrnoException.EEXIST,
-                        () ->
-                                Fs.renameat2(
-                                        root.fd(), "a", root.fd(), "b", Fs.RENAME_NOREPLACE));
+                        () -> Fs.renameat2(root.fd(), "a", root.fd(), "b", Fs.RENAME_NOREPLACE));
         assertTrue(e.getMessage().startsWith("renameat2 a to b: "), e.getMessage());
         Fs.renameat2(root.fd(), "a", root.fd(), "b", Fs.RENAME_EXCHANGE);
         assertTrue(stat("a").isSymbolicLink());
@@ -435,8 +434,7 @@ class FsTest {
         int again = Fs.openat(root.fd(), "a", Fs.O_RDONLY, 0);
         assertEquals(10, Fs.copyFileRange(again, -1, to, -1, 100));
         assertEquals("0123456789", Files.readString(dir.resolve("b")));
-        assertErrno(
-                Errno.EBADF, () -> Fs.copyFileRange(to, 0, again, 0, 1));
+        assertErrno(Errno.EBADF, () -> Fs.copyFileRange(to, 0, again, 0, 1));
         Fs.close(again);
         Fs.close(to);
     }

@@ -95,8 +95,7 @@ class MountsIT {
                 assertErrno(
                         ErrnoException.ENODEV,
                         () -> Mounts.mount("x", target.toString(), "nofs", 0, ""));
-        assertEquals(
-                "mount nofs x on " + target + ": No such device (errno 19)", e.getMessage());
+        assertEquals("mount nofs x on " + target + ": No such device (errno 19)", e.getMessage());
     }
 
     @Test
@@ -139,8 +138,7 @@ class MountsIT {
         MountInfo mount = mounted(target).orElseThrow();
         assertTrue(mount.options().containsAll(List.of("ro", "noexec")));
         assertFalse(mount.superOptions().contains("ro"));
-        Mounts.mountSetattr(
-                Fs.AT_FDCWD, target.toString(), 0, 0, Mounts.MOUNT_ATTR_RDONLY, 0, 0);
+        Mounts.mountSetattr(Fs.AT_FDCWD, target.toString(), 0, 0, Mounts.MOUNT_ATTR_RDONLY, 0, 0);
         Files.writeString(target.resolve("a"), "writable now");
     }
 
@@ -191,8 +189,7 @@ class MountsIT {
         assertEquals("changed", Files.readString(dir.resolve("upper/common")));
         assertEquals("b", Files.readString(dir.resolve("b/common")));
         Files.delete(target.resolve("only-a"));
-        Stat whiteout =
-                Fs.statx(Fs.AT_FDCWD, dir + "/upper/only-a", 0, Fs.STATX_ALL);
+        Stat whiteout = Fs.statx(Fs.AT_FDCWD, dir + "/upper/only-a", 0, Fs.STATX_ALL);
         assertEquals(Fs.S_IFCHR, whiteout.type());
         MountInfo mount = mounted(target).orElseThrow();
         assertEquals("overlay", mount.type());
@@ -231,12 +228,7 @@ class MountsIT {
             lowers.add(layer("layers/of-a-very-long-name-that-fills-a-page-soon/" + i));
         }
         Mounts.mountOverlay(
-                lowers,
-                directory("upper"),
-                directory("work"),
-                target.toString(),
-                List.of(),
-                false);
+                lowers, directory("upper"), directory("work"), target.toString(), List.of(), false);
         for (int i = 0; i < lowers.size(); i++) {
             assertTrue(Files.exists(target.resolve("only-" + i)), "layer " + i);
         }
@@ -267,7 +259,8 @@ class MountsIT {
             }
             for (String lower : lowers) {
                 assertTrue(
-                        Files.exists(target.resolve("only-" + Path.of(lower).getFileName())), lower);
+                        Files.exists(target.resolve("only-" + Path.of(lower).getFileName())),
+                        lower);
             }
             Files.writeString(target.resolve("new"), "" + classic);
             assertEquals("" + classic, Files.readString(Path.of(upper, "new")));
@@ -345,8 +338,7 @@ class MountsIT {
                     FileSystemException.class, () -> Files.writeString(target.resolve(file), "x"));
         }
         Files.writeString(Path.of(source, "new"), "the source stays writable");
-        assertEquals(
-                "the source stays writable", Files.readString(target.resolve("new")));
+        assertEquals("the source stays writable", Files.readString(target.resolve("new")));
     }
 
     @Test

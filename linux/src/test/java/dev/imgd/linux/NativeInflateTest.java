@@ -92,9 +92,7 @@ class NativeInflateTest {
 
     @Test
     void inflate_randomSplits_givesTheDataAndLeavesWhatFollows() throws Exception {
-        int[] strategies = {
-            Deflater.DEFAULT_STRATEGY, Deflater.HUFFMAN_ONLY, Deflater.FILTERED
-        };
+        int[] strategies = {Deflater.DEFAULT_STRATEGY, Deflater.HUFFMAN_ONLY, Deflater.FILTERED};
         try (NativeInflate inflate = new NativeInflate()) {
             for (int seed = 0; seed < 600; seed++) {
                 Random random = new Random(seed);
@@ -173,16 +171,16 @@ class NativeInflateTest {
     }
 
     @Test
-    void inflate_badBlockType_saysWhereAndWhat() {
+    void inflate_badBlockType_saysWhatAndNeedsReset() throws Exception {
         try (NativeInflate inflate = new NativeInflate()) {
-            ImageException e =
-                    assertThrows(
-                            ImageException.class,
-                            () ->
-                                    inflate.inflate(
-                                            ByteBuffer.wrap(new byte[] {7, 0, 0, 0, 0, 0, 0, 0}),
-                                            ByteBuffer.allocate(10)));
+            ByteBuffer in = ByteBuffer.wrap(new byte[] {7, 0, 0, 0, 0, 0, 0, 0});
+            ByteBuffer out = ByteBuffer.allocate(100);
+            ImageException e = assertThrows(ImageException.class, () -> inflate.inflate(in, out));
             assertTrue(e.getMessage().contains("invalid block after 0 bytes"), e.getMessage());
+            assertThrows(IllegalStateException.class, () -> inflate.inflate(in, out));
+            inflate.reset();
+            ByteBuffer good = ByteBuffer.wrap(deflate(new byte[10], 6, 0));
+            assertEquals(NativeInflate.Status.FINISHED, inflate.inflate(good, out));
         }
     }
 

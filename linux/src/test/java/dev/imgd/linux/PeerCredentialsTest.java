@@ -4,9 +4,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.imgd.model.ErrnoException;
+
+import org.junit.jupiter.api.Test;
+
 import java.nio.file.Files;
 import java.nio.file.Path;
-import org.junit.jupiter.api.Test;
 
 class PeerCredentialsTest {
     private static final int SOCKETPAIR = Syscall.X86_64 ? 53 : 199;
@@ -16,8 +18,7 @@ class PeerCredentialsTest {
     @Test
     void of_socketOfThisProcess_isThisProcess() throws Exception {
         Scratch scratch = Scratch.current();
-        long result =
-                Kernel.call(scratch, SOCKETPAIR, AF_UNIX, SOCK_STREAM, 0, scratch.struct());
+        long result = Kernel.call(scratch, SOCKETPAIR, AF_UNIX, SOCK_STREAM, 0, scratch.struct());
         Kernel.check("socketpair", "", result);
         int one = scratch.memory.getInt(Scratch.STRUCT);
         int two = scratch.memory.getInt(Scratch.STRUCT + 4);
