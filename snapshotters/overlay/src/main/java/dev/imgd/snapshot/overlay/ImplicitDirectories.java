@@ -42,19 +42,19 @@ final class ImplicitDirectories {
 
     /// The directory that the merged view of the layers below shows at a path, or null; the caller closes it.
     private static @Nullable Fd visible(String name, List<Fd> lowers) throws ErrnoException {
-        List<Fd> current = lowers;
+        List<Fd> current = List.of();
+        boolean first = true;
         for (String component : name.split("/", -1)) {
             List<Fd> next = new ArrayList<>();
             try {
-                descend(current, component, next);
+                descend(first ? lowers : current, component, next);
             } finally {
-                if (current != lowers) {
-                    closeAll(current);
-                }
+                closeAll(current);
                 current = next;
+                first = false;
             }
         }
-        if (current == lowers || current.isEmpty()) {
+        if (current.isEmpty()) {
             return null;
         }
         closeAll(current.subList(1, current.size()));

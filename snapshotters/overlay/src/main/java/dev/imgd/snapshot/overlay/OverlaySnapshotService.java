@@ -76,8 +76,8 @@ public final class OverlaySnapshotService implements SnapshotService {
         this.options = options;
         this.bootId = bootId;
         this.shapes = new MountShapes(directories, options);
-        this.worker = executor("imgd-snapshots", Thread.NORM_PRIORITY);
-        this.deleter = executor("imgd-trash", Thread.MIN_PRIORITY);
+        this.worker = executor("imgd-snapshots");
+        this.deleter = executor("imgd-trash");
         this.trash = new Trash(directories, deleter);
         this.durability =
                 new Durability(directories::sync, metadata, worker, options.syncDelay());
@@ -89,9 +89,8 @@ public final class OverlaySnapshotService implements SnapshotService {
                         this::inBackground);
     }
 
-    private static ScheduledThreadPoolExecutor executor(String name, int priority) {
-        ThreadFactory threads =
-                Thread.ofPlatform().name(name).daemon(true).priority(priority).factory();
+    private static ScheduledThreadPoolExecutor executor(String name) {
+        ThreadFactory threads = Thread.ofPlatform().name(name).daemon(true).factory();
         ScheduledThreadPoolExecutor executor = new ScheduledThreadPoolExecutor(1, threads);
         executor.setExecuteExistingDelayedTasksAfterShutdownPolicy(false);
         return executor;

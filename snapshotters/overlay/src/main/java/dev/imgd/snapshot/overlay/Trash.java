@@ -23,7 +23,7 @@ final class Trash {
     private final AtomicBoolean scheduled = new AtomicBoolean();
     private final ReentrantLock emptying = new ReentrantLock();
 
-    /// @param background one thread of low priority
+    /// @param background one thread
     Trash(SnapshotDirectories directories, Executor background) {
         this.directories = directories;
         this.background = background;
