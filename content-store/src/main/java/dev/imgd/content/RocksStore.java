@@ -1,0 +1,272 @@
+package dev.imgd.content;
+
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFileAttributes;
+import java.nio.file.attribute.PosixFilePermission;
+import java.util.OptionalLong;
+import java.util.Set;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/// [Store] on files and RocksDB. Puts the parts together; each part knows one thing.
+final class RocksStore implements Store {
+    private static final Logger LOG = LoggerFactory.getLogger(RocksStore.class);
+
+    private final BlobPaths paths;
+    private final StoreLock lock;
+    private final CleanMark clean;
+    private final RefJournal journal;
+    private final RocksDatabase database;
+    private final Recovery recovery;
+    private final TrashBin trash;
+    private final FileContentStore content;
+    private final ImageTable images;
+    private final LeaseTable leases;
+    private final StoreMaintenance maintenance;
+    private final boolean rebuilt;
+    private final boolean marked;
+    private boolean closed;
+
+    private RocksStore(
+            BlobPaths paths,
+            StoreLock lock,
+            CleanMark clean,
+            OptionalLong mark,
+            RefJournal journal,
+            Opened opened,
+            StoreOptions options)
+            throws ImageException {
+        this.paths = paths;
+        this.lock = lock;
+        this.clean = clean;
+        this.journal = journal;
+        this.database = opened.database;
+        this.trash = new TrashBin(paths, options.clock().millis());
+        this.recovery = new Recovery(paths, database, journal, trash);
+        this.marked = mark.isPresent();
+        this.rebuilt = recover(opened, mark);
+        this.content = new FileContentStore(paths, database, trash, options, clean);
+        this.images = new ImageTable(database);
+        this.leases = new LeaseTable(database, options.clock());
+        this.maintenance = new StoreMaintenance(paths, database, content, trash);
+        content.dropExpired();
+        if (!trash.isEmpty()) {
+            trash.emptyLater();
+        }
+    }
+
+    private record Opened(RocksDatabase database, boolean created, boolean damaged) {}
+
+    static Store open(Path root, StoreOptions options) throws ImageException {
+        BlobPaths paths = new BlobPaths(root.toAbsolutePath().normalize());
+        prepare(paths);
+        StoreLock lock = StoreLock.acquire(paths.root(), paths.lock(), options.clock().instant());
+        RefJournal journal = new RefJournal(paths);
+        Opened opened = null;
+        try {
+            CleanMark clean = new CleanMark(paths);
+            OptionalLong mark = clean.read();
+            opened = openDatabase(paths, journal, options, clean);
+            return new RocksStore(paths, lock, clean, mark, journal, opened, options);
+        } catch (ImageException | RuntimeException | Error e) {
+            try {
+                if (opened != null) {
+                    opened.database.close();
+                }
+                journal.close();
+                lock.close();
+            } catch (ImageException suppressed) {
+                e.addSuppressed(suppressed);
+            }
+            throw e;
+        }
+    }
+
+    private static void prepare(BlobPaths paths) throws ImageException {
+        Path root = paths.root();
+        try {
+            if (Files.isSymbolicLink(root)) {
+                throw new ImageException(
+                        ErrorKind.PERMISSION_DENIED,
+                        "store %s: wanted a directory, got a symbolic link; give its target"
+                                .formatted(root));
+            }
+            if (!BlobPaths.createDirectory(root)) {
+                repairRoot(root);
+            }
+            for (Path directory :
+                    new Path[] {
+                        paths.blobs(),
+                        paths.ingests(),
+                        paths.database(),
+                        paths.refs(),
+                        paths.trash()
+                    }) {
+                BlobPaths.createDirectory(directory);
+            }
+        } catch (IOException e) {
+            throw Failures.of("open store", root, e);
+        }
+    }
+
+    private static void repairRoot(Path root) throws IOException {
+        PosixFileAttributes attributes =
+                Files.readAttributes(
+                        root, PosixFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
+        Object owner = Files.getAttribute(root, "unix:uid", LinkOption.NOFOLLOW_LINKS);
+        Object self = Files.getAttribute(Path.of("/proc/self"), "unix:uid");
+        if (!owner.equals(self)) {
+            throw new ImageException(
+                    ErrorKind.PERMISSION_DENIED,
+                    "store %s: wanted it to belong to user %s, got %s; run as its owner or choose another --root"
+                            .formatted(root, self, owner));
+        }
+        Set<PosixFilePermission> modes = attributes.permissions();
+        for (PosixFilePermission mode : modes) {
+            if (!mode.name().startsWith("OWNER_")) {
+                LOG.warn("store {} was open to other users, closed it: mode was {}", root, modes);
+                BlobPaths.makePrivate(root);
+                return;
+            }
+        }
+    }
+
+    private static Opened openDatabase(
+            BlobPaths paths, RefJournal journal, StoreOptions options, CleanMark clean)
+            throws ImageException {
+        boolean existed = paths.databaseExists();
+        try {
+            RocksDatabase database =
+                    RocksDatabase.open(paths, journal, options.cacheBytes(), clean::drop);
+            return new Opened(database, !existed, false);
+        } catch (RocksDatabase.DamagedException damage) {
+            Path aside = paths.quarantine(options.clock().millis());
+            LOG.error(
+                    "database {} is damaged and set aside as {}: {}; rebuilding it from the blobs",
+                    paths.database(),
+                    aside,
+                    damage.getMessage());
+            try {
+                clean.drop();
+                Files.move(paths.database(), aside);
+                BlobPaths.createDirectory(paths.database());
+                BlobPaths.syncDirectory(paths.root());
+            } catch (IOException e) {
+                throw Failures.of("set aside", paths.database(), e);
+            }
+            try {
+                RocksDatabase database =
+                        RocksDatabase.open(paths, journal, options.cacheBytes(), clean::drop);
+                return new Opened(database, true, true);
+            } catch (RocksDatabase.DamagedException again) {
+                throw new ImageException(
+                        ErrorKind.INTERNAL,
+                        "database %s: a new one cannot be opened: %s"
+                                .formatted(paths.database(), again.getMessage()),
+                        again);
+            }
+        }
+    }
+
+    /// @return whether the index was made anew or lost something
+    private boolean recover(Opened opened, OptionalLong mark) throws ImageException {
+        if (opened.damaged || Recovery.isRebuilding(database)) {
+            recovery.rebuild();
+            return true;
+        }
+        if (opened.created) {
+            if (!hasContent()) {
+                return false;
+            }
+            LOG.error("database {} is missing; rebuilding it from the blobs", paths.database());
+            recovery.rebuild();
+            return true;
+        }
+        if (mark.isEmpty()) {
+            recovery.reconcile();
+            return false;
+        }
+        long known = Recovery.lastEntry(database);
+        if (known != mark.getAsLong()) {
+            LOG.error(
+                    "database {} lost its newest rows: entry wanted={} got={}; restoring names and blobs",
+                    paths.database(),
+                    mark.getAsLong(),
+                    known);
+            recovery.reconcile();
+            return true;
+        }
+        return false;
+    }
+
+    private boolean hasContent() throws ImageException {
+        boolean[] found = {Files.exists(paths.journal())};
+        StoreMaintenance.forEachFile(paths, (_, _) -> found[0] = true);
+        return found[0];
+    }
+
+    @Override
+    public Path root() {
+        return paths.root();
+    }
+
+    @Override
+    public ContentStore content() {
+        return content;
+    }
+
+    @Override
+    public ImageStore images() {
+        return images;
+    }
+
+    @Override
+    public LeaseStore leases() {
+        return leases;
+    }
+
+    @Override
+    public Database database() {
+        return database;
+    }
+
+    @Override
+    public Maintenance maintenance() {
+        return maintenance;
+    }
+
+    @Override
+    public boolean rebuilt() {
+        return rebuilt;
+    }
+
+    @Override
+    public synchronized void close() throws ImageException {
+        if (closed) {
+            return;
+        }
+        closed = true;
+        trash.close();
+        try {
+            boolean mark = clean.isDropped() || !marked;
+            long last = mark ? Recovery.lastEntry(database) : 0;
+            boolean usable = database.isUsable();
+            if (usable && clean.isDropped() && journal.wantsRewrite()) {
+                recovery.rewriteJournal();
+            }
+            database.close();
+            journal.close();
+            if (mark && usable) {
+                clean.set(last);
+            }
+        } finally {
+            database.close();
+            lock.close();
+        }
+    }
+}
