@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /// [LeaseStore] in the table `leases`, with keys `<namespace>/<id>`, and in [RefJournal]. What a lease
 /// holds are its edges.
@@ -64,6 +65,11 @@ final class LeaseTable implements LeaseStore {
         ((RocksDatabase.RocksTransaction) tx)
                 .journal(new RefJournal.Change.DeleteLease(namespace, id));
         return true;
+    }
+
+    static @Nullable Lease find(View view, String namespace, String id) throws ImageException {
+        byte[] row = view.get(Table.LEASES, key(namespace, id));
+        return row == null ? null : decode(namespace, id, row);
     }
 
     /// All leases under a key prefix.

@@ -59,8 +59,12 @@ public interface Maintenance {
     /// Forgets a blob in all namespaces, and what it refers to. Its file goes with [#discard].
     void forgetBlob(Database.Transaction tx, Digest digest) throws ImageException;
 
-    /// Ends a lease; does nothing when it is gone.
-    void endLease(Database.Transaction tx, String namespace, String id) throws ImageException;
+    /// Ends a lease that has expired.
+    ///
+    /// @return false when it is gone or lives on
+    boolean endExpiredLease(
+            Database.Transaction tx, String namespace, String id, Instant now)
+            throws ImageException;
 
     /// Sets the reference count of a node to the number of edges that lead to it.
     void recount(Database.Transaction tx, NodeId node) throws ImageException;

@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
@@ -82,8 +83,10 @@ final class StoreMaintenance implements Maintenance {
     }
 
     @Override
-    public void endLease(Transaction tx, String namespace, String id) throws ImageException {
-        LeaseTable.end(tx, namespace, id);
+    public boolean endExpiredLease(
+            Transaction tx, String namespace, String id, Instant now) throws ImageException {
+        LeaseStore.Lease lease = LeaseTable.find(tx, namespace, id);
+        return lease != null && !lease.expires().isAfter(now) && LeaseTable.end(tx, namespace, id);
     }
 
     @Override
