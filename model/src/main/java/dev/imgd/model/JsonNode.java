@@ -111,6 +111,14 @@ public final class JsonNode {
         throw invalid("wanted an integer from %d to %d, got %s".formatted(min, max, digits));
     }
 
+    /// The text of a number, as it was written.
+    public String number() throws ImageException {
+        if (kind != Kind.NUMBER) {
+            throw wrongKind(Kind.NUMBER);
+        }
+        return (String) content;
+    }
+
     /// The value of a boolean.
     public boolean bool() throws ImageException {
         if (kind != Kind.BOOLEAN) {

@@ -106,6 +106,36 @@ public final class JsonWriter {
         return afterValue();
     }
 
+    /// Writes a parsed value as it was read: members in order, numbers with all their digits.
+    ///
+    /// @throws ImageException never for a value that [Json#parse] has returned
+    public JsonWriter value(JsonNode value) throws ImageException {
+        return switch (value.kind()) {
+            case OBJECT -> {
+                beginObject();
+                for (Map.Entry<String, JsonNode> member : value.members().entrySet()) {
+                    name(member.getKey()).value(member.getValue());
+                }
+                yield endObject();
+            }
+            case ARRAY -> {
+                beginArray();
+                for (JsonNode item : value.items()) {
+                    value(item);
+                }
+                yield endArray();
+            }
+            case STRING -> value(value.text());
+            case NUMBER -> {
+                beforeValue();
+                out.append(value.number());
+                yield afterValue();
+            }
+            case BOOLEAN -> value(value.bool());
+            case NULL -> nullValue();
+        };
+    }
+
     /// Writes a member that is a string.
     public JsonWriter member(String name, String value) {
         return name(name).value(value);
