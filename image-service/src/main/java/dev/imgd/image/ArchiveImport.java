@@ -1,0 +1,331 @@
+package dev.imgd.image;
+
+import dev.imgd.content.BlobInfo;
+import dev.imgd.content.ContentStore;
+import dev.imgd.content.Ingest;
+import dev.imgd.content.NodeId;
+import dev.imgd.content.Store;
+import dev.imgd.image.ImageTree.PlatformImage;
+import dev.imgd.model.Bytes;
+import dev.imgd.model.Descriptor;
+import dev.imgd.model.Digest;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageConfig;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.Index;
+import dev.imgd.model.Json;
+import dev.imgd.model.JsonNode;
+import dev.imgd.model.JsonWriter;
+import dev.imgd.model.Limits;
+import dev.imgd.model.MediaType;
+import dev.imgd.model.Reference;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.UUID;
+import org.jspecify.annotations.Nullable;
+
+/// Reads images from an archive into the store.
+///
+/// An OCI layout goes in as it is, digests preserved. A docker archive that is nothing else gets a
+/// manifest made for its configuration and layers. **Source:** OCI image-spec v1.1, image-layout.md; Docker
+/// `docker save` format.
+final class ArchiveImport {
+    private static final String NAMESPACE = LocalImageService.NAMESPACE;
+    private static final String CONTAINERD_NAME = "io.containerd.image.name";
+    private static final String REF_NAME = "org.opencontainers.image.ref.name";
+    private static final int BUFFER_BYTES = 256 << 10;
+
+    /// An image whose content is in the store.
+    ///
+    /// @param lease holds the content until the caller has given it a name
+    record Found(String name, Descriptor target, String lease) {}
+
+    private final Store store;
+    private final ArchiveSource archive;
+    private final Limits limits;
+    private final String lease = "import/" + UUID.randomUUID();
+
+    ArchiveImport(Store store, ArchiveSource archive, Limits limits) {
+        this.store = store;
+        this.archive = archive;
+        this.limits = limits;
+    }
+
+    /// Stores every image of the archive.
+    ///
+    /// @param name the name to use; only for archives with one image
+    List<Found> read(Optional<String> name) throws ImageException {
+        store.leases().create(NAMESPACE, lease, Duration.ofHours(24), Map.of());
+        Optional<Bytes> index = archive.read("index.json", limits.manifestBytes());
+        if (index.isPresent()) {
+            return layout(index.get(), name);
+        }
+        Optional<Bytes> manifest = archive.read("manifest.json", limits.manifestBytes());
+        if (manifest.isPresent()) {
+            return docker(manifest.get(), name);
+        }
+        throw ImageException.invalidContent(
+                ("%s: wanted an OCI layout (index.json) or a docker archive (manifest.json),"
+                                + " found neither")
+                        .formatted(archive.path()));
+    }
+
+    private List<Found> layout(Bytes document, Optional<String> name) throws ImageException {
+        Index index =
+                Index.parse(
+                        archive.path() + " index.json", document, Optional.of(MediaType.OCI_INDEX));
+        List<Found> found = new ArrayList<>();
+        for (Descriptor target : index.manifests()) {
+            String chosen =
+                    nameOf(
+                            name,
+                            index.manifests().size(),
+                            target.annotations()
+                                    .getOrDefault(
+                                            CONTAINERD_NAME,
+                                            target.annotations().getOrDefault(REF_NAME, "")),
+                            target.digest());
+            store(chosen, target);
+            found.add(new Found(chosen, target, lease));
+        }
+        if (found.isEmpty()) {
+            throw ImageException.invalidContent(
+                    archive.path() + ": index.json lists no image");
+        }
+        return found;
+    }
+
+    /// A recorded name is used only when it is a full reference; a bare tag such as `latest` is put behind the
+    /// name of the archive's file.
+    private String nameOf(Optional<String> wanted, int images, String recorded, Digest digest)
+            throws ImageException {
+        if (wanted.isPresent()) {
+            if (images > 1) {
+                throw ImageException.invalidArgument(
+                        "--name %s: the archive has %d images; import it without --name"
+                                .formatted(wanted.get(), images));
+            }
+            return Reference.parse(wanted.get()).withDefaultTag().toString();
+        }
+        if (recorded.contains("/") || recorded.contains(":")) {
+            return Reference.parse(recorded).withDefaultTag().toString();
+        }
+        throw ImageException.invalidArgument(
+                "%s: image %s has %s; say --name REF"
+                        .formatted(
+                                archive.path(),
+                                digest,
+                                recorded.isEmpty()
+                                        ? "no name"
+                                        : "only the tag \"%s\" for a name"
+                                                .formatted(
+                                                        dev.imgd.model.Text.printable(
+                                                                recorded, 64))));
+    }
+
+    private void store(String name, Descriptor target) throws ImageException {
+        ImageTree.Result tree =
+                ImageTree.all(
+                        name,
+                        target,
+                        descriptor -> {
+                            Bytes bytes =
+                                    archive.read(blobName(descriptor.digest()), limits.manifestBytes())
+                                            .orElseThrow(
+                                                    () ->
+                                                            ImageException.notFound(
+                                                                    "%s: blob %s is missing"
+                                                                            .formatted(
+                                                                                    archive.path(),
+                                                                                    descriptor
+                                                                                            .digest())));
+                            verify(descriptor, bytes);
+                            return bytes;
+                        },
+                        limits,
+                        true);
+        if (tree.images().isEmpty()) {
+            throw ImageException.invalidContent(
+                    "%s: no manifest of %s is in the archive".formatted(archive.path(), name));
+        }
+        List<NodeId> nodes = new ArrayList<>();
+        tree.documents().keySet().forEach(digest -> nodes.add(NodeId.blob(digest)));
+        tree.images()
+                .forEach(image -> image.blobs().forEach(b -> nodes.add(NodeId.blob(b.digest()))));
+        store.leases().hold(NAMESPACE, lease, nodes);
+        for (PlatformImage image : tree.images()) {
+            for (Descriptor blob : image.blobs()) {
+                copy(blobName(blob.digest()), Optional.of(blob));
+            }
+        }
+        List<Map.Entry<Digest, Bytes>> bottomUp =
+                new ArrayList<>(tree.documents().entrySet()).reversed();
+        for (Map.Entry<Digest, Bytes> entry : bottomUp) {
+            store.content()
+                    .write(
+                            NAMESPACE,
+                            entry.getKey(),
+                            entry.getValue().toArray(),
+                            Map.of(),
+                            tree.references().getOrDefault(entry.getKey(), List.of()));
+        }
+    }
+
+    private void verify(Descriptor descriptor, Bytes bytes) throws ImageException {
+        Digest got = bytes.digestLike(descriptor.digest());
+        if (!got.equals(descriptor.digest())) {
+            throw new dev.imgd.model.DigestMismatchException(
+                    archive.path().toString(), descriptor.digest(), got, bytes.size());
+        }
+    }
+
+    private static String blobName(Digest digest) {
+        return "blobs/" + digest.algorithm().label() + "/" + digest.hex();
+    }
+
+    /// Copies one file into the store, verified.
+    ///
+    /// @param expected its digest and size; empty takes it as it is
+    private BlobInfo copy(String file, Optional<Descriptor> expected) throws ImageException {
+        ContentStore content = store.content();
+        if (expected.isPresent()) {
+            Digest digest = expected.get().digest();
+            Optional<BlobInfo> present = content.find(NAMESPACE, digest);
+            if (present.isPresent()) {
+                return present.get();
+            }
+            if (content.adopt(NAMESPACE, digest, Map.of())) {
+                return content.info(NAMESPACE, digest);
+            }
+        }
+        if (!archive.has(file)) {
+            throw ImageException.invalidContent(
+                    "%s: %s is missing".formatted(archive.path(), file));
+        }
+        String ref =
+                expected.map(d -> "import-" + d.digest()).orElse(lease + "/" + file);
+        try (Ingest ingest = content.ingest(NAMESPACE, ref, expected);
+                InputStream in = archive.open(file)) {
+            in.skipNBytes(ingest.offset());
+            byte[] buffer = new byte[BUFFER_BYTES];
+            for (int n = in.read(buffer); n >= 0; n = in.read(buffer)) {
+                ingest.write(ByteBuffer.wrap(buffer, 0, n));
+            }
+            @Nullable Digest digest = expected.map(Descriptor::digest).orElse(null);
+            return ingest.commit(
+                    expected.map(Descriptor::sizeBytes).orElse(-1L),
+                    digest,
+                    Map.of(),
+                    List.of());
+        } catch (ImageException e) {
+            throw e;
+        } catch (IOException e) {
+            throw archive.failed(file, e);
+        }
+    }
+
+    private List<Found> docker(Bytes document, Optional<String> name) throws ImageException {
+        JsonNode root =
+                Json.parse(archive.path() + " manifest.json", document.toArray(), limits);
+        List<JsonNode> images = root.items();
+        List<Found> found = new ArrayList<>();
+        for (JsonNode image : images) {
+            Descriptor target = dockerImage(image);
+            List<String> tags = image.texts("RepoTags");
+            if (name.isPresent() || tags.isEmpty()) {
+                found.add(
+                        new Found(
+                                nameOf(name, images.size(), "", target.digest()), target, lease));
+            } else {
+                for (String tag : tags) {
+                    found.add(
+                            new Found(
+                                    Reference.parse(tag).withDefaultTag().toString(),
+                                    target,
+                                    lease));
+                }
+            }
+        }
+        if (found.isEmpty()) {
+            throw ImageException.invalidContent(
+                    archive.path() + ": manifest.json lists no image");
+        }
+        return found;
+    }
+
+    private Descriptor dockerImage(JsonNode image) throws ImageException {
+        String configFile = image.require("Config").text();
+        Bytes config =
+                archive.read(configFile, limits.manifestBytes())
+                        .orElseThrow(
+                                () ->
+                                        ImageException.invalidContent(
+                                                "%s: the configuration is missing"
+                                                        .formatted(archive.path())));
+        ImageConfig parsed =
+                ImageConfig.parse(archive.path() + " " + configFile, config, Optional.empty());
+        List<String> layers = image.texts("Layers");
+        if (layers.size() != parsed.diffIds().size()) {
+            throw ImageException.invalidContent(
+                    "%s: %d layers, but the configuration has %d diffIDs"
+                            .formatted(archive.path(), layers.size(), parsed.diffIds().size()));
+        }
+        Digest configDigest = config.sha256();
+        store.content()
+                .write(NAMESPACE, configDigest, config.toArray(), Map.of(), List.of());
+        JsonWriter manifest =
+                JsonWriter.compact()
+                        .beginObject()
+                        .member("schemaVersion", 2)
+                        .member("mediaType", MediaType.DOCKER_MANIFEST)
+                        .beginObject("config")
+                        .member("mediaType", MediaType.DOCKER_CONFIG)
+                        .member("size", config.size())
+                        .member("digest", configDigest.toString())
+                        .endObject()
+                        .beginArray("layers");
+        Map<String, BlobInfo> copied = new LinkedHashMap<>();
+        List<Digest> references = new ArrayList<>();
+        references.add(configDigest);
+        for (String layer : layers) {
+            BlobInfo blob = copied.get(layer);
+            if (blob == null) {
+                blob = copy(layer, Optional.empty());
+                copied.put(layer, blob);
+            }
+            store.leases().hold(NAMESPACE, lease, List.of(NodeId.blob(blob.digest())));
+            references.add(blob.digest());
+            manifest.beginObject()
+                    .member("mediaType", compressed(layer) ? MediaType.DOCKER_LAYER_GZIP : MediaType.DOCKER_LAYER)
+                    .member("size", blob.sizeBytes())
+                    .member("digest", blob.digest().toString())
+                    .endObject();
+        }
+        byte[] bytes = manifest.endArray().endObject().toBytes();
+        Digest digest = Digest.sha256(bytes);
+        store.leases()
+                .hold(
+                        NAMESPACE,
+                        lease,
+                        List.of(NodeId.blob(configDigest), NodeId.blob(digest)));
+        store.content().write(NAMESPACE, digest, bytes, Map.of(), references);
+        return new Descriptor(MediaType.DOCKER_MANIFEST, digest, bytes.length);
+    }
+
+    private boolean compressed(String file) throws ImageException {
+        try (InputStream in = archive.open(file)) {
+            byte[] magic = in.readNBytes(2);
+            return magic.length == 2 && magic[0] == 0x1f && (magic[1] & 0xff) == 0x8b;
+        } catch (IOException e) {
+            throw new ImageException(
+                    ErrorKind.INVALID_CONTENT, archive.path() + ": " + e.getMessage(), e);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+package dev.imgd.image;
+
+import dev.imgd.image.ImageService.LayerProgress;
+import dev.imgd.image.ImageService.LayerState;
+import dev.imgd.layers.Applied;
+import dev.imgd.model.Descriptor;
+import dev.imgd.model.Digest;
+import dev.imgd.snapshot.SnapshotService.Staging;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
+
+/// One layer of a pull, from the registry to a staged directory.
+final class LayerJob {
+    /// An unpacked layer that waits for its turn to be committed.
+    ///
+    /// @param staging empty when the layer was on disk already
+    record Unpacked(Optional<Staging> staging, @Nullable Applied applied) {}
+
+    final Descriptor descriptor;
+    /// Empty when the layer is only stored.
+    final Optional<Digest> diffId;
+    final Optional<Digest> parentChain;
+    final AtomicLong stored = new AtomicLong();
+    final AtomicLong fetched = new AtomicLong();
+    final AtomicLong unpackedBytes = new AtomicLong();
+    final CompletableFuture<Void> blob = new CompletableFuture<>();
+    final CompletableFuture<Unpacked> unpacked = new CompletableFuture<>();
+    volatile LayerState state = LayerState.WAITING;
+
+    LayerJob(Descriptor descriptor, Optional<Digest> diffId, Optional<Digest> parentChain) {
+        this.descriptor = descriptor;
+        this.diffId = diffId;
+        this.parentChain = parentChain;
+    }
+
+    LayerProgress progress() {
+        return new LayerProgress(
+                descriptor.digest(),
+                state,
+                stored.get(),
+                unpackedBytes.get(),
+                descriptor.sizeBytes());
+    }
+}

@@ -1,0 +1,229 @@
+package dev.imgd.image;
+
+import dev.imgd.content.NodeId;
+import dev.imgd.content.Store;
+import dev.imgd.image.ImageTree.PlatformImage;
+import dev.imgd.model.ChainId;
+import dev.imgd.model.Descriptor;
+import dev.imgd.model.Digest;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
+import dev.imgd.model.Platform;
+import dev.imgd.model.Reference;
+import dev.imgd.registry.RegistryClient;
+import dev.imgd.registry.RegistryClient.FetchedManifest;
+import java.time.Duration;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/// Brings whole images onto the host for a caller that asks for their layers one by one.
+///
+/// The first question about an image starts to fetch and unpack all of its layers; each question then
+/// waits for its own layer only. Nothing gets a name: when the last layer is there the image is kept for a
+/// grace period, in which the caller puts its own snapshots on the layers, and then left to the
+/// collector. Thread-safe.
+public final class LayerProvider implements AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(LayerProvider.class);
+    private static final String NAMESPACE = LocalImageService.NAMESPACE;
+    private static final Duration LEASE = Duration.ofHours(24);
+
+    private final Store store;
+    private final PullEngine engine;
+    private final RegistryClients registries;
+    private final Limits limits;
+    private final Duration grace;
+    private final Runnable released;
+    private final Map<Key, Provision> running = new HashMap<>();
+    private final ScheduledExecutorService timer =
+            Executors.newSingleThreadScheduledExecutor(
+                    Thread.ofPlatform().name("imgd-provide").daemon().factory());
+
+    private record Key(Reference reference, Optional<Digest> manifest) {}
+
+    /// A layer that is on disk.
+    ///
+    /// @param parentChain the chainID of the layers below; empty for the lowest
+    public record Layer(Digest diffId, Optional<Digest> parentChain) {}
+
+    /// @param images whose engine, store and limits are used
+    /// @param grace how long layers are kept for the caller after the last one is there
+    /// @param released called when an image was let go, so that somebody can collect
+    public LayerProvider(
+            LocalImageService images,
+            Store store,
+            RegistryClients registries,
+            Limits limits,
+            Duration grace,
+            Runnable released) {
+        this.store = store;
+        this.engine = images.engine();
+        this.registries = registries;
+        this.limits = limits;
+        this.grace = grace;
+        this.released = released;
+    }
+
+    /// One image on its way.
+    private final class Provision {
+        final Key key;
+        final CompletableFuture<Map<Digest, CompletableFuture<Layer>>> layers =
+                new CompletableFuture<>();
+
+        Provision(Key key) {
+            this.key = key;
+        }
+
+        void run() {
+            String lease = "provide/" + key.reference + key.manifest.map(d -> "#" + d).orElse("");
+            try {
+                provide(lease);
+                var _ = timer.schedule(() -> release(lease), grace.toMillis(), TimeUnit.MILLISECONDS);
+            } catch (ImageException | RuntimeException e) {
+                LOG.warn("image={} msg=\"cannot provide its layers: {}\"", key.reference, e.getMessage());
+                fail(e);
+                release(lease);
+            }
+        }
+
+        private void provide(String lease) throws ImageException {
+            Reference reference = key.reference;
+            RegistryClient client = registries.client(reference.registry(), false);
+            FetchedManifest target =
+                    client.resolve(
+                            key.manifest.isPresent()
+                                    ? reference.withDigest(key.manifest.get())
+                                    : reference.withDefaultTag());
+            ImageTree.Result tree =
+                    ImageTree.select(
+                            reference.toString(),
+                            target.descriptor(),
+                            Platform.host(),
+                            descriptor -> {
+                                if (descriptor.digest().equals(target.descriptor().digest())) {
+                                    return target.content();
+                                }
+                                return descriptor.type()
+                                                instanceof dev.imgd.model.MediaType.ManifestType
+                                        ? client.manifest(reference, descriptor).content()
+                                        : client.smallBlob(reference, descriptor);
+                            },
+                            limits);
+            PlatformImage image = tree.images().getFirst();
+            List<Digest> diffIds = ImageTree.diffIds(reference.toString(), image);
+            List<Digest> chain = ChainId.of(diffIds);
+            Map<Digest, CompletableFuture<Layer>> futures = new HashMap<>();
+            chain.forEach(id -> futures.put(id, new CompletableFuture<>()));
+            try {
+                store.leases().create(NAMESPACE, lease, LEASE, Map.of());
+            } catch (ImageException e) {
+                if (e.kind() != ErrorKind.ALREADY_EXISTS) {
+                    throw e;
+                }
+            }
+            List<NodeId> nodes =
+                    PullEngine.nodes(
+                            image.layers().stream().map(Descriptor::digest).toList(), chain);
+            store.leases().hold(NAMESPACE, lease, nodes);
+            layers.complete(futures);
+            long started = System.nanoTime();
+            PullEngine.Outcome outcome =
+                    engine.run(
+                            new PullEngine.Plan(
+                                    NAMESPACE, reference, client, image.layers(), diffIds, false),
+                            ImageService.ProgressListener.NONE,
+                            (i, id) ->
+                                    Objects.requireNonNull(futures.get(id))
+                                            .complete(
+                                                    new Layer(
+                                                            diffIds.get(i),
+                                                            i == 0
+                                                                    ? Optional.empty()
+                                                                    : Optional.of(
+                                                                            chain.get(i - 1)))));
+            LOG.info(
+                    "image={} layers={} fetched_bytes={} duration_ms={} msg=\"provided\"",
+                    reference,
+                    diffIds.size(),
+                    outcome.fetchedBytes(),
+                    (System.nanoTime() - started) / 1_000_000);
+        }
+
+        private void fail(Exception cause) {
+            synchronized (running) {
+                running.remove(key, this);
+            }
+            if (!layers.completeExceptionally(cause)) {
+                layers.join().values().forEach(layer -> layer.completeExceptionally(cause));
+            }
+        }
+
+        private void release(String lease) {
+            synchronized (running) {
+                running.remove(key, this);
+            }
+            try {
+                store.leases().delete(NAMESPACE, lease);
+                released.run();
+            } catch (ImageException | RuntimeException e) {
+                LOG.debug("lease {} was not there to release", lease, e);
+            }
+        }
+    }
+
+    /// Waits until a layer of an image is verified and on disk.
+    ///
+    /// @param manifest the manifest of the platform, where known; else the reference is resolved and the
+    ///     host's platform taken
+    /// @param chainId which layer
+    /// @throws ImageException when the image cannot be fetched or has no such layer; `CANCELLED` when the
+    ///     thread is interrupted, which leaves the work to others that wait for it
+    public Layer provide(Reference reference, Optional<Digest> manifest, Digest chainId)
+            throws ImageException {
+        Key key = new Key(reference, manifest);
+        Provision provision;
+        synchronized (running) {
+            provision = running.get(key);
+            if (provision == null) {
+                provision = new Provision(key);
+                running.put(key, provision);
+                Thread.ofPlatform().name("imgd-provide-run").daemon().start(provision::run);
+            }
+        }
+        try {
+            CompletableFuture<Layer> layer = provision.layers.get().get(chainId);
+            if (layer == null) {
+                throw ImageException.notFound(
+                        "image %s: its configuration has no layer with chainID %s"
+                                .formatted(reference, chainId));
+            }
+            return layer.get();
+        } catch (InterruptedException e) {
+            throw new ImageException(
+                    ErrorKind.CANCELLED,
+                    "image %s: gave up waiting for layer %s".formatted(reference, chainId),
+                    e);
+        } catch (ExecutionException e) {
+            if (e.getCause() instanceof ImageException cause) {
+                throw cause;
+            }
+            throw new ImageException(
+                    ErrorKind.INTERNAL, "image %s: %s".formatted(reference, e.getCause()), e);
+        }
+    }
+
+    @Override
+    public void close() {
+        timer.shutdownNow();
+    }
+}

@@ -1,0 +1,111 @@
+package dev.imgd.image;
+
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.snapshot.Mount;
+import dev.imgd.snapshot.SnapshotService;
+import dev.imgd.snapshot.Snapshotter;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+
+/// Mounts of images at directories of users. The snapshot's key holds the directory, so that a later
+/// process can undo the mount, and so that the image's layers live as long as it.
+final class Mounting {
+    private static final String KEY = "mount:";
+
+    private final SnapshotService snapshots;
+
+    Mounting(SnapshotService snapshots) {
+        this.snapshots = snapshots;
+    }
+
+    /// @param top the name of the top snapshot
+    /// @param directory absolute; created when absent
+    void mount(String top, Path directory, boolean writable) throws ImageException {
+        Snapshotter view = snapshots.view(SnapshotService.LOCAL);
+        Path target = create(directory);
+        String key = KEY + target;
+        if (MountTable.isMounted(target)) {
+            throw ImageException.failedPrecondition(
+                    "mount at %s: something is mounted there; choose another directory or unmount it"
+                            .formatted(target));
+        }
+        // What is in the store but not mounted was left by a reboot or by somebody's umount.
+        removeIfPresent(view, key);
+        List<Mount> mounts =
+                writable
+                        ? view.prepare(key, top, Map.of())
+                        : view.view(key, top, Map.of());
+        boolean mounted = false;
+        try {
+            snapshots.mount(mounts, target);
+            mounted = true;
+        } finally {
+            if (!mounted) {
+                removeIfPresent(view, key);
+            }
+        }
+    }
+
+    private static Path create(Path directory) throws ImageException {
+        try {
+            Files.createDirectories(directory);
+            return directory.toRealPath();
+        } catch (IOException e) {
+            throw new ImageException(
+                    ErrorKind.PERMISSION_DENIED,
+                    "mount at %s: cannot create the directory: %s"
+                            .formatted(directory, e.getMessage()),
+                    e);
+        }
+    }
+
+    /// Undoes a mount; `directory` may also be that of a bundle.
+    void unmount(Path directory) throws ImageException {
+        Snapshotter view = snapshots.view(SnapshotService.LOCAL);
+        Path real = real(directory);
+        Path target = real;
+        boolean known = isKnown(view, KEY + target);
+        if (!known && isKnown(view, KEY + real.resolve(RuntimeBundle.ROOTFS))) {
+            target = real.resolve(RuntimeBundle.ROOTFS);
+            known = true;
+        }
+        if (!known) {
+            throw ImageException.failedPrecondition(
+                    "unmount %s: imgd has mounted nothing there".formatted(directory));
+        }
+        if (MountTable.isMounted(target)) {
+            snapshots.unmount(target);
+        }
+        removeIfPresent(view, KEY + target);
+    }
+
+    private static Path real(Path directory) {
+        try {
+            return directory.toRealPath();
+        } catch (IOException e) {
+            return directory; // gone already; its snapshot can still be removed
+        }
+    }
+
+    private static boolean isKnown(Snapshotter view, String key) throws ImageException {
+        try {
+            view.stat(key);
+            return true;
+        } catch (ImageException e) {
+            if (e.kind() == ErrorKind.NOT_FOUND) {
+                return false;
+            }
+            throw e;
+        }
+    }
+
+    private static void removeIfPresent(Snapshotter view, String key) throws ImageException {
+        if (isKnown(view, key)) {
+            view.remove(key);
+        }
+    }
+}

@@ -1,0 +1,613 @@
+package dev.imgd.image;
+
+import dev.imgd.content.ContentStore;
+import dev.imgd.content.Ingest;
+import dev.imgd.content.NodeId;
+import dev.imgd.content.Store;
+import dev.imgd.image.ImageService.LayerState;
+import dev.imgd.image.ImageService.Progress;
+import dev.imgd.image.ImageService.ProgressListener;
+import dev.imgd.image.LayerJob.Unpacked;
+import dev.imgd.layers.Applied;
+import dev.imgd.layers.LayerApplier;
+import dev.imgd.model.ChainId;
+import dev.imgd.model.Descriptor;
+import dev.imgd.model.Digest;
+import dev.imgd.model.DigestMismatchException;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.Reference;
+import dev.imgd.model.SizeMismatchException;
+import dev.imgd.registry.RegistryClient;
+import dev.imgd.registry.RegistryClient.BlobStream;
+import dev.imgd.snapshot.SnapshotService;
+import dev.imgd.snapshot.SnapshotService.Staging;
+import dev.imgd.snapshot.Usage;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.channels.ReadableByteChannel;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.Comparator;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.locks.ReadWriteLock;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/// Turns layer descriptors into stored blobs and committed snapshots, as fast as the machine allows.
+///
+/// For every layer at once: the fetcher writes and hashes the blob into an ingest, and the unpacker
+/// follows it through the page cache, so nothing is held in memory between the two and a slow disk or a
+/// slow network never stops the other side. Only commits are ordered. One engine serves all pulls of a
+/// process; two pulls that need the same layer share the work. Thread-safe.
+final class PullEngine implements AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(PullEngine.class);
+    private static final int BUFFER_BYTES = 256 << 10;
+    private static final long TICK_MILLIS = 100;
+
+    private final Store store;
+    private final SnapshotService snapshots;
+    private final LayerApplier applier;
+    private final ReadWriteLock collection;
+    private final ExecutorService fetchers;
+    private final ExecutorService unpackers;
+    private final CpuGate gate;
+    private final KeyedLocks blobLocks = new KeyedLocks();
+    private final KeyedLocks layerLocks = new KeyedLocks();
+    private final ArrayDeque<ByteBuffer> buffers = new ArrayDeque<>();
+
+    /// @param collection held for reading while objects are put together, for writing by the collector
+    /// @param fetches how many blobs are downloaded at once, over all pulls
+    /// @param unpacks how many layers are unpacked at once, over all pulls
+    PullEngine(
+            Store store,
+            SnapshotService snapshots,
+            LayerApplier applier,
+            ReadWriteLock collection,
+            int fetches,
+            int unpacks) {
+        this.store = store;
+        this.snapshots = snapshots;
+        this.applier = applier;
+        this.collection = collection;
+        this.fetchers =
+                Executors.newFixedThreadPool(
+                        fetches, Thread.ofPlatform().name("imgd-fetch-", 0).daemon().factory());
+        this.unpackers =
+                Executors.newCachedThreadPool(
+                        Thread.ofPlatform().name("imgd-unpack-", 0).daemon().factory());
+        this.gate = new CpuGate(unpacks);
+    }
+
+    /// What to fetch and to unpack.
+    ///
+    /// @param layers every layer to store, lowest first
+    /// @param diffIds of the layers to unpack, in the order of `layers`; empty to only store
+    /// @param keepBlobs whether the compressed bytes are wanted even where the layer is unpacked already
+    record Plan(
+            String namespace,
+            Reference reference,
+            RegistryClient client,
+            List<Descriptor> layers,
+            List<Digest> diffIds,
+            boolean keepBlobs) {}
+
+    /// @param chain the chainIDs of the unpacked layers, lowest first
+    record Outcome(
+            List<Digest> chain,
+            long fetchedBytes,
+            long reusedBytes,
+            Map<String, Long> bytesBySource,
+            List<String> warnings) {}
+
+    /// Told when the snapshot of a layer is there, in order.
+    @FunctionalInterface
+    interface LayerListener {
+        void committed(int index, Digest chainId) throws ImageException;
+    }
+
+    /// Fetches and unpacks; returns when everything is durable. Interrupting the thread cancels.
+    Outcome run(Plan plan, ProgressListener progress, LayerListener committed)
+            throws ImageException {
+        Run run = new Run(plan, progress);
+        try {
+            return run.execute(committed);
+        } finally {
+            run.stop();
+        }
+    }
+
+    /// One pull. The calling thread orders commits and reports; workers never see its interruption, because
+    /// an interrupt would close the files they write to.
+    private final class Run {
+        private final Plan plan;
+        private final ProgressListener listener;
+        private final List<LayerJob> jobs = new ArrayList<>();
+        private final List<Digest> chain;
+        private final Map<String, Long> sources = new ConcurrentHashMap<>();
+        private final Set<BlobStream> open = ConcurrentHashMap.newKeySet();
+        private final Set<Ingest> writing = ConcurrentHashMap.newKeySet();
+        private final List<CompletableFuture<?>> workers =
+                Collections.synchronizedList(new ArrayList<>());
+        private volatile @Nullable ImageException cancelled;
+
+        Run(Plan plan, ProgressListener listener) {
+            this.plan = plan;
+            this.listener = listener;
+            this.chain = ChainId.of(plan.diffIds);
+        }
+
+        Outcome execute(LayerListener committed) throws ImageException {
+            boolean unpack = !plan.diffIds.isEmpty();
+            Map<Digest, LayerJob> byDigest = new LinkedHashMap<>();
+            List<LayerJob> stack = new ArrayList<>();
+            for (int i = 0; i < plan.layers.size(); i++) {
+                Descriptor layer = plan.layers.get(i);
+                Optional<Digest> diffId =
+                        unpack ? Optional.of(plan.diffIds.get(i)) : Optional.empty();
+                Optional<Digest> parent =
+                        unpack && i > 0 ? Optional.of(chain.get(i - 1)) : Optional.empty();
+                // Images repeat layers (the empty one, mostly); one job serves all places.
+                LayerJob job =
+                        byDigest.computeIfAbsent(
+                                layer.digest(), d -> new LayerJob(layer, diffId, parent));
+                if (!job.diffId.equals(diffId)) {
+                    throw ImageException.invalidContent(
+                            "%s: the manifest lists layer %s twice, the configuration gives it two diffIDs"
+                                    .formatted(plan.reference, layer.digest()));
+                }
+                stack.add(job);
+            }
+            jobs.addAll(byDigest.values());
+            List<LayerJob> longestFirst = new ArrayList<>(jobs);
+            longestFirst.sort(
+                    Comparator.comparingLong((LayerJob j) -> j.descriptor.sizeBytes()).reversed());
+            for (LayerJob job : longestFirst) {
+                start(fetchers, () -> fetch(job));
+            }
+            List<String> warnings = new ArrayList<>();
+            Set<LayerJob> done = new HashSet<>();
+            for (int i = 0; i < stack.size(); i++) {
+                LayerJob job = stack.get(i);
+                await(job.blob);
+                if (unpack) {
+                    Unpacked result = await(job.unpacked);
+                    commit(i, result, done.add(job));
+                    if (result.applied() != null) {
+                        for (String warning : result.applied().warnings()) {
+                            warnings.add("layer %d: %s".formatted(i + 1, warning));
+                        }
+                    }
+                    committed.committed(i, chain.get(i));
+                }
+                if (job.state != LayerState.EXISTS) {
+                    job.state = LayerState.DONE;
+                }
+            }
+            report("done");
+            long fetched = jobs.stream().mapToLong(j -> j.fetched.get()).sum();
+            long total = jobs.stream().mapToLong(j -> j.descriptor.sizeBytes()).sum();
+            return new Outcome(
+                    chain, fetched, Math.max(0, total - fetched), Map.copyOf(sources), warnings);
+        }
+
+        private void commit(int index, Unpacked result, boolean first)
+                throws ImageException {
+            String parent = index == 0 ? "" : chain.get(index - 1).toString();
+            Optional<Digest> parentChain =
+                    index == 0 ? Optional.empty() : Optional.of(chain.get(index - 1));
+            collection.readLock().lock();
+            try {
+                Applied applied = result.applied();
+                if (first && result.staging().isPresent() && applied != null) {
+                    try (Staging staging = result.staging().get()) {
+                        staging.commit(
+                                new Usage(applied.sizeBytes(), applied.inodes()),
+                                applied.implicitDirectories(),
+                                parent);
+                    }
+                }
+                snapshots.link(
+                        SnapshotService.LOCAL,
+                        chain.get(index).toString(),
+                        parent,
+                        plan.diffIds.get(index),
+                        parentChain,
+                        Map.of());
+            } finally {
+                collection.readLock().unlock();
+            }
+        }
+
+        private void fetch(LayerJob job) {
+            for (boolean again = true; again; ) {
+                again = false;
+                try (KeyedLocks.Held _ = blobLocks.lock(job.descriptor.digest())) {
+                    again = fetchLocked(job);
+                } catch (InterruptedException e) {
+                    fail(job, new ImageException(ErrorKind.CANCELLED, "interrupted", e));
+                } catch (IOException | RuntimeException e) {
+                    fail(job, e);
+                }
+            }
+        }
+
+        private void fail(LayerJob job, Throwable cause) {
+            job.blob.completeExceptionally(cause);
+            job.unpacked.completeExceptionally(cause);
+        }
+
+        /// @return whether to start over because what an earlier process had left was not right
+        private boolean fetchLocked(LayerJob job) throws IOException {
+            checkCancelled();
+            ContentStore content = store.content();
+            Descriptor layer = job.descriptor;
+            boolean unpack = needsUnpacking(job);
+            if (!unpack) {
+                job.unpacked.complete(new Unpacked(Optional.empty(), null));
+            }
+            if (content.find(plan.namespace, layer.digest()).isPresent()
+                    || content.adopt(plan.namespace, layer.digest(), Map.of())) {
+                job.stored.set(layer.sizeBytes());
+                job.blob.complete(null);
+                if (unpack) {
+                    job.state = LayerState.UNPACKING;
+                    start(unpackers, () -> unpackStored(job));
+                } else {
+                    job.state = LayerState.EXISTS;
+                }
+                return false;
+            }
+            if (!unpack && !plan.keepBlobs) {
+                job.state = LayerState.EXISTS;
+                job.blob.complete(null);
+                return false;
+            }
+            job.state = LayerState.DOWNLOADING;
+            return download(job, content, unpack);
+        }
+
+        private boolean needsUnpacking(LayerJob job) throws ImageException {
+            return job.diffId.isPresent()
+                    && !snapshots.hasLayer(job.diffId.get(), job.parentChain);
+        }
+
+        private boolean download(LayerJob job, ContentStore content, boolean unpack)
+                throws IOException {
+            Descriptor layer = job.descriptor;
+            long resumed = 0;
+            CompletableFuture<Unpacked> follower = null;
+            Ingest ingest =
+                    content.ingest(
+                            plan.namespace, "layer-" + layer.digest(), Optional.of(layer));
+            String from = plan.reference.registry();
+            try (ingest) {
+                writing.add(ingest);
+                resumed = ingest.offset();
+                job.stored.set(resumed);
+                if (unpack) {
+                    ReadableByteChannel bytes = ingest.follow();
+                    CompletableFuture<Unpacked> unpacking = new CompletableFuture<>();
+                    follower = unpacking;
+                    start(unpackers, () -> unpack(job, bytes, ingest::offset, unpacking));
+                }
+                try {
+                    if (resumed < layer.sizeBytes()) {
+                        from = transfer(job, ingest);
+                    }
+                    ingest.finish();
+                    content(ingest, layer, from);
+                } catch (IOException e) {
+                    ingest.fail(e);
+                    throw e;
+                } finally {
+                    writing.remove(ingest);
+                }
+            } catch (IOException e) {
+                settle(follower);
+                boolean wrongBytes =
+                        e instanceof DigestMismatchException || e instanceof SizeMismatchException;
+                if (wrongBytes && resumed > 0 && cancelled == null) {
+                    LOG.warn(
+                            "{}: what an earlier pull had left of {} was wrong; fetching it again",
+                            plan.reference,
+                            layer.digest());
+                    job.unpackedBytes.set(0);
+                    return true;
+                }
+                throw e;
+            }
+            job.blob.complete(null);
+            if (follower != null) {
+                if (job.state == LayerState.DOWNLOADING) {
+                    job.state = LayerState.UNPACKING;
+                }
+                var _ =
+                        follower.handle(
+                                (done, error) ->
+                                        error == null
+                                                ? job.unpacked.complete(done)
+                                                : job.unpacked.completeExceptionally(error));
+            }
+            return false;
+        }
+
+        private void content(Ingest ingest, Descriptor layer, String from) throws IOException {
+            try {
+                ingest.commit(layer.sizeBytes(), layer.digest(), Map.of(), List.of());
+            } catch (DigestMismatchException e) {
+                throw new DigestMismatchException(
+                        "layer of %s from %s".formatted(plan.reference, from),
+                        e.wanted(),
+                        e.got(),
+                        layer.sizeBytes());
+            }
+        }
+
+        private String transfer(LayerJob job, Ingest ingest) throws IOException {
+            ByteBuffer buffer = takeBuffer();
+            try (BlobStream body =
+                    plan.client.blob(plan.reference, job.descriptor, ingest.offset())) {
+                open.add(body);
+                try {
+                    checkCancelled();
+                    while (true) {
+                        buffer.clear();
+                        int n = 0;
+                        while (buffer.hasRemaining() && n >= 0) {
+                            n = body.read(buffer);
+                        }
+                        int got = buffer.position();
+                        if (got > 0) {
+                            buffer.flip();
+                            ingest.write(buffer);
+                            job.stored.addAndGet(got);
+                            job.fetched.addAndGet(got);
+                            sources.merge(body.from(), (long) got, Long::sum);
+                        }
+                        checkCancelled();
+                        if (n < 0) {
+                            return body.from();
+                        }
+                    }
+                } finally {
+                    open.remove(body);
+                }
+            } catch (IOException e) {
+                // Closing the stream is how a cancellation reaches a blocked read.
+                checkCancelled();
+                throw e;
+            } finally {
+                giveBuffer(buffer);
+            }
+        }
+
+        private void unpackStored(LayerJob job) {
+            try (FileChannel blob = store.content().open(job.descriptor.digest())) {
+                unpack(job, blob, job.descriptor::sizeBytes, job.unpacked);
+            } catch (IOException | RuntimeException e) {
+                job.unpacked.completeExceptionally(e);
+            }
+        }
+
+        private void unpack(
+                LayerJob job,
+                ReadableByteChannel bytes,
+                java.util.function.LongSupplier available,
+                CompletableFuture<Unpacked> result) {
+            Digest diffId = job.diffId.orElseThrow();
+            String what = "layer %s of %s".formatted(job.descriptor.digest(), plan.reference);
+            try (bytes;
+                    KeyedLocks.Held _ = layerLocks.lock(diffId)) {
+                if (snapshots.hasLayer(diffId, job.parentChain)) {
+                    result.complete(new Unpacked(Optional.empty(), null));
+                    return;
+                }
+                Staging staging = snapshots.stage(diffId, job.parentChain);
+                boolean complete = false;
+                gate.enter(job.descriptor.sizeBytes());
+                try {
+                    GatedSource source =
+                            new GatedSource(
+                                    bytes,
+                                    available,
+                                    gate,
+                                    job.descriptor.sizeBytes(),
+                                    job.unpackedBytes);
+                    Applied applied =
+                            applier.apply(what, source, staging.directory(), diffId);
+                    checkCancelled();
+                    complete = result.complete(new Unpacked(Optional.of(staging), applied));
+                } finally {
+                    gate.leave();
+                    if (!complete) {
+                        staging.close();
+                    }
+                }
+            } catch (InterruptedException e) {
+                result.completeExceptionally(
+                        new ImageException(ErrorKind.CANCELLED, "interrupted", e));
+            } catch (IOException | RuntimeException e) {
+                result.completeExceptionally(e);
+            }
+        }
+
+        /// Waits until a follower that is bound to fail has done so.
+        private void settle(@Nullable CompletableFuture<Unpacked> follower) {
+            if (follower == null) {
+                return;
+            }
+            try {
+                Unpacked done = follower.join();
+                done.staging().ifPresent(Staging::close);
+            } catch (CancellationException | CompletionException e) {
+                LOG.debug("{}: unpacking ended with the download", plan.reference, e);
+            }
+        }
+
+        private void start(ExecutorService pool, Runnable work) {
+            workers.add(CompletableFuture.runAsync(work, pool));
+        }
+
+        private void checkCancelled() throws ImageException {
+            ImageException cause = cancelled;
+            if (cause != null) {
+                throw cause;
+            }
+        }
+
+        private <T extends @Nullable Object> T await(CompletableFuture<T> future)
+                throws ImageException {
+            while (true) {
+                try {
+                    failFast();
+                    return future.get(TICK_MILLIS, TimeUnit.MILLISECONDS);
+                } catch (TimeoutException e) {
+                    report("downloading");
+                } catch (InterruptedException e) {
+                    // The interrupt is the caller's way to cancel; it is answered by the exception.
+                    throw new ImageException(
+                            ErrorKind.CANCELLED,
+                            "pull of %s: interrupted; run it again to go on where it stopped"
+                                    .formatted(plan.reference),
+                            e);
+                } catch (ExecutionException e) {
+                    throw asImageException(e.getCause() == null ? e : e.getCause());
+                }
+            }
+        }
+
+        /// A failed layer ends the pull at once, wherever the ordered commits are. A layer that does not
+        /// unpack is judged only after its download, because corrupt bytes are the better explanation.
+        private void failFast() throws ImageException {
+            for (LayerJob job : jobs) {
+                for (CompletableFuture<?> part : List.of(job.blob, job.unpacked)) {
+                    if (part.isCompletedExceptionally()) {
+                        throw asImageException(part.exceptionNow());
+                    }
+                }
+            }
+        }
+
+        private ImageException asImageException(Throwable cause) {
+            return switch (cause) {
+                case ImageException e -> e;
+                case IOException e ->
+                        new ImageException(
+                                ErrorKind.INTERNAL,
+                                "pull of %s: %s".formatted(plan.reference, e.getMessage()),
+                                e);
+                default ->
+                        new ImageException(
+                                ErrorKind.INTERNAL,
+                                "pull of %s: %s".formatted(plan.reference, cause),
+                                cause);
+            };
+        }
+
+        private void report(String phase) {
+            long done = 0;
+            long total = 0;
+            long fetched = 0;
+            boolean downloading = false;
+            List<ImageService.LayerProgress> layers = new ArrayList<>(jobs.size());
+            for (LayerJob job : jobs) {
+                done += job.stored.get();
+                total += job.descriptor.sizeBytes();
+                fetched += job.fetched.get();
+                downloading |= !job.blob.isDone();
+                layers.add(job.progress());
+            }
+            String shown = phase.equals("downloading") && !downloading ? "unpacking" : phase;
+            listener.progress(
+                    new Progress(plan.reference.toString(), shown, done, total, fetched, layers));
+        }
+
+        private @Nullable CompletableFuture<?> running() {
+            synchronized (workers) {
+                for (CompletableFuture<?> worker : workers) {
+                    if (!worker.isDone()) {
+                        return worker;
+                    }
+                }
+                return null;
+            }
+        }
+
+        /// Ends all workers and waits for them, so that nothing runs on after the pull returned.
+        void stop() {
+            cancelled =
+                    new ImageException(
+                            ErrorKind.CANCELLED,
+                            "pull of %s: cancelled".formatted(plan.reference));
+            boolean interrupted = Thread.interrupted();
+            // A worker may start another one until it has seen the cancellation.
+            for (CompletableFuture<?> worker = running(); worker != null; worker = running()) {
+                open.forEach(BlobStream::close);
+                for (Ingest ingest : writing) {
+                    ingest.fail(cancelled);
+                }
+                try {
+                    worker.get(TICK_MILLIS, TimeUnit.MILLISECONDS);
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                } catch (TimeoutException | ExecutionException | CancellationException e) {
+                    LOG.trace("waiting for a worker to stop", e);
+                }
+            }
+            for (LayerJob job : jobs) {
+                // Closing a committed staging does nothing.
+                if (job.unpacked.isDone() && !job.unpacked.isCompletedExceptionally()) {
+                    job.unpacked.join().staging().ifPresent(Staging::close);
+                }
+            }
+            if (interrupted) {
+                Thread.currentThread().interrupt();
+            }
+        }
+    }
+
+    private ByteBuffer takeBuffer() {
+        synchronized (buffers) {
+            ByteBuffer buffer = buffers.poll();
+            return buffer != null ? buffer : ByteBuffer.allocateDirect(BUFFER_BYTES);
+        }
+    }
+
+    private void giveBuffer(ByteBuffer buffer) {
+        synchronized (buffers) {
+            buffers.push(buffer);
+        }
+    }
+
+    /// The graph nodes that a pull of these digests will make, for its lease.
+    static List<NodeId> nodes(List<Digest> blobs, List<Digest> chain) {
+        List<NodeId> nodes = new ArrayList<>();
+        blobs.forEach(digest -> nodes.add(NodeId.blob(digest)));
+        chain.forEach(id -> nodes.add(NodeId.snapshot(SnapshotService.LOCAL, id.toString())));
+        return nodes;
+    }
+
+    @Override
+    public void close() {
+        fetchers.shutdown();
+        unpackers.shutdown();
+    }
+}

@@ -1,0 +1,56 @@
+package dev.imgd.image;
+
+import dev.imgd.hosts.RegistryHosts;
+import dev.imgd.registry.RegistryClient;
+import dev.imgd.registry.RegistryOptions;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.Map;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/// The registry clients of a process, made when first needed: one for everything, and one for each
+/// registry that a single call wants to reach over plain http. Thread-safe.
+public final class RegistryClients implements AutoCloseable {
+    private final RegistryOptions options;
+    private final Set<String> plainHttp;
+    private final Map<String, RegistryClient> onPlainHttp = new HashMap<>();
+    private @Nullable RegistryClient usual;
+
+    /// @param options of every client; its hosts are those of `plainHttp`
+    /// @param plainHttp registries that are always asked over plain http, `host:port`
+    public RegistryClients(RegistryOptions options, Set<String> plainHttp) {
+        this.options = options;
+        this.plainHttp = Set.copyOf(plainHttp);
+    }
+
+    /// The client for a registry.
+    ///
+    /// @param http whether this call asked for plain http
+    synchronized RegistryClient client(String registry, boolean http) {
+        if (http && !plainHttp.contains(registry)) {
+            return onPlainHttp.computeIfAbsent(
+                    registry,
+                    r -> {
+                        Set<String> all = new HashSet<>(plainHttp);
+                        all.add(r);
+                        return RegistryClient.create(
+                                options.withHosts(RegistryHosts.direct(all)));
+                    });
+        }
+        RegistryClient client = usual;
+        if (client == null) {
+            client = RegistryClient.create(options.withHosts(RegistryHosts.direct(plainHttp)));
+            usual = client;
+        }
+        return client;
+    }
+
+    @Override
+    public synchronized void close() {
+        if (usual != null) {
+            usual.close();
+        }
+        onPlainHttp.values().forEach(RegistryClient::close);
+    }
+}

@@ -1,0 +1,222 @@
+package dev.imgd.image;
+
+import dev.imgd.model.Digest;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageConfig;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.JsonWriter;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.List;
+
+/// OCI runtime bundles: what `runc run` takes. The confinement is that of containerd's default
+/// specification: the same capabilities, namespaces, masked paths and devices.
+/// **Source:** OCI runtime-spec v1.2, config.md.
+final class RuntimeBundle {
+    static final String ROOTFS = "rootfs";
+
+    private static final String DEFAULT_PATH =
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    private static final List<String> CAPABILITIES =
+            List.of(
+                    "CAP_CHOWN",
+                    "CAP_DAC_OVERRIDE",
+                    "CAP_FSETID",
+                    "CAP_FOWNER",
+                    "CAP_MKNOD",
+                    "CAP_NET_RAW",
+                    "CAP_SETGID",
+                    "CAP_SETUID",
+                    "CAP_SETFCAP",
+                    "CAP_SETPCAP",
+                    "CAP_NET_BIND_SERVICE",
+                    "CAP_SYS_CHROOT",
+                    "CAP_KILL",
+                    "CAP_AUDIT_WRITE");
+    private static final List<String> MASKED =
+            List.of(
+                    "/proc/acpi",
+                    "/proc/asound",
+                    "/proc/kcore",
+                    "/proc/keys",
+                    "/proc/latency_stats",
+                    "/proc/timer_list",
+                    "/proc/timer_stats",
+                    "/proc/sched_debug",
+                    "/sys/firmware",
+                    "/sys/devices/virtual/powercap",
+                    "/proc/scsi");
+    private static final List<String> READ_ONLY =
+            List.of("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger");
+
+    private RuntimeBundle() {}
+
+    /// Makes `directory` with a mounted root file system and its configuration.
+    ///
+    /// @param arguments replace the image's `Cmd`, or all of its command when it has no `Entrypoint`
+    static void create(
+            Mounting mounting,
+            String name,
+            ImageConfig image,
+            Digest top,
+            Path directory,
+            List<String> arguments)
+            throws ImageException {
+        Path config = directory.resolve("config.json");
+        Path rootfs = directory.resolve(ROOTFS);
+        if (Files.exists(config)) {
+            throw ImageException.alreadyExists(
+                    "%s: exists already; remove it or choose another directory".formatted(config));
+        }
+        mounting.mount(top.toString(), rootfs, true);
+        boolean done = false;
+        try {
+            Accounts.Identity identity =
+                    Accounts.read(rootfs).resolve(image.config().user());
+            String json = specification(name, image.config(), identity, arguments);
+            Files.writeString(config, json + "\n", StandardOpenOption.CREATE_NEW);
+            done = true;
+        } catch (ImageException e) {
+            throw e;
+        } catch (IOException e) {
+            throw new ImageException(
+                    ErrorKind.PERMISSION_DENIED,
+                    "%s: cannot write: %s".formatted(config, e.getMessage()),
+                    e);
+        } finally {
+            if (!done) {
+                mounting.unmount(rootfs);
+            }
+        }
+    }
+
+    private static List<String> command(
+            String name, ImageConfig.Execution config, List<String> arguments)
+            throws ImageException {
+        List<String> command = new ArrayList<>(config.entrypoint());
+        command.addAll(arguments.isEmpty() ? config.cmd() : arguments);
+        if (command.isEmpty()) {
+            throw ImageException.invalidArgument(
+                    ("%s: the image names no command; give one, for example:"
+                                    + " imgctl bundle %s DIR /bin/sh")
+                            .formatted(name, name));
+        }
+        return command;
+    }
+
+    private static String specification(
+            String name,
+            ImageConfig.Execution config,
+            Accounts.Identity identity,
+            List<String> arguments)
+            throws ImageException {
+        List<String> environment = new ArrayList<>();
+        if (config.env().stream().noneMatch(variable -> variable.startsWith("PATH="))) {
+            environment.add(DEFAULT_PATH);
+        }
+        environment.addAll(config.env());
+        JsonWriter json =
+                JsonWriter.indented()
+                        .beginObject()
+                        .member("ociVersion", "1.0.2")
+                        .beginObject("process")
+                        .member("terminal", false)
+                        .beginObject("user")
+                        .member("uid", identity.uid())
+                        .member("gid", identity.gid());
+        if (!identity.additionalGids().isEmpty()) {
+            json.beginArray("additionalGids");
+            for (long gid : identity.additionalGids()) {
+                json.value(gid);
+            }
+            json.endArray();
+        }
+        json.endObject()
+                .member("args", command(name, config, arguments))
+                .member("env", environment)
+                .member("cwd", config.workingDir().isEmpty() ? "/" : config.workingDir())
+                .beginObject("capabilities")
+                .member("bounding", CAPABILITIES)
+                .member("effective", CAPABILITIES)
+                .member("permitted", CAPABILITIES)
+                .endObject()
+                .beginArray("rlimits")
+                .beginObject()
+                .member("type", "RLIMIT_NOFILE")
+                .member("hard", 1024)
+                .member("soft", 1024)
+                .endObject()
+                .endArray()
+                .member("noNewPrivileges", true)
+                .endObject()
+                .beginObject("root")
+                .member("path", ROOTFS)
+                .member("readonly", false)
+                .endObject()
+                .beginArray("mounts");
+        mount(json, "/proc", "proc", "proc", "nosuid", "noexec", "nodev");
+        mount(
+                json,
+                "/dev",
+                "tmpfs",
+                "tmpfs",
+                "nosuid",
+                "strictatime",
+                "mode=755",
+                "size=65536k");
+        mount(
+                json,
+                "/dev/pts",
+                "devpts",
+                "devpts",
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5");
+        mount(
+                json,
+                "/dev/shm",
+                "tmpfs",
+                "shm",
+                "nosuid",
+                "noexec",
+                "nodev",
+                "mode=1777",
+                "size=65536k");
+        mount(json, "/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev");
+        mount(json, "/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro");
+        mount(json, "/run", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k");
+        json.endArray().beginObject("linux").beginArray("namespaces");
+        for (String namespace : List.of("pid", "ipc", "uts", "mount", "network")) {
+            json.beginObject().member("type", namespace).endObject();
+        }
+        json.endArray()
+                .beginObject("resources")
+                .beginArray("devices")
+                .beginObject()
+                .member("allow", false)
+                .member("access", "rwm")
+                .endObject()
+                .endArray()
+                .endObject()
+                .member("maskedPaths", MASKED)
+                .member("readonlyPaths", READ_ONLY)
+                .endObject();
+        return json.endObject().toString();
+    }
+
+    private static void mount(
+            JsonWriter json, String destination, String type, String source, String... options) {
+        json.beginObject()
+                .member("destination", destination)
+                .member("type", type)
+                .member("source", source)
+                .member("options", List.of(options))
+                .endObject();
+    }
+}
