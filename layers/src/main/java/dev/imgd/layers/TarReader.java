@@ -128,9 +128,9 @@ final class TarReader {
                 return null;
             }
             switch (block[156]) {
-                case 'x' -> pax = PaxRecords.parse(extension, readExtension());
+                case 'x' -> pax = readPax();
                 case 'g' -> {
-                    if (PaxRecords.parse(extension, readExtension()).renames()) {
+                    if (readPax().renames()) {
                         throw new TarFormatException(
                                 "a global header sets names or sizes, which readers take differently;"
                                         + " rebuild the layer without it");
@@ -138,8 +138,8 @@ final class TarReader {
                     // Global headers belong to no entry, so they do not add up.
                     extensionBytes = 0;
                 }
-                case 'L' -> longName = string(extension, 0, readExtension());
-                case 'K' -> longLink = string(extension, 0, readExtension());
+                case 'L' -> longName = readLongName();
+                case 'K' -> longLink = readLongName();
                 default -> {
                     fill(pax, longName, longLink);
                     return entry;
@@ -200,6 +200,16 @@ final class TarReader {
             }
         }
         return true;
+    }
+
+    private PaxRecords readPax() throws IOException, TarFormatException {
+        int length = readExtension();
+        return PaxRecords.parse(extension, length);
+    }
+
+    private String readLongName() throws IOException, TarFormatException {
+        int length = readExtension();
+        return string(extension, 0, length);
     }
 
     /// Reads the content of an extension header into [#extension]; returns its length.

@@ -178,10 +178,11 @@ final class ZstdDecoder implements Decoder {
         }
     }
 
-    private void skipLength(ByteBuffer in) {
+    private void skipLength(ByteBuffer in) throws ImageException {
         if (fill(in, 8)) {
             skipLeft = littleEndian(4, 4) & 0xffffffffL;
             part = Part.SKIP;
+            skip(in);
         }
     }
 
