@@ -47,11 +47,4 @@ final class Answer<T> {
             out.onCompleted();
         }
     }
-
-    /// Ends a stream.
-    void done() {
-        if (!out.isCancelled()) {
-            out.onCompleted();
-        }
-    }
 }

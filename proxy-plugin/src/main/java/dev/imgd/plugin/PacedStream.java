@@ -7,9 +7,11 @@ import io.grpc.stub.StreamObserver;
 import java.time.Duration;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 
 /// A stream of answers that waits for its reader, so that no more than one message and the transport's small
-/// buffer is in memory. Made in the call's own thread before the handler returns; then used by one thread.
+/// buffer is in memory. Made in the call's own thread before the handler returns; then used by one thread
+/// at a time.
 final class PacedStream<T> {
     private final ServerCallStreamObserver<T> out;
     private final Duration stall;
@@ -26,8 +28,8 @@ final class PacedStream<T> {
 
     /// Sends when the reader is ready.
     ///
-    /// @return false when there is no reader any more; [#check] says why
-    boolean send(T message) {
+    /// @return false when there is no reader any more; [#end] says why
+    synchronized boolean send(T message) {
         try {
             while (!out.isReady() && !out.isCancelled() && !stalled) {
                 stalled = !changed.tryAcquire(stall.toNanos(), TimeUnit.NANOSECONDS);
@@ -44,12 +46,24 @@ final class PacedStream<T> {
         return true;
     }
 
+    /// Sends when the reader is ready now; else drops the message, for which a newer one will come.
+    synchronized void offer(Supplier<T> message) {
+        if (out.isReady() && !out.isCancelled()) {
+            out.onNext(message.get());
+        }
+    }
+
+    /// Ends the stream.
+    ///
     /// @throws ImageException `DEADLINE_EXCEEDED` when the reader was given up
-    void check() throws ImageException {
+    synchronized void end() throws ImageException {
         if (stalled) {
             throw new ImageException(
                     ErrorKind.DEADLINE_EXCEEDED,
                     "stream: the caller read nothing for " + stall.toSeconds() + " s");
+        }
+        if (!out.isCancelled()) {
+            out.onCompleted();
         }
     }
 }

@@ -23,10 +23,13 @@ import org.slf4j.LoggerFactory;
 /// Lets only processes of allowed users in, asking the kernel who is calling (`SO_PEERCRED`).
 ///
 /// Sits in the pipeline of the listening channel. A refused connection never reaches the HTTP/2 code: it
-/// gets an empty SETTINGS and a GOAWAY frame that says why, which gRPC clients report as
-/// `PERMISSION_DENIED` or `UNAVAILABLE` with that text, and is closed.
+/// gets an empty SETTINGS and a GOAWAY frame that says why, which gRPC clients put into the text of
+/// `UNAVAILABLE` or `PERMISSION_DENIED`, and is closed.
 final class PeerGate extends ChannelInboundHandlerAdapter {
     private static final Logger LOG = LoggerFactory.getLogger(PeerGate.class);
+
+    /// The name that gRPC gives the code of the GOAWAY frame. **Source:** RFC 9113 § 7.
+    static final String REFUSED = "INADEQUATE_SECURITY";
 
     private final String socket;
     private final Set<Integer> allowedUids;

@@ -1,7 +1,6 @@
 package dev.imgd.plugin;
 
 import com.google.protobuf.Empty;
-import com.google.protobuf.Timestamp;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
@@ -34,7 +33,6 @@ import dev.imgd.snapshot.Usage;
 import io.grpc.Context;
 import io.grpc.stub.StreamObserver;
 import java.time.Duration;
-import java.time.Instant;
 import java.time.InstantSource;
 import java.util.ArrayList;
 import java.util.List;
@@ -111,23 +109,25 @@ public final class SnapshotsEndpoint extends SnapshotsImplBase {
         } else {
             // The wait may take minutes and ends in native calls: neither a thread of the pool nor a
             // virtual one.
+            Answer.Work work = () -> accelerate(accelerating, target.get(), view, request, answer);
             Thread.ofPlatform()
                     .name("imgd-accelerate")
                     .daemon()
-                    .start(
-                            Context.current()
-                                    .wrap(
-                                            () ->
-                                                    answer.unless(
-                                                            () -> {
-                                                                if (accelerating.provide(
-                                                                        target.get())) {
-                                                                    throw exists(target.get());
-                                                                }
-                                                                answer.with(
-                                                                        prepared(view, request));
-                                                            })));
+                    .start(Context.current().wrap(() -> answer.unless(work)));
         }
+    }
+
+    private static void accelerate(
+            Acceleration acceleration,
+            Target target,
+            Snapshotter view,
+            PrepareSnapshotRequest request,
+            Answer<PrepareSnapshotResponse> answer)
+            throws ImageException {
+        if (acceleration.provide(target)) {
+            throw exists(target);
+        }
+        answer.with(prepared(view, request));
     }
 
     private static PrepareSnapshotResponse prepared(
@@ -271,20 +271,12 @@ public final class SnapshotsEndpoint extends SnapshotsImplBase {
 
     @Override
     public void list(ListSnapshotsRequest request, StreamObserver<ListSnapshotsResponse> out) {
-        // A slow reader blocks the walk: on a virtual thread that costs nothing but a cursor.
         PacedStream<ListSnapshotsResponse> stream = new PacedStream<>(out, LIST_STALL);
         Answer<ListSnapshotsResponse> answer = new Answer<>(out);
+        // A slow reader blocks the walk: on a virtual thread that costs nothing but a cursor.
         Thread.ofVirtual()
                 .name("imgd-list")
-                .start(
-                        Context.current()
-                                .wrap(
-                                        () ->
-                                                answer.unless(
-                                                        () -> {
-                                                            list(request, stream);
-                                                            answer.done();
-                                                        })));
+                .start(Context.current().wrap(() -> answer.unless(() -> list(request, stream))));
     }
 
     private void list(ListSnapshotsRequest request, PacedStream<ListSnapshotsResponse> stream)
@@ -307,7 +299,7 @@ public final class SnapshotsEndpoint extends SnapshotsImplBase {
         if (!batch.isEmpty()) {
             stream.send(message(batch));
         }
-        stream.check();
+        stream.end();
     }
 
     private static ListSnapshotsResponse message(List<Info> batch) {
@@ -362,16 +354,9 @@ public final class SnapshotsEndpoint extends SnapshotsImplBase {
                             case ACTIVE -> Kind.ACTIVE;
                             case COMMITTED -> Kind.COMMITTED;
                         })
-                .setCreatedAt(timestamp(snapshot.created()))
-                .setUpdatedAt(timestamp(snapshot.updated()))
+                .setCreatedAt(ImageMessages.write(snapshot.created()))
+                .setUpdatedAt(ImageMessages.write(snapshot.updated()))
                 .putAllLabels(snapshot.labels())
-                .build();
-    }
-
-    private static Timestamp timestamp(Instant instant) {
-        return Timestamp.newBuilder()
-                .setSeconds(instant.getEpochSecond())
-                .setNanos(instant.getNano())
                 .build();
     }
 }

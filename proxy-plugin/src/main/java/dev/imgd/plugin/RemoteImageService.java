@@ -1,0 +1,287 @@
+package dev.imgd.plugin;
+
+import com.google.protobuf.Empty;
+import dev.imgd.image.ImageService;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.plugin.proto.v1.BundleRequest;
+import dev.imgd.plugin.proto.v1.ExportRequest;
+import dev.imgd.plugin.proto.v1.GcBatch;
+import dev.imgd.plugin.proto.v1.GcRequest;
+import dev.imgd.plugin.proto.v1.ImageBatch;
+import dev.imgd.plugin.proto.v1.ImagesGrpc;
+import dev.imgd.plugin.proto.v1.ImagesGrpc.ImagesBlockingStub;
+import dev.imgd.plugin.proto.v1.ImportRequest;
+import dev.imgd.plugin.proto.v1.InspectRequest;
+import dev.imgd.plugin.proto.v1.MountRequest;
+import dev.imgd.plugin.proto.v1.PullEvent;
+import dev.imgd.plugin.proto.v1.RemoveRequest;
+import dev.imgd.plugin.proto.v1.TagRequest;
+import dev.imgd.plugin.proto.v1.UnmountRequest;
+import dev.imgd.plugin.proto.v1.VerifyRequest;
+import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Optional;
+
+/// The images of a running daemon, over its socket.
+///
+/// Errors arrive with the kind and message they had in the daemon. A lost connection, or none, is
+/// `UNAVAILABLE`. Relative paths are meant relative to this process. Safe for use by many threads.
+public final class RemoteImageService implements ImageService {
+    private final Path socket;
+    private final DaemonChannel channel;
+    private final ImagesBlockingStub stub;
+
+    private RemoteImageService(Path socket, DaemonChannel channel) {
+        this.socket = socket;
+        this.channel = channel;
+        this.stub = ImagesGrpc.newBlockingStub(channel.grpc());
+    }
+
+    /// A client of the daemon that listens there; connects with the first call.
+    public static RemoteImageService connect(Path socket) {
+        return new RemoteImageService(socket, DaemonChannel.to(socket));
+    }
+
+    /// Which daemon this is.
+    public DaemonStatus status() throws ImageException {
+        return call(() -> ImageMessages.read(stub.status(Empty.getDefaultInstance())));
+    }
+
+    private <T> T call(Answer.Computation<T> call) throws ImageException {
+        try {
+            return call.compute();
+        } catch (StatusRuntimeException e) {
+            throw error(e);
+        }
+    }
+
+    private ImageException error(StatusRuntimeException error) {
+        Status status = error.getStatus();
+        boolean answered =
+                error.getTrailers() != null && error.getTrailers().containsKey(GrpcErrors.KIND);
+        if (answered) {
+            return GrpcErrors.fromStatus(
+                    socket.toString(), status, error.getTrailers(), error);
+        }
+        if (Thread.currentThread().isInterrupted()
+                && status.getCode() == Status.Code.CANCELLED) {
+            return new ImageException(ErrorKind.CANCELLED, "the call was cancelled", error);
+        }
+        String text = status.getDescription();
+        if (text != null && text.contains(PeerGate.REFUSED)) {
+            return new ImageException(
+                    ErrorKind.PERMISSION_DENIED,
+                    "daemon at %s: it refuses calls of this user; run as root or allow the user id in imgd's configuration"
+                            .formatted(socket),
+                    error);
+        }
+        return GrpcErrors.fromStatus(
+                socket.toString(),
+                status.withDescription("daemon at " + socket + ": " + reason(status)),
+                error.getTrailers(),
+                error);
+    }
+
+    /// What the transport says: its own words and those of the lowest cause.
+    private static String reason(Status status) {
+        String text = status.getDescription();
+        StringBuilder reason = new StringBuilder(text == null ? status.getCode().name() : text);
+        Throwable cause = status.getCause();
+        while (cause != null && cause.getCause() != null) {
+            cause = cause.getCause();
+        }
+        if (cause != null && cause.getMessage() != null) {
+            reason.append(": ").append(cause.getMessage());
+        }
+        for (int i = 0; i < reason.length(); i++) {
+            if (reason.charAt(i) == '\n') {
+                reason.setCharAt(i, ' ');
+            }
+        }
+        return reason.toString();
+    }
+
+    @Override
+    public PullResult pull(PullRequest request, ProgressListener progress) throws ImageException {
+        return call(
+                () -> {
+                    Iterator<PullEvent> events = stub.pull(ImageMessages.write(request));
+                    PullResult result = null;
+                    while (events.hasNext()) {
+                        PullEvent event = events.next();
+                        switch (event.getEventCase()) {
+                            case PROGRESS ->
+                                    progress.progress(ImageMessages.read(event.getProgress()));
+                            case RESULT -> result = ImageMessages.read(event.getResult());
+                            // A later daemon may say more.
+                            case EVENT_NOT_SET -> {}
+                        }
+                    }
+                    if (result == null) {
+                        throw new ImageException(
+                                ErrorKind.INTERNAL,
+                                "daemon at " + socket + ": the pull ended without a result");
+                    }
+                    return result;
+                });
+    }
+
+    @Override
+    public List<ImageSummary> list() throws ImageException {
+        return call(() -> images(stub.list(Empty.getDefaultInstance())));
+    }
+
+    private static List<ImageSummary> images(Iterator<ImageBatch> batches) throws ImageException {
+        List<ImageSummary> images = new ArrayList<>();
+        while (batches.hasNext()) {
+            for (var image : batches.next().getImagesList()) {
+                images.add(ImageMessages.read(image));
+            }
+        }
+        return images;
+    }
+
+    @Override
+    public ImageDetails inspect(String reference, Optional<String> platform)
+            throws ImageException {
+        InspectRequest.Builder request = InspectRequest.newBuilder().setReference(reference);
+        platform.ifPresent(request::setPlatform);
+        return call(() -> ImageMessages.read(stub.inspect(request.build())));
+    }
+
+    @Override
+    public ImageSummary tag(String source, String target) throws ImageException {
+        return call(
+                () ->
+                        ImageMessages.read(
+                                stub.tag(
+                                        TagRequest.newBuilder()
+                                                .setSource(source)
+                                                .setTarget(target)
+                                                .build())));
+    }
+
+    @Override
+    public List<String> remove(List<String> references) throws ImageException {
+        return call(
+                () ->
+                        List.copyOf(
+                                stub.remove(
+                                                RemoveRequest.newBuilder()
+                                                        .addAllReferences(references)
+                                                        .build())
+                                        .getRemovedList()));
+    }
+
+    @Override
+    public GcReport gc(boolean dryRun, boolean explain) throws ImageException {
+        return call(
+                () -> {
+                    Iterator<GcBatch> batches =
+                            stub.gc(
+                                    GcRequest.newBuilder()
+                                            .setDryRun(dryRun)
+                                            .setExplain(explain)
+                                            .build());
+                    boolean dry = false;
+                    long freed = 0;
+                    List<GcItem> deleted = new ArrayList<>();
+                    List<GcItem> kept = new ArrayList<>();
+                    while (batches.hasNext()) {
+                        GcBatch batch = batches.next();
+                        dry |= batch.getDryRun();
+                        freed += batch.getFreedBytes();
+                        batch.getDeletedList().forEach(item -> deleted.add(ImageMessages.read(item)));
+                        batch.getKeptList().forEach(item -> kept.add(ImageMessages.read(item)));
+                    }
+                    return new GcReport(dry, freed, deleted, kept);
+                });
+    }
+
+    @Override
+    public List<String> verify(boolean rehash) throws ImageException {
+        return call(
+                () -> {
+                    List<String> findings = new ArrayList<>();
+                    stub.verify(VerifyRequest.newBuilder().setRehash(rehash).build())
+                            .forEachRemaining(batch -> findings.addAll(batch.getFindingsList()));
+                    return findings;
+                });
+    }
+
+    @Override
+    public void mount(String reference, Path directory, boolean writable) throws ImageException {
+        var _ =
+                call(
+                        () ->
+                                stub.mount(
+                                        MountRequest.newBuilder()
+                                                .setReference(reference)
+                                                .setDirectory(absolute(directory))
+                                                .setWritable(writable)
+                                                .build()));
+    }
+
+    @Override
+    public void unmount(Path directory) throws ImageException {
+        var _ =
+                call(
+                        () ->
+                                stub.unmount(
+                                        UnmountRequest.newBuilder()
+                                                .setDirectory(absolute(directory))
+                                                .build()));
+    }
+
+    @Override
+    public void bundle(String reference, Path directory, List<String> arguments)
+            throws ImageException {
+        var _ =
+                call(
+                        () ->
+                                stub.bundle(
+                                        BundleRequest.newBuilder()
+                                                .setReference(reference)
+                                                .setDirectory(absolute(directory))
+                                                .addAllArguments(arguments)
+                                                .build()));
+    }
+
+    @Override
+    public List<ImageSummary> importImages(Path source, Optional<String> name, boolean unpack)
+            throws ImageException {
+        ImportRequest.Builder request =
+                ImportRequest.newBuilder().setSource(absolute(source)).setUnpack(unpack);
+        name.ifPresent(request::setName);
+        return call(() -> images(stub.import_(request.build())));
+    }
+
+    @Override
+    public void export(List<String> references, Path target, ExportFormat format)
+            throws ImageException {
+        var _ =
+                call(
+                        () ->
+                                stub.export(
+                                        ExportRequest.newBuilder()
+                                                .addAllReferences(references)
+                                                .setTarget(absolute(target))
+                                                .setFormat(ImageMessages.write(format))
+                                                .build()));
+    }
+
+    private static String absolute(Path path) {
+        return path.toAbsolutePath().normalize().toString();
+    }
+
+    /// Ends running calls.
+    @Override
+    public void close() {
+        channel.close();
+    }
+}
