@@ -277,14 +277,22 @@ final class FileContentStore implements ContentStore {
                         digest.isPresent() || old == null ? digest : old.expected());
         Digest.Algorithm algorithm =
                 header.expected().map(Digest::algorithm).orElse(Digest.Algorithm.SHA256);
-        FileIngest ingest =
-                new FileIngest(this, directory, header, saved, algorithm, boot(), options.clock());
         try {
-            requireSpace(directory, header.totalBytes() - ingest.offset());
-            return ingest;
-        } catch (IOException e) {
-            ingest.close();
+            requireSpace(directory, header.totalBytes() - (saved == null ? 0 : size(directory)));
+        } catch (ImageException e) {
+            if (saved == null) {
+                BlobPaths.deleteTree(directory);
+            }
             throw e;
+        }
+        return new FileIngest(this, directory, header, saved, algorithm, boot(), options.clock());
+    }
+
+    private static long size(Path ingest) throws IOException {
+        try {
+            return Files.size(BlobPaths.ingestData(ingest));
+        } catch (NoSuchFileException e) {
+            return 0;
         }
     }
 
@@ -491,16 +499,12 @@ final class FileContentStore implements ContentStore {
     private static IngestStatus status(Path directory, IngestState.Saved saved)
             throws IOException {
         IngestState.Header header = saved.header();
+        long size = size(directory);
         Path data = BlobPaths.ingestData(directory);
-        long size;
-        Instant modified;
-        try {
-            size = Files.size(data);
-            modified = Files.getLastModifiedTime(data).toInstant();
-        } catch (NoSuchFileException e) {
-            size = 0;
-            modified = header.started();
-        }
+        Instant modified =
+                Files.exists(data)
+                        ? Files.getLastModifiedTime(data).toInstant()
+                        : header.started();
         IngestState.Checkpoint point = saved.checkpoint();
         Instant updated = point == null || point.offset() != size ? modified : point.updated();
         return new IngestStatus(

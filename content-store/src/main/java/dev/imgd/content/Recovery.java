@@ -84,8 +84,10 @@ final class Recovery {
     }
 
     /// Repairs what a crash between two steps leaves behind.
-    void reconcile() throws ImageException {
-        restoreJournal();
+    ///
+    /// @return whether the database had lost names
+    boolean reconcile() throws ImageException {
+        boolean behind = restoreJournal();
         Map<Digest, Path> files = files();
         List<Digest> lost = new ArrayList<>();
         database.read(
@@ -119,6 +121,14 @@ final class Recovery {
         if (!files.isEmpty()) {
             LOG.info("blobs without a row adopted: count={}", addFiles(files, true));
         }
+        if (behind) {
+            // Edges may be lost although the rows of their blobs are not.
+            addFiles(files(), false);
+        }
+        if (behind || !files.isEmpty()) {
+            showReachable();
+        }
+        return behind;
     }
 
     private long count(Table table) throws ImageException {
@@ -236,13 +246,16 @@ final class Recovery {
 
     /// Makes database and journal say the same. The one that is ahead wins: what only it knows was written
     /// last, and may have been acknowledged.
-    private void restoreJournal() throws ImageException {
+    ///
+    /// @return whether the database was behind
+    private boolean restoreJournal() throws ImageException {
         RefJournal.State state = journal.read();
         long known = lastEntry(database);
         if (state.damaged()) {
             LOG.error("journal {} is damaged, what could be read is kept", paths.journal());
         }
-        if (state.last() > known) {
+        boolean behind = state.last() > known;
+        if (behind) {
             database.write(
                     tx -> {
                         apply(tx, state);
@@ -255,6 +268,7 @@ final class Recovery {
         } else {
             journal.resumeAt(state);
         }
+        return behind;
     }
 
     private static void apply(Transaction tx, RefJournal.State state) throws ImageException {

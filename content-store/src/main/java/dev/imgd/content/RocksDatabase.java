@@ -145,8 +145,9 @@ final class RocksDatabase implements Database, AutoCloseable {
         natives.add(buffers);
         DBOptions options =
                 new DBOptions()
-                        .setCreateIfMissing(true)
-                        .setCreateMissingColumnFamilies(true)
+                        .setCreateIfMissing(!paths.databaseExists())
+                        // A family that is missing from an existing database was lost.
+                        .setCreateMissingColumnFamilies(!paths.databaseExists())
                         .setParanoidChecks(true)
                         // Whatever was acknowledged must not be rolled back: refuse, and rebuild.
                         .setWalRecoveryMode(WALRecoveryMode.TolerateCorruptedTailRecords)
@@ -413,14 +414,10 @@ final class RocksDatabase implements Database, AutoCloseable {
                 return;
             }
             closed = true;
-            try (FlushOptions flush = new FlushOptions()) {
+            try {
                 if (failure == null && walIsLarge()) {
-                    List<ColumnFamilyHandle> all = new ArrayList<>(tables.values());
-                    all.addAll(graph.values());
-                    db.flush(flush, all);
+                    flush();
                 }
-            } catch (RocksDBException e) {
-                throw failed("flush database " + paths.database(), e);
             } finally {
                 for (ColumnFamilyHandle handle : tables.values()) {
                     handle.close();
@@ -433,6 +430,17 @@ final class RocksDatabase implements Database, AutoCloseable {
             }
         } finally {
             gate.writeLock().unlock();
+        }
+    }
+
+    /// Moves rows from the log to table files.
+    void flush() throws ImageException {
+        List<ColumnFamilyHandle> all = new ArrayList<>(tables.values());
+        all.addAll(graph.values());
+        try (FlushOptions flush = new FlushOptions()) {
+            db.flush(flush, all);
+        } catch (RocksDBException e) {
+            throw failed("flush database " + paths.database(), e);
         }
     }
 

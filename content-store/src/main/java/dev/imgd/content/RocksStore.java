@@ -188,8 +188,7 @@ final class RocksStore implements Store {
             return true;
         }
         if (mark.isEmpty()) {
-            recovery.reconcile();
-            return false;
+            return recovery.reconcile();
         }
         long known = Recovery.lastEntry(database);
         if (known != mark.getAsLong()) {
