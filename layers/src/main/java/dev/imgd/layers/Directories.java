@@ -12,9 +12,10 @@ import dev.imgd.model.Limits;
 import java.util.ArrayDeque;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
-import java.util.LinkedHashSet;
+import java.util.List;
 import java.util.Map;
-import java.util.Set;
+import java.util.NavigableSet;
+import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 
 /// The directories of the tree that is being made, by path, with the descriptors of the last used.
@@ -35,8 +36,16 @@ final class Directories implements AutoCloseable {
     /// As in containerd; the kernel's own limit is 40.
     private static final int MAX_LINKS = 255;
 
+    /// Components looked at for one path, those of link targets included: bounds the work that a
+    /// few links with long targets can cause.
+    private static final int MAX_STEPS = 8192;
+
+    /// Aliases remembered; each is only worth some system calls.
+    private static final int MAX_ALIASES = 1024;
+
     private static final int IMPLICIT_MODE = 0755;
 
+    private final String what;
     private final Limits limits;
     private final Listener listener;
     private final Directory root;
@@ -44,7 +53,7 @@ final class Directories implements AutoCloseable {
     private final LinkedHashMap<String, Directory> open = new LinkedHashMap<>(64, 0.75f, true);
     /// Paths that lead through links, with the canonical path they lead to.
     private final Map<String, String> aliases = new HashMap<>();
-    private final Set<String> implicit = new LinkedHashSet<>();
+    private final NavigableSet<String> implicit = new TreeSet<>();
 
     /// A directory that is open.
     ///
@@ -60,11 +69,15 @@ final class Directories implements AutoCloseable {
         /// @return whether there was one
         boolean removeWhiteout(Directory parent, String name, Stat stat) throws ImageException;
 
+        /// @param hidesLower whether a whiteout was in its place
         void madeDirectory(Directory parent, String name, boolean hidesLower)
                 throws ImageException;
     }
 
-    Directories(int rootFd, Limits limits, Listener listener) throws ErrnoException {
+    /// @param what the layer, for error messages
+    Directories(String what, int rootFd, Limits limits, Listener listener)
+            throws ErrnoException {
+        this.what = what;
         this.limits = limits;
         this.listener = listener;
         this.root = directory("", rootFd);
@@ -80,14 +93,20 @@ final class Directories implements AutoCloseable {
     }
 
     /// Directories made because entries below them needed them, parents first.
-    Set<String> implicit() {
-        return implicit;
+    List<String> implicit() {
+        return List.copyOf(implicit);
+    }
+
+    /// Takes note that a directory that existed has an entry of its own.
+    void madeExplicit(String path) throws ErrnoException {
+        forget(path); // what is known of its group is no longer true
+        implicit.remove(path);
     }
 
     /// Returns the directory of a path, following links and making what is missing.
     ///
-    /// @throws ImageException `INVALID_CONTENT` where something else is in the way
-    Directory make(String path) throws ImageException {
+    /// @throws TarFormatException where something else is in the way
+    Directory make(String path) throws ImageException, TarFormatException {
         Directory directory = lookUp(path, true);
         if (directory == null) {
             throw new IllegalStateException("a missing directory was not made: " + path);
@@ -96,11 +115,12 @@ final class Directories implements AutoCloseable {
     }
 
     /// Returns the directory of a path, following links, or null if there is none.
-    @Nullable Directory find(String path) throws ImageException {
+    @Nullable Directory find(String path) throws ImageException, TarFormatException {
         return lookUp(path, false);
     }
 
-    private @Nullable Directory lookUp(String path, boolean create) throws ImageException {
+    private @Nullable Directory lookUp(String path, boolean create)
+            throws ImageException, TarFormatException {
         if (path.isEmpty()) {
             return root;
         }
@@ -151,10 +171,14 @@ final class Directories implements AutoCloseable {
         return directory;
     }
 
-    private @Nullable Directory walk(String path, boolean create) throws ImageException {
+    private @Nullable Directory walk(String path, boolean create)
+            throws ImageException, TarFormatException {
         String canonical = resolve(path);
-        Directory directory = create ? makeCanonical(path, canonical) : openCanonical(canonical);
+        Directory directory = create ? makeCanonical(canonical) : openCanonical(canonical);
         if (directory != null && !canonical.equals(path)) {
+            if (aliases.size() == MAX_ALIASES) {
+                aliases.clear();
+            }
             aliases.put(path, canonical);
         }
         return directory;
@@ -162,13 +186,17 @@ final class Directories implements AutoCloseable {
 
     /// Follows the links of a path. What is missing counts as a directory, so that `missing/..` is
     /// where it would be if it were there.
-    private String resolve(String path) throws ImageException {
+    private String resolve(String path) throws ImageException, TarFormatException {
         ArrayDeque<String> pending = new ArrayDeque<>();
         Paths.push(pending, path);
         String at = "";
         int links = 0;
+        int steps = 0;
         while (!pending.isEmpty()) {
             String name = pending.pop();
+            if (++steps > MAX_STEPS) {
+                throw new TarFormatException("its links lead through too many directories");
+            }
             if (name.equals(".")) {
                 continue;
             }
@@ -185,8 +213,8 @@ final class Directories implements AutoCloseable {
                 continue;
             }
             if (++links > MAX_LINKS) {
-                throw ImageException.invalidContent(
-                        TarReader.quoted(path) + ": more than " + MAX_LINKS + " symbolic links");
+                throw new TarFormatException(
+                        "more than " + MAX_LINKS + " symbolic links on the way");
             }
             String target = Fs.readlinkat(parent.fd(), name);
             if (target.startsWith("/")) {
@@ -197,19 +225,19 @@ final class Directories implements AutoCloseable {
         return at;
     }
 
-    private Directory makeCanonical(String wanted, String path) throws ImageException {
+    private Directory makeCanonical(String path) throws ImageException, TarFormatException {
         Directory directory = openCanonical(path);
         if (directory != null) {
             return directory;
         }
-        Directory parent = makeCanonical(wanted, Paths.parent(path));
+        Directory parent = makeCanonical(Paths.parent(path));
         String name = Paths.base(path);
         Stat stat = stat(parent, name);
         boolean hidesLower = stat != null && listener.removeWhiteout(parent, name, stat);
         if (stat != null && !hidesLower) {
-            throw ImageException.invalidContent(
-                    "%s: wanted a directory at %s, there is something else"
-                            .formatted(TarReader.quoted(wanted), TarReader.quoted(path)));
+            throw new TarFormatException(
+                    "wanted a directory at %s, there is something else"
+                            .formatted(TarReader.quoted(path)));
         }
         Fs.mkdirat(parent.fd(), name, IMPLICIT_MODE);
         implicit.add(path);
@@ -223,10 +251,12 @@ final class Directories implements AutoCloseable {
 
     private void checkLength(String path) throws ImageException {
         if (path.length() > limits.nameBytes()) {
-            throw limits.exceeded(Limits.Key.NAME_BYTES, "a path with its links resolved");
+            throw limits.exceeded(
+                    Limits.Key.NAME_BYTES, what + ": a path with its links resolved");
         }
         if (path.length() > limits.pathDepth() && Paths.depth(path) > limits.pathDepth()) {
-            throw limits.exceeded(Limits.Key.PATH_DEPTH, "a path with its links resolved");
+            throw limits.exceeded(
+                    Limits.Key.PATH_DEPTH, what + ": a path with its links resolved");
         }
     }
 
@@ -259,7 +289,8 @@ final class Directories implements AutoCloseable {
     /// As [#forget], when the directory is gone.
     void removed(String path) throws ErrnoException {
         forget(path);
-        implicit.removeIf(known -> Paths.isInside(known, path));
+        implicit.remove(path);
+        implicit.subSet(path + '/', path + Paths.BEHIND_SLASH).clear();
     }
 
     @Override

@@ -5,6 +5,9 @@ import java.util.ArrayDeque;
 /// Names of archive entries as paths below the root: components joined by slashes, none of them `.`
 /// or `..`, no slash at either end. The root is the empty string.
 final class Paths {
+    /// What sorts directly behind a slash: all paths below `d` are from `d/` to this.
+    static final char BEHIND_SLASH = '/' + 1;
+
     private Paths() {}
 
     /// Normalises a name without looking at any file: `a/../b` is `b` even if `a` is a link, and `..`

@@ -17,7 +17,6 @@ import dev.imgd.linux.Fs;
 import dev.imgd.linux.Stat;
 import dev.imgd.linux.Xattrs;
 import dev.imgd.model.ErrnoException;
-import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
 import java.io.IOException;
@@ -25,10 +24,9 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /// Makes the files of a layer in the form overlayfs wants them. For one thread.
@@ -71,14 +69,18 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
     private static final int MAX_MINOR = 0xfffff;
     private static final long MAX_ID = 0xffff_fffeL;
 
+    /// What remembering a directory takes besides its path.
+    private static final int REMEMBERED_BYTES = 128;
+
     private final String what;
     private final Limits limits;
     private final Directories directories;
     private final Warnings warnings = new Warnings();
-    private final Map<String, Deferred> deferred = new LinkedHashMap<>();
+    private final TreeMap<String, Deferred> deferred = new TreeMap<>();
     private final long processUid;
     private final long processGid;
     private final int umask;
+    private long rememberedBytes;
     private long usedBytes;
     private long inodes;
 
@@ -97,7 +99,7 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
     TreeWriter(String what, int rootFd, Limits limits) throws IOException {
         this.what = what;
         this.limits = limits;
-        this.directories = new Directories(rootFd, limits, this);
+        this.directories = new Directories(what, rootFd, limits, this);
         Stat self = Fs.statx(Fs.AT_FDCWD, "/proc/self", 0, Fs.STATX_ALL);
         this.processUid = self.uid();
         this.processGid = self.gid();
@@ -129,7 +131,7 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
     }
 
     List<String> implicitDirectories() {
-        return new ArrayList<>(directories.implicit());
+        return directories.implicit();
     }
 
     List<String> warnings() {
@@ -142,12 +144,8 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
             applyChecked(entry, reader);
         } catch (ErrnoException e) {
             throw failed(entry, e);
-        } catch (ImageException e) {
-            String message = "%s".formatted(e.getMessage());
-            if (e.kind() != ErrorKind.INVALID_CONTENT || message.startsWith(what)) {
-                throw e;
-            }
-            throw refused(entry, message);
+        } catch (TarFormatException e) {
+            throw refused(entry, "%s".formatted(e.getMessage()));
         }
     }
 
@@ -175,7 +173,8 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
                 e);
     }
 
-    private void applyChecked(TarEntry entry, TarReader reader) throws IOException {
+    private void applyChecked(TarEntry entry, TarReader reader)
+            throws IOException, TarFormatException {
         String path = Paths.clean(entry.name);
         if (path.isEmpty()) {
             if (entry.type != TarEntry.Type.DIRECTORY) {
@@ -215,7 +214,8 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
 
     // Whiteouts
 
-    private void whiteout(TarEntry entry, String parentPath, String name) throws IOException {
+    private void whiteout(TarEntry entry, String parentPath, String name)
+            throws IOException, TarFormatException {
         if (name.equals(OPAQUE)) {
             markOpaque(directories.make(parentPath), "");
             return;
@@ -265,8 +265,9 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
 
     @Override
     public void madeDirectory(Directory parent, String name, boolean hidesLower)
-            throws ErrnoException {
+            throws ImageException {
         countDirectory();
+        remember(Paths.join(parent.path(), name));
         if (hidesLower) {
             markOpaque(parent, name);
         }
@@ -282,6 +283,14 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
     private void countDirectory() {
         inodes++;
         usedBytes += BLOCK_BYTES;
+    }
+
+    /// Counts the memory a directory takes until the end of the pass.
+    private void remember(String path) throws ImageException {
+        rememberedBytes += path.length() + REMEMBERED_BYTES;
+        if (rememberedBytes > limits.directoryBytes()) {
+            throw limits.exceeded(Limits.Key.DIRECTORY_BYTES, what + ": paths of directories");
+        }
     }
 
     // Files
@@ -393,6 +402,7 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
             }
         }
         String path = Paths.join(parent.path(), name);
+        remember(path);
         if (hidesLower) {
             markOpaque(parent, name);
         }
@@ -400,9 +410,7 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
             Fs.fchownat(parent.fd(), name, entry.uid, entry.gid, Fs.AT_SYMLINK_NOFOLLOW);
         }
         if (existed) {
-            // What is known of its group is no longer true.
-            directories.forget(path);
-            directories.implicit().remove(path);
+            directories.madeExplicit(path);
         }
         Xattr defaultAcl = null;
         for (Xattr xattr : entry.xattrs) {
@@ -435,6 +443,8 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
             Deferred last = entry.getValue();
             try {
                 finish(path, last);
+            } catch (TarFormatException e) {
+                throw new IllegalStateException("a directory changed: " + path, e);
             } catch (ErrnoException e) {
                 throw new ImageException(
                         e.kind(),
@@ -445,8 +455,11 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
         }
     }
 
-    private void finish(String path, Deferred last) throws IOException {
-        Directory parent = directories.make(Paths.parent(path));
+    private void finish(String path, Deferred last) throws IOException, TarFormatException {
+        Directory parent = directories.find(Paths.parent(path));
+        if (parent == null) {
+            throw new IllegalStateException("a directory vanished: " + path);
+        }
         String name = Paths.base(path);
         if (last.defaultAcl != null) {
             try {
@@ -502,7 +515,8 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
         return targetBytes < INLINE_LINK_BYTES ? 0 : BLOCK_BYTES;
     }
 
-    private void hardLink(TarEntry entry, Directory parent, String name) throws IOException {
+    private void hardLink(TarEntry entry, Directory parent, String name)
+            throws IOException, TarFormatException {
         String target = Paths.clean(entry.linkName);
         Directory targetParent =
                 target.isEmpty() ? null : directories.find(Paths.parent(target));
@@ -562,7 +576,7 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
     // Devices and pipes
 
     private void device(TarEntry entry, String parentPath, String name, int type)
-            throws IOException {
+            throws IOException, TarFormatException {
         if (entry.deviceMajor < 0
                 || entry.deviceMajor > MAX_MAJOR
                 || entry.deviceMinor < 0
@@ -699,7 +713,8 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
                 Fs.close(fd);
             }
             removeDirectory(parent.fd(), name);
-            deferred.keySet().removeIf(known -> Paths.isInside(known, path));
+            deferred.remove(path);
+            deferred.subMap(path + '/', path + Paths.BEHIND_SLASH).clear();
         }
     }
 

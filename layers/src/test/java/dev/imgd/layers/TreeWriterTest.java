@@ -262,6 +262,97 @@ class TreeWriterTest {
         assertEquals(1 + 7 * 6, applied.inodes(), "hard links add none");
     }
 
+    @Test
+    void removal_ofPlainNames_keepsNeighboursWithTheSameStart() throws Exception {
+        Applied applied =
+                Apply.to(
+                        root,
+                        tar().file("a/x/f", "")
+                                .file("a-b/f", "")
+                                .file("a.d/f", "")
+                                .file("a0/f", "")
+                                .file("a", "now a file"));
+        assertEquals(List.of("a-b", "a.d", "a0"), applied.implicitDirectories());
+        assertEquals(7, applied.inodes());
+    }
+
+    // Bombs
+
+    @Test
+    void deepPaths_cannotFillTheMemory() throws Exception {
+        TarBuilder tar = tar();
+        for (int i = 0; i < 40; i++) {
+            tar.longName('L', i + "/" + "d/".repeat(400) + "f").file("short", "");
+        }
+        Limits limits = Limits.defaults().with(Limits.Key.DIRECTORY_BYTES, 1 << 20);
+        Apply.refuses(
+                ErrorKind.LIMIT_EXCEEDED, root, tar.bytes(), limits, "limits.directory_bytes");
+    }
+
+    @Test
+    void deepPaths_beyondTheLimit_areRefused() throws Exception {
+        Limits limits = Limits.defaults().with(Limits.Key.PATH_DEPTH, 10);
+        Apply.to(root, tar().file("1/2/3/4/5/6/7/8/9/f", "").bytes(), limits);
+        Apply.refuses(
+                ErrorKind.LIMIT_EXCEEDED,
+                root,
+                tar().file("1/2/3/4/5/6/7/8/9/10/f", "").bytes(),
+                limits,
+                "limits.path_depth");
+        Apply.refuses(
+                ErrorKind.LIMIT_EXCEEDED,
+                root,
+                tar().symlink("1/2/3/4/5/6", "l").file("l/7/8/9/10/11/f", "").bytes(),
+                limits,
+                "limits.path_depth");
+    }
+
+    @Test
+    void links_withLongTargets_cannotKeepUsBusy() {
+        TarBuilder tar = tar().directory("d", 0755);
+        String target = "d/../".repeat(700);
+        for (int i = 0; i < 20; i++) {
+            tar.longName('K', target + "l" + (i + 1)).symlink("short", "l" + i);
+        }
+        Apply.refuses(root, tar.file("l0/f", ""), "too many directories");
+    }
+
+    @Test
+    void xattrs_beyondTheLimits_areRefused() throws Exception {
+        Limits one = Limits.defaults().with(Limits.Key.XATTRS, 1);
+        Apply.refuses(
+                ErrorKind.LIMIT_EXCEEDED,
+                root,
+                tar().pax("SCHILY.xattr.user.a", "1", "SCHILY.xattr.user.b", "2")
+                        .file("f", "")
+                        .bytes(),
+                one,
+                "limits.xattrs");
+        Limits three = Limits.defaults().with(Limits.Key.XATTR_VALUE_BYTES, 3);
+        Apply.refuses(
+                ErrorKind.LIMIT_EXCEEDED,
+                root,
+                tar().pax("SCHILY.xattr.user.a", "1234").directory("d", 0755).bytes(),
+                three,
+                "limits.xattr_value_bytes");
+    }
+
+    @Test
+    void fileSystem_full_isNoSpace() throws Exception {
+        Path small = Files.createDirectory(temp.resolve("small"));
+        assertEquals(0, run("mount", "-t", "tmpfs", "-o", "size=1m", "none", small.toString()));
+        try {
+            byte[] tar = tar().file("big", new byte[2 << 20], 0644).bytes();
+            Apply.refuses(ErrorKind.NO_SPACE, small, tar, Limits.defaults(), "\"big\"");
+        } finally {
+            assertEquals(0, run("umount", small.toString()));
+        }
+    }
+
+    private static int run(String... command) throws Exception {
+        return new ProcessBuilder(command).inheritIO().start().waitFor();
+    }
+
     // Metadata
 
     @Test

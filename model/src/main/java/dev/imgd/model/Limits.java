@@ -92,7 +92,10 @@ public final class Limits {
         /// Extended attributes of one entry.
         XATTRS(Unit.COUNT, 64, 0, 10_000),
         /// The value of one extended attribute; Linux takes 64 KiB.
-        XATTR_VALUE_BYTES(Unit.BYTES, 64 * KIB, 0, 64 * KIB);
+        XATTR_VALUE_BYTES(Unit.BYTES, 64 * KIB, 0, 64 * KIB),
+        /// Memory for the directories of one layer: their paths and 128 bytes each. Half a million
+        /// directories fit into the default.
+        DIRECTORY_BYTES(Unit.BYTES, 96 * MIB, MIB, 4 * GIB);
 
         private final Unit unit;
         private final long defaultValue;
@@ -304,6 +307,11 @@ public final class Limits {
     /// See [Key#XATTR_VALUE_BYTES].
     public int xattrValueBytes() {
         return intValue(Key.XATTR_VALUE_BYTES);
+    }
+
+    /// See [Key#DIRECTORY_BYTES].
+    public long directoryBytes() {
+        return value(Key.DIRECTORY_BYTES);
     }
 
     private int intValue(Key key) {

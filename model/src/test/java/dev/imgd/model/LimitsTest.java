@@ -20,7 +20,8 @@ class LimitsTest {
                         + " limits.tar_entries=5000000, limits.path_depth=1024,"
                         + " limits.name_bytes=4 KiB, limits.link_bytes=4 KiB,"
                         + " limits.pax_bytes=1 MiB, limits.xattrs=64,"
-                        + " limits.xattr_value_bytes=64 KiB",
+                        + " limits.xattr_value_bytes=64 KiB,"
+                        + " limits.directory_bytes=96 MiB",
                 Limits.defaults().toString());
         for (Limits.Key key : Limits.Key.values()) {
             assertEquals(key.defaultValue(), Limits.defaults().value(key));
