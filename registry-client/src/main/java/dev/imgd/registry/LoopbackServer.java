@@ -121,7 +121,7 @@ public final class LoopbackServer implements AutoCloseable {
         }
     }
 
-    /// One request and its answer. For the thread of the handler.
+    /// One request and its answer. For the thread of the handler, where nothing else is said.
     public static final class Exchange {
         private final Socket connection;
         private final String method;
@@ -129,7 +129,7 @@ public final class LoopbackServer implements AutoCloseable {
         private final Map<String, String> headers;
         private final InputStream body;
         private final BufferedOutputStream out;
-        private int status;
+        private volatile int status;
 
         private Exchange(
                 Socket connection,
@@ -266,7 +266,7 @@ public final class LoopbackServer implements AutoCloseable {
             return body;
         }
 
-        /// The status that was sent, or 0.
+        /// The status that was sent, or 0; for any thread.
         public int status() {
             return status;
         }

@@ -16,6 +16,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
@@ -31,7 +32,7 @@ import java.util.function.Predicate;
 /// and misbehaves as a test tells it to. Safe for use by many threads. **Source:**
 /// distribution-spec v1.1.
 public final class InMemoryRegistry implements AutoCloseable {
-    /// A request that came, and the status it was answered with; 0 when the connection was dropped.
+    /// A request that came, and the status it was answered with; 0 when it was not, or not yet.
     public record Access(String method, String path, Map<String, String> headers, int status) {
         /// A header by its lower-case name; only those that matter to tests are kept.
         public Optional<String> header(String name) {
@@ -61,7 +62,7 @@ public final class InMemoryRegistry implements AutoCloseable {
     private final LoopbackServer server;
     private final MemoryContent content = new MemoryContent();
     private final Handler pulls = EmbeddedRegistry.handler(content);
-    private final List<Access> log = Collections.synchronizedList(new java.util.ArrayList<>());
+    private final List<Exchange> log = Collections.synchronizedList(new ArrayList<>());
     private final List<Rule> rules = new CopyOnWriteArrayList<>();
     private final Map<String, ByteArrayOutputStream> uploads = new ConcurrentHashMap<>();
     private volatile Predicate<Exchange> authorized = _ -> true;
@@ -107,10 +108,10 @@ public final class InMemoryRegistry implements AutoCloseable {
         return authority() + "/" + repository + ":" + tag;
     }
 
-    /// The requests so far, in the order in which they were answered.
+    /// The requests so far, in the order in which they came.
     public List<Access> accessLog() {
         synchronized (log) {
-            return List.copyOf(log);
+            return log.stream().map(InMemoryRegistry::access).toList();
         }
     }
 
@@ -176,11 +177,8 @@ public final class InMemoryRegistry implements AutoCloseable {
     }
 
     private void handle(Exchange exchange) throws IOException {
-        try {
-            answer(exchange);
-        } finally {
-            log.add(access(exchange));
-        }
+        log.add(exchange);
+        answer(exchange);
     }
 
     private static Access access(Exchange exchange) {

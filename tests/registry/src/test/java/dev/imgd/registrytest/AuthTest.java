@@ -1,0 +1,503 @@
+package dev.imgd.registrytest;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.imgd.hosts.Capability;
+import dev.imgd.hosts.RegistryHost;
+import dev.imgd.hosts.TlsSettings;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.Reference;
+import dev.imgd.registry.CredentialSource;
+import dev.imgd.registry.Credentials;
+import dev.imgd.registry.RegistryClient;
+import dev.imgd.registry.RegistryOptions;
+import dev.imgd.testkit.Fault;
+import dev.imgd.testkit.TestImage;
+import dev.imgd.testkit.TokenServer;
+import dev.imgd.testkit.TokenServer.TokenRequest;
+
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+import java.io.IOException;
+import java.io.OutputStream;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.net.URLDecoder;
+import java.nio.charset.StandardCharsets;
+import java.time.Clock;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneId;
+import java.time.ZoneOffset;
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicReference;
+
+@Timeout(60)
+class AuthTest extends Fixture {
+    private static final String CANARY = "canary-5f2c";
+
+    private TokenServer tokens;
+
+    @BeforeEach
+    void startTokens() throws IOException {
+        tokens = TokenServer.start();
+    }
+
+    @AfterEach
+    void stopTokens() {
+        tokens.close();
+    }
+
+    private void pull(TestImage image) throws IOException {
+        client.resolve(reference("app:1"));
+        readBlob(image.layers().getFirst(), 0);
+    }
+
+    private CredentialSource login() {
+        return CredentialSource.of(registry.authority(), new Credentials.Login("user", CANARY));
+    }
+
+    private static String basic(String user, String password) {
+        String pair = user + ":" + password;
+        return "Basic " + Base64.getEncoder().encodeToString(pair.getBytes(StandardCharsets.UTF_8));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"token", "access_token"})
+    void token_anonymous_isFetchedOnceForTheScope(String field) throws Exception {
+        TestImage image = pushImage();
+        registry.requireToken(tokens.field(field));
+
+        pull(image);
+        pull(image);
+
+        assertEquals(1, tokens.requests().size());
+        TokenRequest request = tokens.requests().getFirst();
+        assertEquals("GET", request.method());
+        assertEquals(Optional.empty(), request.authorization());
+        String target = URLDecoder.decode(request.target(), StandardCharsets.UTF_8);
+        assertTrue(target.contains("scope=repository:app:pull"), target);
+        assertTrue(target.contains("service=" + registry.authority()), target);
+        assertEquals(5, registry.accessLog().size(), "only the very first request is asked twice");
+    }
+
+    @Test
+    void token_otherRepository_needsItsOwn() throws Exception {
+        TestImage image = pushImage();
+        registry.push("team/other", "1", image);
+        registry.requireToken(tokens);
+
+        client.resolve(reference("app:1"));
+        client.resolve(reference("team/other:1"));
+
+        assertEquals(2, tokens.requests().size());
+        assertEquals(3, registry.accessLog().size(), "the second repository is not refused first");
+    }
+
+    @Test
+    void token_manyThreads_fetchItOnce() throws Exception {
+        pushImage();
+        registry.requireToken(tokens);
+        try (var executor = Executors.newVirtualThreadPerTaskExecutor()) {
+            List<Future<?>> pulls = new ArrayList<>();
+            for (int i = 0; i < 30; i++) {
+                pulls.add(executor.submit(() -> client.resolve(reference("app:1"))));
+            }
+            for (Future<?> pull : pulls) {
+                pull.get();
+            }
+        }
+        assertEquals(1, tokens.requests().size());
+    }
+
+    /// A clock that a test moves.
+    private static final class MovingClock extends Clock {
+        final AtomicReference<Instant> now =
+                new AtomicReference<>(Instant.parse("2026-11-23T12:00:00Z"));
+
+        @Override
+        public Instant instant() {
+            return now.get();
+        }
+
+        @Override
+        public ZoneId getZone() {
+            return ZoneOffset.UTC;
+        }
+
+        @Override
+        public Clock withZone(ZoneId zone) {
+            return this;
+        }
+
+        void move(Duration by) {
+            now.updateAndGet(t -> t.plus(by));
+        }
+    }
+
+    @Test
+    void token_expired_isFetchedAgainBeforeItIsRefused() throws Exception {
+        pushImage();
+        registry.requireToken(tokens.expiresIn(0));
+        MovingClock clock = new MovingClock();
+        use(QUICK.withClock(clock));
+
+        client.resolve(reference("app:1"));
+        clock.move(Duration.ofSeconds(53));
+        client.resolve(reference("app:1"));
+        assertEquals(1, tokens.requests().size(), "good for 60 s where the server does not say");
+        clock.move(Duration.ofSeconds(2));
+        client.resolve(reference("app:1"));
+        assertEquals(2, tokens.requests().size());
+        assertEquals(4, registry.accessLog().size());
+    }
+
+    @Test
+    void token_revoked_isReplacedOnce() throws Exception {
+        TestImage image = pushImage();
+        registry.requireToken(tokens);
+        pull(image);
+        tokens.revokeAll();
+        pull(image);
+        assertEquals(2, tokens.requests().size());
+    }
+
+    @Test
+    void token_neverGood_endsAfterOneTry() {
+        pushImage();
+        registry.requireNever(
+                "Bearer realm=\"" + tokens.realm() + "\",scope=\"repository:app:pull\"");
+        ImageException e =
+                assertFails(ErrorKind.UNAUTHENTICATED, () -> client.resolve(reference("app:1")));
+        assertEquals(2, registry.accessLog().size());
+        assertEquals(1, tokens.requests().size());
+        assertTrue(e.getMessage().contains("UNAUTHORIZED"), e.getMessage());
+    }
+
+    @Test
+    void token_scopeOfTheChallenge_isNotFollowed() throws Exception {
+        pushImage();
+        registry.requireToken(tokens);
+        registry.requireNever(
+                "Bearer realm=\""
+                        + tokens.realm()
+                        + "\",scope=\"repository:secret/other:pull,push registry:catalog:*\"");
+        assertFails(ErrorKind.UNAUTHENTICATED, () -> client.resolve(reference("app:1")));
+        String target =
+                URLDecoder.decode(tokens.requests().getFirst().target(), StandardCharsets.UTF_8);
+        assertFalse(target.contains("other"), target);
+        assertTrue(target.endsWith("scope=repository:app:pull"), target);
+    }
+
+    @Test
+    void token_login_isSentToTheTokenServerOnly() throws Exception {
+        TestImage image = pushImage();
+        registry.requireToken(tokens.requireAuthorization(basic("user", CANARY)));
+        use(QUICK.withCredentials(login()));
+
+        pull(image);
+
+        assertEquals(1, tokens.requests().size());
+        for (var access : registry.accessLog()) {
+            assertFalse(access.header("authorization").orElse("").startsWith("Basic"));
+        }
+    }
+
+    @Test
+    void token_identityToken_isPostedAsRefreshToken() throws Exception {
+        TestImage image = pushImage();
+        registry.requireToken(tokens.field("access_token"));
+        use(
+                QUICK.withCredentials(
+                        CredentialSource.of(
+                                registry.authority(), new Credentials.IdentityToken(CANARY))));
+
+        pull(image);
+
+        TokenRequest request = tokens.requests().getFirst();
+        assertEquals("POST", request.method());
+        assertEquals("/token", request.target(), "no secret in a URL");
+        String form = URLDecoder.decode(request.form(), StandardCharsets.UTF_8);
+        for (String part :
+                List.of(
+                        "grant_type=refresh_token",
+                        "refresh_token=" + CANARY,
+                        "scope=repository:app:pull",
+                        "service=" + registry.authority())) {
+            assertTrue(form.contains(part), part);
+        }
+    }
+
+    @Test
+    void basic_login_isSentWhenAskedFor() throws Exception {
+        TestImage image = pushImage();
+        registry.requireBasic(basic("user", CANARY));
+        use(QUICK.withCredentials(login()));
+
+        pull(image);
+
+        assertEquals(Optional.empty(), registry.accessLog().getFirst().header("authorization"));
+        assertEquals(3, registry.accessLog().size());
+    }
+
+    @Test
+    void basic_wrongLogin_endsAfterOneTry() {
+        pushImage();
+        registry.requireBasic(basic("user", "other"));
+        use(QUICK.withCredentials(login()));
+        assertFails(ErrorKind.UNAUTHENTICATED, () -> client.resolve(reference("app:1")));
+        assertEquals(2, registry.accessLog().size());
+    }
+
+    @Test
+    void basic_noLogin_saysSo() {
+        pushImage();
+        registry.requireBasic(basic("user", "other"));
+        ImageException e =
+                assertFails(ErrorKind.UNAUTHENTICATED, () -> client.resolve(reference("app:1")));
+        assertTrue(e.getMessage().contains("log in"), e.getMessage());
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "",
+                "Negotiate",
+                "Digest realm=\"a\",nonce=\"b\"",
+                "Bearer",
+                "Bearer service=\"a\"",
+                "Bearer realm=\"unterminated",
+                "Bearer realm=\"http://169.254.169.254/latest/meta-data/\"",
+                "Bearer realm=\"http://10.0.0.1/token\"",
+                "Bearer realm=\"http://0.0.0.0/token\"",
+                "Bearer realm=\"http://[fe80::1]/token\"",
+                "Bearer realm=\"file:///etc/passwd\"",
+                "Bearer realm=\"http://user:pass@localhost/token\"",
+                "Bearer realm=\"http://localhost/a\",realm=\"http://localhost/b\"",
+            })
+    void challenge_uselessOrHostile_isUnauthenticated(String challenge) {
+        pushImage();
+        registry.requireNever(challenge);
+        use(QUICK.withCredentials(login()));
+        assertFails(ErrorKind.UNAUTHENTICATED, () -> client.resolve(reference("app:1")));
+        assertEquals(1, registry.accessLog().size());
+    }
+
+    @Test
+    void realm_otherHost_receivesNoCredentials() throws Exception {
+        TestImage image = pushImage();
+        // Another name for the same server: not the registry's domain.
+        String realm = tokens.realm().replace("localhost", "127.0.0.1");
+        registry.requireToken(tokens, realm);
+        use(QUICK.withCredentials(login()));
+
+        ImageException e =
+                assertFails(ErrorKind.UNAUTHENTICATED, () -> client.resolve(reference("app:1")));
+        assertTrue(e.getMessage().contains("registry.realm_allow"), e.getMessage());
+        assertEquals(List.of(), tokens.requests());
+
+        use(QUICK.withCredentials(login()).withRealmAllow(Set.of("127.0.0.1")));
+        pull(image);
+        assertEquals(
+                Optional.of(basic("user", CANARY)), tokens.requests().getFirst().authorization());
+
+        use(QUICK);
+        pull(image);
+        assertEquals(Optional.empty(), tokens.requests().getLast().authorization());
+    }
+
+    @Test
+    void realm_redirectsToAnotherHost_losesTheCredentials() throws Exception {
+        TestImage image = pushImage();
+        try (TokenServer front = TokenServer.start()) {
+            String target = tokens.realm().replace("localhost", "127.0.0.1");
+            front.answer(
+                    exchange -> exchange.respond(307, Map.of("Location", target), new byte[0]));
+            registry.requireToken(tokens, front.realm());
+            use(QUICK.withCredentials(login()));
+
+            pull(image);
+
+            assertTrue(front.requests().getFirst().authorization().isPresent());
+            assertEquals(Optional.empty(), tokens.requests().getFirst().authorization());
+
+            front.answer(
+                    exchange ->
+                            exchange.respond(
+                                    307,
+                                    Map.of("Location", "http://169.254.169.254/"),
+                                    new byte[0]));
+            use(QUICK.withCredentials(login()));
+            assertFails(ErrorKind.UNAVAILABLE, () -> client.resolve(reference("app:1")));
+        }
+    }
+
+    @Test
+    void realm_redirectsAPost_isNotFollowed() throws Exception {
+        pushImage();
+        tokens.answer(
+                exchange -> exchange.respond(307, Map.of("Location", tokens.realm()), new byte[0]));
+        registry.requireToken(tokens);
+        use(
+                QUICK.withCredentials(
+                        CredentialSource.of(
+                                registry.authority(), new Credentials.IdentityToken(CANARY))));
+        assertFails(ErrorKind.UNKNOWN, () -> client.resolve(reference("app:1")));
+        assertEquals(1, tokens.requests().size());
+    }
+
+    @Test
+    void tokenServer_endlessAnswer_isCutOff() {
+        pushImage();
+        registry.requireToken(tokens);
+        tokens.answer(
+                exchange -> {
+                    try (OutputStream out = exchange.respond(200, Map.of(), -1)) {
+                        byte[] spaces = " ".repeat(64 << 10).getBytes(StandardCharsets.US_ASCII);
+                        while (true) {
+                            out.write(spaces);
+                        }
+                    }
+                });
+        assertFails(ErrorKind.LIMIT_EXCEEDED, () -> client.resolve(reference("app:1")));
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "",
+                "{}",
+                "garbage",
+                "{\"token\":\"" + CANARY + "\\r\\nX: y\"}",
+                "{\"token\":\"" + CANARY + "\",\"token\":\"b\"}",
+            })
+    void tokenServer_senselessAnswer_isReportedWithoutIt(String answer) {
+        pushImage();
+        registry.requireToken(tokens);
+        tokens.answer(
+                exchange ->
+                        exchange.respond(200, Map.of(), answer.getBytes(StandardCharsets.UTF_8)));
+        ImageException e =
+                assertFails(
+                        answer.contains("\\r") || answer.equals("{}")
+                                ? ErrorKind.UNAUTHENTICATED
+                                : ErrorKind.INVALID_CONTENT,
+                        () -> client.resolve(reference("app:1")));
+        assertFalse(e.getMessage().contains(CANARY), e.getMessage());
+    }
+
+    @Test
+    void tokenServer_failsForAWhile_isRetried() throws Exception {
+        TestImage image = pushImage();
+        registry.requireToken(tokens);
+        try (TokenServer broken = TokenServer.start()) {
+            broken.answer(
+                    exchange -> {
+                        boolean still = broken.requests().size() < 3;
+                        exchange.respond(
+                                still ? 503 : 307, Map.of("Location", tokens.realm()), new byte[0]);
+                    });
+            registry.requireToken(tokens, broken.realm());
+            pull(image);
+            assertEquals(3, broken.requests().size());
+        }
+    }
+
+    @Test
+    void headersOfAHost_stayWithTheRegistry() throws Exception {
+        TestImage image = pushImage();
+        registry.requireToken(tokens);
+        RegistryHost host =
+                new RegistryHost(
+                        RegistryHost.Scheme.HTTP,
+                        registry.authority(),
+                        "/v2",
+                        Set.of(Capability.values()),
+                        Map.of("X-Canary", List.of(CANARY)),
+                        TlsSettings.SYSTEM);
+        use(QUICK.withHosts(_ -> List.of(host)));
+        tokens.answer(
+                exchange -> {
+                    assertEquals(Optional.empty(), exchange.header("X-Canary"));
+                    exchange.respond(
+                            200, Map.of(), "{\"token\":\"t\"}".getBytes(StandardCharsets.UTF_8));
+                });
+        assertFails(ErrorKind.UNAUTHENTICATED, () -> client.resolve(reference("app:1")));
+        assertEquals(Optional.of(CANARY), registry.accessLog().getFirst().header("x-canary"));
+        assertEquals(1, tokens.requests().size());
+        assertEquals(1, image.layers().size());
+    }
+
+    /// Plants secrets everywhere, makes everything fail and searches what people would see.
+    @Test
+    void secrets_everyFailure_areNowhere() throws Exception {
+        pushImage();
+        List<CredentialSource> sources =
+                List.of(
+                        login(),
+                        CredentialSource.of(
+                                registry.authority(), new Credentials.IdentityToken(CANARY)),
+                        CredentialSource.of(
+                                registry.authority(), new Credentials.RegistryToken(CANARY)),
+                        CredentialSource.of(
+                                registry.authority(),
+                                new Credentials.RegistryToken(CANARY + "\r\nX: y")));
+        List<Fault> faults =
+                List.of(
+                        Fault.error(401, "UNAUTHORIZED", "no"),
+                        Fault.error(403, "DENIED", "no"),
+                        Fault.error(500, "OOPS", "no"),
+                        Fault.reset(),
+                        Fault.redirect(307, "https://u:" + CANARY + "@h/?sig=" + CANARY),
+                        Fault.redirect(307, "http://localhost:1/x?sig=" + CANARY),
+                        Fault.redirect(307, "::" + CANARY.length() + "?sig=" + CANARY));
+        StringBuilder seen = new StringBuilder();
+        for (CredentialSource source : sources) {
+            RegistryOptions options = QUICK.withCredentials(source);
+            seen.append(options);
+            for (Fault fault : faults) {
+                for (boolean atTokens : new boolean[] {true, false}) {
+                    registry.behave();
+                    registry.always("/manifests/", fault);
+                    if (atTokens) {
+                        registry.requireToken(tokens);
+                        tokens.answer(exchange -> fault.handle(exchange, new byte[0], _ -> {}));
+                    } else {
+                        registry.requireBasic(basic("user", CANARY));
+                    }
+                    collect(options, seen);
+                }
+            }
+        }
+        String encoded = basic("user", CANARY).substring(6);
+        assertFalse(seen.toString().contains(CANARY), "a secret was shown");
+        assertFalse(seen.toString().contains(encoded), "an encoded secret was shown");
+        assertTrue(seen.length() > 1000);
+    }
+
+    private void collect(RegistryOptions options, StringBuilder seen) throws ImageException {
+        Reference reference = reference("app:1");
+        try (RegistryClient one = RegistryClient.create(options)) {
+            one.resolve(reference);
+        } catch (ImageException e) {
+            StringWriter trace = new StringWriter();
+            e.printStackTrace(new PrintWriter(trace));
+            seen.append(trace);
+        }
+    }
+}
