@@ -4,6 +4,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import ch.qos.logback.classic.Level;
+import ch.qos.logback.classic.Logger;
+import ch.qos.logback.classic.spi.ILoggingEvent;
+import ch.qos.logback.core.read.ListAppender;
+
 import dev.imgd.hosts.Capability;
 import dev.imgd.hosts.RegistryHost;
 import dev.imgd.hosts.TlsSettings;
@@ -25,6 +30,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.slf4j.LoggerFactory;
 
 import java.io.IOException;
 import java.io.OutputStream;
@@ -467,6 +473,11 @@ class AuthTest extends Fixture {
                         Fault.redirect(307, "http://localhost:1/x?sig=" + CANARY),
                         Fault.redirect(307, "::" + CANARY.length() + "?sig=" + CANARY));
         StringBuilder seen = new StringBuilder();
+        Logger root = (Logger) LoggerFactory.getLogger(Logger.ROOT_LOGGER_NAME);
+        ListAppender<ILoggingEvent> logged = new ListAppender<>();
+        logged.start();
+        root.addAppender(logged);
+        root.setLevel(Level.TRACE);
         for (CredentialSource source : sources) {
             RegistryOptions options = QUICK.withCredentials(source);
             seen.append(options);
@@ -483,6 +494,11 @@ class AuthTest extends Fixture {
                     collect(options, seen);
                 }
             }
+        }
+        root.detachAppender(logged);
+        assertFalse(logged.list.isEmpty(), "nothing was logged");
+        for (ILoggingEvent event : logged.list) {
+            seen.append(event.getFormattedMessage());
         }
         String encoded = basic("user", CANARY).substring(6);
         assertFalse(seen.toString().contains(CANARY), "a secret was shown");

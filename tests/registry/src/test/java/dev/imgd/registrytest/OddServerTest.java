@@ -29,6 +29,7 @@ import dev.imgd.registry.RegistryClient;
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.TestImage;
 
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
@@ -59,12 +60,12 @@ class OddServerTest {
 
     private final TestImage image =
             ImageBuilder.oci().layer(tar -> tar.file("etc/motd", "hello\n")).build();
-    private WireMockServer server;
+    private static WireMockServer server;
     private RegistryClient client;
 
-    /// Makes a certificate for `localhost` that nobody trusts.
+    /// The certificate is for `localhost`, and nobody trusts it.
     @BeforeAll
-    static void makeCertificate() throws Exception {
+    static void startServer() throws Exception {
         keystore = directory.resolve("keystore.p12");
         Process keytool =
                 new ProcessBuilder(
@@ -88,10 +89,6 @@ class OddServerTest {
                         .redirectOutput(directory.resolve("keytool.log").toFile())
                         .start();
         assertEquals(0, keytool.waitFor());
-    }
-
-    @BeforeEach
-    void start() {
         server =
                 new WireMockServer(
                         options()
@@ -102,12 +99,21 @@ class OddServerTest {
                                 .keyManagerPassword(PASSWORD)
                                 .keystoreType("PKCS12"));
         server.start();
+    }
+
+    @BeforeEach
+    void start() {
+        server.resetAll();
         client = RegistryClient.create(QUICK);
     }
 
     @AfterEach
     void stop() {
         client.close();
+    }
+
+    @AfterAll
+    static void stopServer() {
         server.stop();
     }
 
