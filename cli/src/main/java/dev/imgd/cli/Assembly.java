@@ -1,0 +1,83 @@
+package dev.imgd.cli;
+
+import dev.imgd.content.Store;
+import dev.imgd.content.StoreOptions;
+import dev.imgd.gc.GarbageCollector;
+import dev.imgd.gc.GcOptions;
+import dev.imgd.image.LocalImageService;
+import dev.imgd.image.RegistryClients;
+import dev.imgd.model.ImageException;
+import dev.imgd.registry.CredentialSource;
+import dev.imgd.registry.RegistryOptions;
+import dev.imgd.snapshot.SnapshotService;
+import dev.imgd.snapshot.overlay.OverlayOptions;
+import dev.imgd.snapshot.overlay.OverlaySnapshotService;
+import java.time.Clock;
+import java.time.Duration;
+
+/// The parts of a process that owns a store, put together.
+///
+/// @param images closed first; then the others, in reverse order of their making
+record Assembly(
+        Store store,
+        SnapshotService snapshots,
+        RegistryClients registries,
+        LocalImageService images)
+        implements AutoCloseable {
+
+    /// Opens the store and everything on top of it. Opens no connection.
+    static Assembly open(Config config) throws ImageException {
+        StoreOptions defaults = StoreOptions.defaults();
+        Store store =
+                Store.open(
+                        config.root(),
+                        new StoreOptions(
+                                config.cacheBytes(),
+                                config.ingestTtl(),
+                                defaults.minFreeRatio(),
+                                defaults.clock()));
+        try {
+            OverlaySnapshotService snapshots =
+                    OverlaySnapshotService.open(
+                            config.root(), store.database(), OverlayOptions.defaults());
+            RegistryClients registries =
+                    new RegistryClients(
+                            RegistryOptions.defaults()
+                                    .withUserAgent("imgd/" + Version.NUMBER)
+                                    .withLimits(config.limits())
+                                    .withCredentials(
+                                            CredentialSource.standardFiles(System.getenv())),
+                            config.plainHttp());
+            LocalImageService images =
+                    new LocalImageService(
+                            store,
+                            snapshots,
+                            registries,
+                            new GarbageCollector(
+                                    store,
+                                    snapshots,
+                                    new GcOptions(
+                                            Duration.ZERO,
+                                            config.ingestTtl(),
+                                            0,
+                                            Clock.systemUTC())),
+                            config.limits(),
+                            config.fetches(),
+                            config.unpacks(),
+                            Clock.systemUTC());
+            return new Assembly(store, snapshots, registries, images);
+        } catch (ImageException | RuntimeException e) {
+            store.close();
+            throw e;
+        }
+    }
+
+    @Override
+    public void close() throws ImageException {
+        try (store;
+                snapshots;
+                registries) {
+            images.close();
+        }
+    }
+}

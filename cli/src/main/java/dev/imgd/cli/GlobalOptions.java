@@ -1,0 +1,69 @@
+package dev.imgd.cli;
+
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ScopeType;
+
+/// The options that every command takes, before or after its name.
+final class GlobalOptions {
+    /// How results are printed.
+    enum Output {
+        table,
+        json
+    }
+
+    /// How progress is shown.
+    enum ProgressMode {
+        auto,
+        tty,
+        plain,
+        json,
+        none
+    }
+
+    @Option(
+            names = "--root",
+            scope = ScopeType.INHERIT,
+            paramLabel = "DIR",
+            description = "Use the store in DIR directly, without a daemon.")
+    @Nullable Path root;
+
+    @Option(
+            names = "--address",
+            scope = ScopeType.INHERIT,
+            paramLabel = "SOCK",
+            description = "Use the daemon at this socket (default: /run/imgd/imgd.sock if it answers).")
+    @Nullable Path address;
+
+    @Option(
+            names = "--config",
+            scope = ScopeType.INHERIT,
+            paramLabel = "FILE",
+            description = "Configuration file (default: /etc/imgd/config.toml if it exists).")
+    @Nullable Path config;
+
+    @Option(
+            names = {"--output", "-o"},
+            scope = ScopeType.INHERIT,
+            paramLabel = "table|json",
+            description = "Format of results (default: table).")
+    Output output = Output.table;
+
+    @Option(
+            names = "--progress",
+            scope = ScopeType.INHERIT,
+            paramLabel = "MODE",
+            description = "auto, tty, plain, json or none (default: auto).")
+    ProgressMode progress = ProgressMode.auto;
+
+    @Option(
+            names = "--debug",
+            scope = ScopeType.INHERIT,
+            description = "Log what is done, and stack traces of errors.")
+    boolean debug;
+
+    boolean json() {
+        return output == Output.json;
+    }
+}

@@ -1,0 +1,193 @@
+package dev.imgd.cli;
+
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.JsonWriter;
+import dev.imgd.model.RegistryException;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.io.PrintWriter;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/// The command line: results on standard output, everything else on standard error, exit codes by
+/// [ErrorKind#exitCode()].
+@Command(
+        name = "imgctl",
+        description = "Pulls, stores, unpacks and mounts container images.",
+        synopsisSubcommandLabel = "COMMAND",
+        sortOptions = false,
+        usageHelpAutoWidth = true,
+        subcommands = {
+            ImageCommands.Pull.class,
+            ImageCommands.Ls.class,
+            ImageCommands.Inspect.class,
+            ImageCommands.Tag.class,
+            ImageCommands.Rm.class,
+            ImageCommands.Gc.class,
+            ImageCommands.Fsck.class,
+            ImageCommands.MountImage.class,
+            ImageCommands.Unmount.class,
+            ImageCommands.Bundle.class,
+            ImageCommands.Import.class,
+            ImageCommands.Export.class,
+            Quickstart.class,
+            ConfigCommand.class,
+            VersionCommand.class,
+            Completion.class,
+            CommandLine.HelpCommand.class
+        })
+public final class Imgctl implements Runnable {
+    /// The exit code of a wrong command line.
+    static final int EXIT_USAGE = 2;
+
+    /// The exit code when some of several references failed.
+    static final int EXIT_PARTIAL = 10;
+
+    @Mixin final GlobalOptions options = new GlobalOptions();
+
+    @Option(
+            names = {"-h", "--help"},
+            usageHelp = true,
+            description = "Shows this text.")
+    boolean help;
+
+    @Spec @Nullable CommandSpec spec;
+
+    /// Runs the program and exits.
+    public static void main(String[] args) {
+        int code = run(args, stream(FileDescriptor.out), stream(FileDescriptor.err));
+        // Halting skips shutdown hooks; what they guard is finished when run returns.
+        Runtime.getRuntime().halt(code);
+    }
+
+    private static PrintStream stream(FileDescriptor descriptor) {
+        return new PrintStream(
+                new java.io.BufferedOutputStream(new FileOutputStream(descriptor), 8192),
+                false,
+                StandardCharsets.UTF_8);
+    }
+
+    /// Runs one command.
+    ///
+    /// @param out receives results, `err` everything else; both are flushed
+    /// @return the exit code
+    static int run(String[] args, PrintStream out, PrintStream err) {
+        try {
+            if (args.length == 1 && (args[0].equals("version") || args[0].equals("--version"))) {
+                // Asked for by every script; not worth a command line parser.
+                out.println(Version.line());
+                return 0;
+            }
+            Console.set(new Console(out, err));
+            Imgctl root = new Imgctl();
+            CommandLine line = new CommandLine(root);
+            line.setCaseInsensitiveEnumValuesAllowed(true);
+            line.setExpandAtFiles(false);
+            line.setOut(new PrintWriter(out, true, StandardCharsets.UTF_8));
+            line.setErr(new PrintWriter(err, true, StandardCharsets.UTF_8));
+            line.setParameterExceptionHandler(Imgctl::usageError);
+            line.setExecutionStrategy(
+                    parsed -> {
+                        CliLogging.start(err, root.options.debug);
+                        return new CommandLine.RunLast().execute(parsed);
+                    });
+            line.setExecutionExceptionHandler(
+                    (e, command, parsed) -> executionError(e, root.options, err));
+            return line.execute(args);
+        } finally {
+            out.flush();
+            err.flush();
+        }
+    }
+
+    private static int usageError(ParameterException e, String[] args) {
+        CommandLine command = e.getCommandLine();
+        PrintWriter err = command.getErr();
+        err.println("imgctl: " + firstLine(String.valueOf(e.getMessage())));
+        CommandLine.UnmatchedArgumentException.printSuggestions(e, err);
+        err.println(
+                "Run '%s --help' for its usage.".formatted(command.getCommandSpec().qualifiedName()));
+        err.flush();
+        return EXIT_USAGE;
+    }
+
+    private static int executionError(Exception e, GlobalOptions options, PrintStream err) {
+        ImageException error = asImageException(e);
+        if (options.json()) {
+            err.println(errorJson(error));
+        } else {
+            err.println("imgctl: " + firstLine(String.valueOf(error.getMessage())));
+        }
+        if (options.debug) {
+            e.printStackTrace(err);
+        }
+        return error.kind().exitCode();
+    }
+
+    private static ImageException asImageException(Exception e) {
+        Throwable cause =
+                e instanceof UncheckedIOException u ? Objects.requireNonNull(u.getCause()) : e;
+        return switch (cause) {
+            case ImageException known -> known;
+            case java.nio.file.NoSuchFileException x ->
+                    ImageException.notFound(x.getFile() + ": no such file or directory");
+            case java.nio.file.AccessDeniedException x ->
+                    new ImageException(
+                            ErrorKind.PERMISSION_DENIED, x.getFile() + ": permission denied", x);
+            case IOException x when String.valueOf(x.getMessage()).contains("No space left") ->
+                    new ImageException(ErrorKind.NO_SPACE, String.valueOf(x.getMessage()), x);
+            case IOException x ->
+                    new ImageException(ErrorKind.INTERNAL, String.valueOf(x.getMessage()), x);
+            default ->
+                    new ImageException(
+                            ErrorKind.INTERNAL,
+                            "unexpected error, please report it with the output of --debug: " + e,
+                            e);
+        };
+    }
+
+    private static String errorJson(ImageException error) {
+        JsonWriter json =
+                JsonWriter.compact()
+                        .beginObject()
+                        .member("code", error.kind().name())
+                        .member("message", firstLine(String.valueOf(error.getMessage())))
+                        .member("retryable", error.kind().retryable());
+        if (error instanceof RegistryException registry) {
+            json.beginArray("registryErrors");
+            for (RegistryException.Detail detail : registry.details()) {
+                json.beginObject()
+                        .member("code", detail.code())
+                        .member("message", detail.message())
+                        .endObject();
+            }
+            json.endArray();
+        }
+        return json.endObject().toString();
+    }
+
+    private static String firstLine(String text) {
+        int end = text.indexOf('\n');
+        return end < 0 ? text : text.substring(0, end);
+    }
+
+    /// Without a command: the usage, and the exit code of a wrong command line.
+    @Override
+    public void run() {
+        throw new ParameterException(
+                Objects.requireNonNull(spec).commandLine(), "a command is missing");
+    }
+
+}

@@ -1,0 +1,225 @@
+package dev.imgd.cli;
+
+import dev.imgd.image.LayerProvider;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.plugin.AccelerateOptions;
+import dev.imgd.plugin.Accelerator;
+import dev.imgd.plugin.ImageEndpoint;
+import dev.imgd.plugin.ProvidedLayer;
+import dev.imgd.plugin.RpcListener;
+import dev.imgd.plugin.SnapshotsEndpoint;
+import dev.imgd.plugin.SocketOptions;
+import dev.imgd.plugin.SocketServer;
+import java.io.PrintStream;
+import java.nio.file.Path;
+import java.time.Clock;
+import java.time.Duration;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/// The daemon: owns the store and serves imgd's API and containerd's snapshots on unix sockets.
+public final class Imgd implements AutoCloseable {
+    private static final Duration SHUTDOWN_GRACE = Duration.ofSeconds(5);
+    private static final Duration PROVIDE_GRACE = Duration.ofSeconds(60);
+
+    private final Assembly assembly;
+    private final LayerProvider provider;
+    private final List<SocketServer> servers;
+    private final ScheduledExecutorService housekeeping;
+
+    private Imgd(
+            Assembly assembly,
+            LayerProvider provider,
+            List<SocketServer> servers,
+            ScheduledExecutorService housekeeping) {
+        this.assembly = assembly;
+        this.provider = provider;
+        this.servers = servers;
+        this.housekeeping = housekeeping;
+    }
+
+    @Command(
+            name = "imgd",
+            description = "The imgd daemon: owns the store, serves imgctl and containerd.",
+            usageHelpAutoWidth = true,
+            mixinStandardHelpOptions = true,
+            version = "imgd " + Version.NUMBER)
+    private static final class Arguments implements Callable<Integer> {
+        @Option(names = "--config", paramLabel = "FILE", description = "Configuration file (default: /etc/imgd/config.toml).")
+        @Nullable Path config;
+
+        @Option(names = "--root", paramLabel = "DIR", description = "The store.")
+        @Nullable Path root;
+
+        @Option(names = "--address", paramLabel = "SOCK", description = "Socket of the API.")
+        @Nullable Path address;
+
+        @Option(names = "--snapshotter-address", paramLabel = "SOCK", description = "Socket of containerd's proxy plugin.")
+        @Nullable Path snapshotterAddress;
+
+        @Override
+        public Integer call() throws ImageException, InterruptedException {
+            Config effective = Config.load(config);
+            if (root != null) {
+                effective = effective.withRoot(root.toAbsolutePath().normalize());
+            }
+            if (address != null) {
+                effective = effective.withAddress(address.toAbsolutePath().normalize());
+            }
+            if (snapshotterAddress != null) {
+                effective =
+                        effective.withSnapshotterAddress(
+                                snapshotterAddress.toAbsolutePath().normalize());
+            }
+            DaemonLogging.start(effective);
+            serve(effective);
+            return 0;
+        }
+    }
+
+    /// Runs the daemon until a signal ends it.
+    public static void main(String[] args) {
+        CommandLine line = new CommandLine(new Arguments());
+        line.setExecutionExceptionHandler(
+                (e, command, parsed) -> {
+                    PrintStream err = System.err;
+                    err.println("imgd: " + e.getMessage());
+                    if (!(e instanceof ImageException)) {
+                        e.printStackTrace(err);
+                    }
+                    return e instanceof ImageException x
+                            ? x.kind().exitCode()
+                            : ErrorKind.INTERNAL.exitCode();
+                });
+        System.exit(line.execute(args));
+    }
+
+    private static void serve(Config config) throws ImageException, InterruptedException {
+        Logger log = LoggerFactory.getLogger(Imgd.class);
+        CountDownLatch signalled = new CountDownLatch(1);
+        CountDownLatch stopped = new CountDownLatch(1);
+        try (Imgd _ = start(config)) {
+            Runtime.getRuntime()
+                    .addShutdownHook(
+                            new Thread(
+                                    () -> {
+                                        signalled.countDown();
+                                        try {
+                                            stopped.await(30, TimeUnit.SECONDS);
+                                        } catch (InterruptedException e) {
+                                            Thread.currentThread().interrupt();
+                                        }
+                                    },
+                                    "imgd-shutdown"));
+            log.info(
+                    "version={} root={} address={} snapshotter={} mode={} msg=\"ready\"",
+                    Version.NUMBER,
+                    config.root(),
+                    config.address(),
+                    config.snapshotterAddress(),
+                    config.accelerate() ? "accelerate" : "passive");
+            signalled.await();
+            log.info("msg=\"shutting down\"");
+        } finally {
+            log.info("msg=\"stopped\"");
+            stopped.countDown();
+        }
+    }
+
+    /// Opens the store and binds both sockets; they accept when this returns.
+    static Imgd start(Config config) throws ImageException {
+        Logger log = LoggerFactory.getLogger(Imgd.class);
+        Assembly assembly = Assembly.open(config);
+        ScheduledExecutorService housekeeping =
+                Executors.newSingleThreadScheduledExecutor(
+                        Thread.ofPlatform().name("imgd-housekeeping").daemon().factory());
+        try {
+            Runnable collect =
+                    () -> {
+                        try {
+                            assembly.images().gc(false, false);
+                        } catch (ImageException | RuntimeException e) {
+                            log.warn("msg=\"collection failed\"", e);
+                        }
+                    };
+            LayerProvider provider =
+                    new LayerProvider(
+                            assembly.images(),
+                            assembly.store(),
+                            assembly.registries(),
+                            config.limits(),
+                            PROVIDE_GRACE,
+                            () -> housekeeping.execute(collect));
+            long interval = config.gcInterval().toMillis();
+            if (interval > 0) {
+                var _ =
+                        housekeeping.scheduleWithFixedDelay(
+                                collect, interval, interval, TimeUnit.MILLISECONDS);
+            }
+            Set<Integer> uids =
+                    config.uids().stream().map(Math::toIntExact).collect(Collectors.toSet());
+            SocketServer api =
+                    SocketServer.start(
+                            new SocketOptions(config.address(), uids),
+                            List.of(new ImageEndpoint(assembly.images(), Version.NUMBER)),
+                            RpcListener.NONE);
+            SocketServer snapshots;
+            try {
+                snapshots =
+                        SocketServer.start(
+                                new SocketOptions(config.snapshotterAddress(), Set.of()),
+                                List.of(endpoint(config, assembly, provider)),
+                                RpcListener.NONE);
+            } catch (ImageException | RuntimeException e) {
+                api.close();
+                throw e;
+            }
+            return new Imgd(assembly, provider, List.of(snapshots, api), housekeeping);
+        } catch (ImageException | RuntimeException e) {
+            housekeeping.shutdownNow();
+            assembly.close();
+            throw e;
+        }
+    }
+
+    private static SnapshotsEndpoint endpoint(
+            Config config, Assembly assembly, LayerProvider provider) {
+        if (!config.accelerate()) {
+            return SnapshotsEndpoint.passive(assembly.snapshots());
+        }
+        Accelerator accelerator =
+                request -> {
+                    LayerProvider.Layer layer =
+                            provider.provide(
+                                    request.image(), request.manifestDigest(), request.chainId());
+                    return new ProvidedLayer(layer.diffId(), layer.parentChain());
+                };
+        return SnapshotsEndpoint.accelerating(
+                assembly.snapshots(),
+                accelerator,
+                AccelerateOptions.defaults(),
+                Clock.systemUTC());
+    }
+
+    /// Stops serving, lets running calls finish, and closes the store. Mounts stay.
+    @Override
+    public void close() throws ImageException {
+        housekeeping.shutdownNow();
+        servers.forEach(server -> server.close(SHUTDOWN_GRACE));
+        provider.close();
+        assembly.close();
+    }
+}

@@ -1,0 +1,85 @@
+package dev.imgd.cli;
+
+import dev.imgd.image.ImageService;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.plugin.RemoteImageService;
+import java.io.IOException;
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
+import java.nio.channels.SocketChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+
+/// What one command works with: the daemon if there is one, else the store itself.
+///
+/// `--address` asks for that daemon and `--root` for that store without any daemon; with neither, a daemon
+/// that answers at the configured address is used.
+///
+/// @param assembly closed with the session; null when a daemon owns the store
+record Session(ImageService images, @Nullable Assembly assembly) implements AutoCloseable {
+
+    static Session open(GlobalOptions options) throws ImageException {
+        Config config = Config.load(options.config);
+        if (options.address != null) {
+            if (options.root != null) {
+                throw ImageException.invalidArgument(
+                        "--root and --address: a daemon has its own store; use one of them");
+            }
+            if (!answers(options.address)) {
+                throw ImageException.unavailable(
+                        "no daemon answers at %s; start imgd, or leave --address out"
+                                .formatted(options.address),
+                        null);
+            }
+            return remote(options.address);
+        }
+        if (options.root == null && Files.exists(config.address()) && answers(config.address())) {
+            return remote(config.address());
+        }
+        Config effective =
+                options.root == null
+                        ? config
+                        : config.withRoot(options.root.toAbsolutePath().normalize());
+        Assembly assembly = Assembly.open(effective);
+        Interruption.guard();
+        return new Session(assembly.images(), assembly);
+    }
+
+    private static Session remote(Path address) throws ImageException {
+        Interruption.guard();
+        return new Session(RemoteImageService.connect(address), null);
+    }
+
+    private static boolean answers(Path address) throws ImageException {
+        try (SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX)) {
+            channel.connect(UnixDomainSocketAddress.of(address));
+            return true;
+        } catch (java.nio.file.AccessDeniedException e) {
+            throw denied(address, e);
+        } catch (IOException e) {
+            if (String.valueOf(e.getMessage()).contains("Permission denied")) {
+                throw denied(address, e);
+            }
+            return false; // nobody listens: the daemon is gone and left its socket
+        }
+    }
+
+    private static ImageException denied(Path address, IOException cause) {
+        return new ImageException(
+                ErrorKind.PERMISSION_DENIED,
+                "the daemon at %s does not let this user connect; run as root or add the user id to grpc.uids"
+                        .formatted(address),
+                cause);
+    }
+
+    @Override
+    public void close() throws ImageException {
+        if (assembly != null) {
+            assembly.close();
+        } else {
+            images.close();
+        }
+    }
+}

@@ -1,0 +1,70 @@
+package dev.imgd.cli;
+
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Comparator;
+import java.util.List;
+import java.util.stream.Stream;
+
+/// Runs the usual work once, so that the JVM can record which classes it loads. The launcher calls it with
+/// `-XX:AOTCacheOutput` after a build.
+public final class Training {
+    private Training() {}
+
+    /// @param args `cli` or `daemon`
+    public static void main(String[] args) throws Exception {
+        Path directory = Files.createTempDirectory("imgd-training-");
+        try {
+            if (args.length > 0 && args[0].equals("daemon")) {
+                daemon(directory);
+            } else {
+                cli(directory);
+            }
+        } finally {
+            try (Stream<Path> tree = Files.walk(directory)) {
+                for (Path path : tree.sorted(Comparator.reverseOrder()).toList()) {
+                    Files.delete(path);
+                }
+            }
+        }
+    }
+
+    private static void cli(Path directory) {
+        String root = directory.resolve("store").toString();
+        run("version", "-o", "json");
+        run("--help");
+        run("pull", "--help");
+        run("--root", root, "ls");
+        run("--root", root, "pull", "--progress", "plain", "localhost:1/none:1");
+        run("quickstart");
+        run("--root", root, "-o", "json", "ls");
+        run("--root", root, "inspect", "none");
+        run("--root", root, "gc");
+    }
+
+    private static void daemon(Path directory) throws Exception {
+        Path socket = directory.resolve("run/imgd.sock");
+        Config config =
+                Config.defaults()
+                        .withRoot(directory.resolve("store"))
+                        .withAddress(socket)
+                        .withSnapshotterAddress(directory.resolve("run/snapshotter.sock"));
+        DaemonLogging.start(config);
+        try (Imgd _ = Imgd.start(config)) {
+            run("--address", socket.toString(), "ls");
+            run("--address", socket.toString(), "pull", "--progress", "none", "localhost:1/none:1");
+            run("quickstart");
+        }
+    }
+
+    private static void run(String... args) {
+        ByteArrayOutputStream sink = new ByteArrayOutputStream();
+        PrintStream out = new PrintStream(sink, true, StandardCharsets.UTF_8);
+        int code = Imgctl.run(args, out, out);
+        System.out.println(List.of(args) + " " + code);
+        System.out.print(sink.toString(StandardCharsets.UTF_8));
+    }
+}
