@@ -17,9 +17,17 @@ import javax.net.SocketFactory;
 final class BufferedSocketFactory extends SocketFactory {
     private static final int BUFFER_BYTES = 128 << 10;
 
+    private final int readTimeoutMillis;
+
+    /// @param readTimeoutMillis how long a read may wait where OkHttp sets no limit of its own; 0
+    ///   for ever
+    BufferedSocketFactory(int readTimeoutMillis) {
+        this.readTimeoutMillis = readTimeoutMillis;
+    }
+
     @Override
     public Socket createSocket() {
-        return new BufferedSocket();
+        return new BufferedSocket(readTimeoutMillis);
     }
 
     @Override
@@ -51,7 +59,17 @@ final class BufferedSocketFactory extends SocketFactory {
 
     private static final class BufferedSocket extends Socket {
         private final Object streamLock = new Object();
+        private final int readTimeoutMillis;
         private @Nullable InputStream buffered;
+
+        BufferedSocket(int readTimeoutMillis) {
+            this.readTimeoutMillis = readTimeoutMillis;
+        }
+
+        @Override
+        public void setSoTimeout(int millis) throws SocketException {
+            super.setSoTimeout(millis == 0 ? readTimeoutMillis : millis);
+        }
 
         @Override
         public InputStream getInputStream() throws IOException {

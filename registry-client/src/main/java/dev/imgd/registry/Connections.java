@@ -10,6 +10,7 @@ import okhttp3.Dns;
 import okhttp3.OkHttpClient;
 
 import java.security.GeneralSecurityException;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
@@ -25,17 +26,22 @@ final class Connections implements AutoCloseable {
     /// Enough for the layers of a few images at once; HTTP/2 needs one per host.
     private static final int IDLE_CONNECTIONS = 32;
 
+    private final Duration stallTimeout;
     private final OkHttpClient plain;
     private final ConcurrentHashMap<TlsSettings, OkHttpClient> secure = new ConcurrentHashMap<>();
 
     Connections(RegistryOptions options) {
+        stallTimeout = options.stallTimeout();
+        int stallMillis = Math.toIntExact(stallTimeout.toMillis());
         plain =
                 new OkHttpClient.Builder()
                         .connectionPool(new ConnectionPool(IDLE_CONNECTIONS, 60, TimeUnit.SECONDS))
                         .connectionSpecs(List.of(ConnectionSpec.CLEARTEXT))
-                        .socketFactory(new BufferedSocketFactory())
+                        .socketFactory(new BufferedSocketFactory(stallMillis))
                         .connectTimeout(options.connectTimeout())
-                        .readTimeout(options.stallTimeout())
+                        // The socket's own timeout is used: OkHttp's is armed anew for every 8 KiB,
+                        // which would be most of the cost of a plain transfer.
+                        .readTimeout(Duration.ZERO)
                         .writeTimeout(options.stallTimeout())
                         .followRedirects(false)
                         .followSslRedirects(false)
@@ -74,6 +80,11 @@ final class Connections implements AutoCloseable {
                     tls.keyManagers().toArray(new KeyManager[0]), new TrustManager[] {trust}, null);
             return plain.newBuilder()
                     .connectionSpecs(List.of(ConnectionSpec.MODERN_TLS))
+                    // The streams of an HTTP/2 connection share its socket, so each needs a timeout
+                    // of
+                    // its own.
+                    .socketFactory(new BufferedSocketFactory(0))
+                    .readTimeout(stallTimeout)
                     .sslSocketFactory(context.getSocketFactory(), trust)
                     .build();
         } catch (GeneralSecurityException e) {
