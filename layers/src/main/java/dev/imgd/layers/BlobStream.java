@@ -11,17 +11,20 @@ import java.util.function.Function;
 
 /// The uncompressed bytes of a blob, seen through a window that moves forward.
 ///
-/// Every byte that enters the window is hashed and counted against the limits before anybody sees it.
-/// For one thread; closing returns the buffers and leaves the source open.
+/// Every byte that enters the window is hashed and counted against the limits before anybody sees
+/// it. For one thread; closing returns the buffers and leaves the source open.
 final class BlobStream implements AutoCloseable {
     private final String what;
     private final Limits limits;
     private final ReadableByteChannel source;
     private final Buffers buffers;
+
     /// Compressed bytes between position and limit.
     private final ByteBuffer input;
+
     /// Uncompressed bytes between position and limit.
     private final ByteBuffer window;
+
     private final Sha256 sha = Sha256.create();
     private final Compression compression;
     private final Decoder decoder;
@@ -30,6 +33,7 @@ final class BlobStream implements AutoCloseable {
     private boolean ended;
     private long compressedBytes;
     private long uncompressedBytes;
+
     /// Where the bytes of the window end; its limit is lower while a view is handed out.
     private int windowEnd;
 
@@ -141,7 +145,8 @@ final class BlobStream implements AutoCloseable {
         return window;
     }
 
-    /// The window limited to `max` bytes of what is visible. Valid until the next call of this object.
+    /// The window limited to `max` bytes of what is visible. Valid until the next call of this
+    /// object.
     ///
     /// @return empty only at the end of the stream or for `max` 0
     ByteBuffer view(long max) throws IOException {
@@ -166,8 +171,7 @@ final class BlobStream implements AutoCloseable {
 
     /// Reads to the end and returns the digest of the whole stream.
     Digest drain() throws IOException {
-        long skipped = skip(Long.MAX_VALUE);
-        assert skipped >= 0;
+        skip(Long.MAX_VALUE);
         return sha.digest();
     }
 
@@ -226,8 +230,7 @@ final class BlobStream implements AutoCloseable {
         }
         compressedBytes += count;
         if (compressedBytes > limits.layerCompressedBytes()) {
-            throw limits.exceeded(
-                    Limits.Key.LAYER_COMPRESSED_BYTES, what + ": compressed size");
+            throw limits.exceeded(Limits.Key.LAYER_COMPRESSED_BYTES, what + ": compressed size");
         }
         return true;
     }

@@ -10,6 +10,7 @@ final class Buffers {
     static final int SMALL_BYTES = 4096;
 
     private static final int INPUT_BYTES = 256 * 1024;
+
     /// Small enough for the second-level cache: inflate writes it, the hash and the kernel read it.
     private static final int WINDOW_BYTES = 256 * 1024;
 

@@ -11,8 +11,8 @@ public enum Compression {
     /// The number of bytes that decide.
     static final int MAGIC_BYTES = 4;
 
-    /// Decides from the first bytes of a blob, fewer than [#MAGIC_BYTES] only for a blob that has no
-    /// more.
+    /// Decides from the first bytes of a blob, fewer than [#MAGIC_BYTES] only for a blob that has
+    /// no more.
     ///
     /// A zstd blob may begin with a skippable frame. **Source:** RFC 1952 §2.3.1, RFC 8878 §3.1.
     static Compression sniff(ByteBuffer start) {

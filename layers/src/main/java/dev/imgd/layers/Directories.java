@@ -20,10 +20,10 @@ import org.jspecify.annotations.Nullable;
 
 /// The directories of the tree that is being made, by path, with the descriptors of the last used.
 ///
-/// A descriptor is only ever opened along a path without symbolic links, below the root's. Links are
-/// followed here, component by component: absolute targets and `..` stay inside the root, and what a
-/// link points to is made if it is missing, as containerd does. So the kernel never follows a link
-/// that came out of an archive. For one thread; closing closes the descriptors.
+/// A descriptor is only ever opened along a path without symbolic links, below the root's. Links
+/// are followed here, component by component: absolute targets and `..` stay inside the root, and
+/// what a link points to is made if it is missing, as containerd does. So the kernel never follows
+/// a link that came out of an archive. For one thread; closing closes the descriptors.
 final class Directories implements AutoCloseable {
     private static final int OPEN = Fs.O_PATH | Fs.O_DIRECTORY | Fs.O_NOFOLLOW;
     private static final int RESOLVE =
@@ -33,6 +33,7 @@ final class Directories implements AutoCloseable {
                     | Fs.RESOLVE_NO_XDEV;
 
     private static final int MAX_OPEN = 128;
+
     /// As in containerd; the kernel's own limit is 40.
     private static final int MAX_LINKS = 255;
 
@@ -49,10 +50,13 @@ final class Directories implements AutoCloseable {
     private final Limits limits;
     private final Listener listener;
     private final Directory root;
+
     /// By canonical path, the least recently used first.
     private final LinkedHashMap<String, Directory> open = new LinkedHashMap<>(64, 0.75f, true);
+
     /// Paths that lead through links, with the canonical path they lead to.
     private final Map<String, String> aliases = new HashMap<>();
+
     private final NavigableSet<String> implicit = new TreeSet<>();
 
     /// A directory that is open.
@@ -70,13 +74,11 @@ final class Directories implements AutoCloseable {
         boolean removeWhiteout(Directory parent, String name, Stat stat) throws ImageException;
 
         /// @param hidesLower whether a whiteout was in its place
-        void madeDirectory(Directory parent, String name, boolean hidesLower)
-                throws ImageException;
+        void madeDirectory(Directory parent, String name, boolean hidesLower) throws ImageException;
     }
 
     /// @param what the layer, for error messages
-    Directories(String what, int rootFd, Limits limits, Listener listener)
-            throws ErrnoException {
+    Directories(String what, int rootFd, Limits limits, Listener listener) throws ErrnoException {
         this.what = what;
         this.limits = limits;
         this.listener = listener;
@@ -251,12 +253,10 @@ final class Directories implements AutoCloseable {
 
     private void checkLength(String path) throws ImageException {
         if (path.length() > limits.nameBytes()) {
-            throw limits.exceeded(
-                    Limits.Key.NAME_BYTES, what + ": a path with its links resolved");
+            throw limits.exceeded(Limits.Key.NAME_BYTES, what + ": a path with its links resolved");
         }
         if (path.length() > limits.pathDepth() && Paths.depth(path) > limits.pathDepth()) {
-            throw limits.exceeded(
-                    Limits.Key.PATH_DEPTH, what + ": a path with its links resolved");
+            throw limits.exceeded(Limits.Key.PATH_DEPTH, what + ": a path with its links resolved");
         }
     }
 

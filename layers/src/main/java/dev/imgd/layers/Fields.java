@@ -9,8 +9,8 @@ final class Fields {
 
     private Fields() {}
 
-    /// Parses a numeric header field: octal digits with spaces or NULs around them, or base-256 when
-    /// the first bit is set. An empty field is 0.
+    /// Parses a numeric header field: octal digits with spaces or NULs around them, or base-256
+    /// when the first bit is set. An empty field is 0.
     ///
     /// @return the number, or [#INVALID]
     static long numeric(byte[] block, int at, int length) {

@@ -7,7 +7,8 @@ import java.util.zip.CRC32;
 /// Decodes gzip: any number of members, each with its checksum and its length verified.
 ///
 /// ```text
-/// 1f 8b 08 FLG MTIME(4) XFL OS [XLEN(2) extra] [name 0] [comment 0] [CRC16] deflate CRC32(4) ISIZE(4)
+/// 1f 8b 08 FLG MTIME(4) XFL OS [XLEN(2) extra] [name 0] [comment 0] [CRC16]
+/// deflate CRC32(4) ISIZE(4)
 /// ```
 ///
 /// Behind the last member only zero bytes may follow, which is how tapes and some tools pad.
@@ -40,6 +41,7 @@ final class GzipDecoder implements Decoder {
     private final String what;
     private final RawInflater inflater;
     private final CRC32 headerCrc = new CRC32();
+
     /// The bytes of the current part of a header or trailer, as far as they arrived.
     private final byte[] pending = new byte[10];
 

@@ -4,6 +4,7 @@ import dev.imgd.linux.Fd;
 import dev.imgd.linux.Fs;
 import dev.imgd.model.Digest;
 import dev.imgd.model.DigestMismatchException;
+import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
 import java.io.IOException;
 import java.nio.channels.ReadableByteChannel;
@@ -16,8 +17,8 @@ import org.jspecify.annotations.Nullable;
 /// source -> 256 KiB -> decoder -> 256 KiB -> SHA-256 -> tar -> write(2) from the same buffer
 /// ```
 ///
-/// All of it runs on the calling thread: layers of an image are applied in parallel, so that threads
-/// of one layer would only take the processor from another.
+/// All of it runs on the calling thread: layers of an image are applied in parallel, so that
+/// threads of one layer would only take the processor from another.
 final class LayerPass {
     private final Limits limits;
     private final String what;
@@ -39,6 +40,11 @@ final class LayerPass {
     }
 
     Applied run() throws IOException {
+        if (expected != null && expected.algorithm() != Digest.Algorithm.SHA256) {
+            throw ImageException.invalidContent(
+                    "%s: wanted a diffID with sha256, as all images have, got %s"
+                            .formatted(what, expected));
+        }
         try (Fd root = Fd.open(directory.toString(), Fs.O_PATH | Fs.O_DIRECTORY, 0);
                 BlobStream stream = new BlobStream(what, source, limits);
                 TreeWriter tree = new TreeWriter(what, root.fd(), limits)) {

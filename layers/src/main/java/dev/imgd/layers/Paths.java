@@ -10,8 +10,8 @@ final class Paths {
 
     private Paths() {}
 
-    /// Normalises a name without looking at any file: `a/../b` is `b` even if `a` is a link, and `..`
-    /// at the root stays there. That is what every tool that reads layers does.
+    /// Normalises a name without looking at any file: `a/../b` is `b` even if `a` is a link, and
+    /// `..` at the root stays there. That is what every tool that reads layers does.
     static String clean(String name) {
         return isClean(name) ? name : rebuild(name);
     }

@@ -24,8 +24,10 @@ final class PaxRecords {
 
     @Nullable String path;
     @Nullable String linkPath;
+
     /// [Fields#INVALID] where there is no record.
     long size = Fields.INVALID;
+
     long uid = Fields.INVALID;
     long gid = Fields.INVALID;
     boolean hasMtime;
@@ -34,13 +36,17 @@ final class PaxRecords {
     boolean hasAtime;
     long atimeSeconds;
     int atimeNanos;
+
     /// The format of the sparse map: 0 none, 1 in records, 2 in front of the content.
     int sparseForm;
+
     @Nullable String sparseName;
     long sparseSize = Fields.INVALID;
     @Nullable SparseMap sparseMap;
+
     /// By name; the last record of a name counts.
     @Nullable Map<String, byte[]> xattrs;
+
     private @Nullable Map<String, byte[]> encodedXattrs;
     private long sparseOffset = Fields.INVALID;
     private long sparseMajor = Fields.INVALID;
@@ -52,7 +58,7 @@ final class PaxRecords {
     /// Parses the content of an extended header.
     ///
     /// @throws TarFormatException when it is not a sequence of records, or a value is not what its
-    ///     key wants
+    ///   key wants
     static PaxRecords parse(byte[] bytes, int length) throws TarFormatException {
         PaxRecords records = new PaxRecords();
         int at = 0;
@@ -76,7 +82,8 @@ final class PaxRecords {
                 equals++;
             }
             if (equals == end || equals == space + 1) {
-                throw new TarFormatException("extended header: record without key at its byte " + at);
+                throw new TarFormatException(
+                        "extended header: record without key at its byte " + at);
             }
             String key = FileNames.decode(bytes, space + 1, equals - space - 1);
             records.put(key, bytes, equals + 1, end);

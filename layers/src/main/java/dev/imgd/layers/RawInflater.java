@@ -12,8 +12,8 @@ import java.util.zip.Inflater;
 ///
 /// **Source:** RFC 1951.
 interface RawInflater extends AutoCloseable {
-    /// Inflates until `out` is full, all of `in` is used or the stream ends; `in` is never moved past
-    /// the end of the stream. Nothing changes behind the end.
+    /// Inflates until `out` is full, all of `in` is used or the stream ends; `in` is never moved
+    /// past the end of the stream. Nothing changes behind the end.
     ///
     /// @return whether the stream ended
     /// @throws ImageException `INVALID_CONTENT` for a malformed stream

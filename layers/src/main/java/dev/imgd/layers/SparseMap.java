@@ -41,7 +41,8 @@ final class SparseMap {
         }
         if (dataBytes != storedBytes) {
             throw new TarFormatException(
-                    "sparse file: wanted %d bytes of data, got %d".formatted(dataBytes, storedBytes));
+                    "sparse file: wanted %d bytes of data, got %d"
+                            .formatted(dataBytes, storedBytes));
         }
         realSize = fileSize;
     }

@@ -19,26 +19,36 @@ final class TarEntry {
     }
 
     Type type = Type.FILE;
+
     /// As written, not normalised.
     String name = "";
+
     /// The target of a link, as written.
     String linkName = "";
+
     /// Permission bits, 0 to 07777.
     int mode;
+
     long uid;
     long gid;
     long mtimeSeconds;
     int mtimeNanos;
+
     /// The access time; the modification time where the archive has none or an earlier one.
     long atimeSeconds;
+
     int atimeNanos;
     long deviceMajor;
     long deviceMinor;
+
     /// Bytes of content in the archive.
     long size;
+
     /// The data regions of a sparse file; null for any other.
     @Nullable SparseMap sparse;
+
     final List<Xattr> xattrs = new ArrayList<>();
+
     /// Where the header begins in the uncompressed stream.
     long offset;
 

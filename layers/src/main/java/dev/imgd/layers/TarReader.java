@@ -20,10 +20,11 @@ import org.jspecify.annotations.Nullable;
 /// star: 345 prefix(131) 476 atime(12) 488 ctime(12) 508 "tar\0"
 /// ```
 ///
-/// It understands what Go's reader understands, because that is what images were made for and checked
-/// with: v7, ustar, star, GNU and PAX, sparse files in all four forms. It refuses more: a size that two
-/// headers state differently, and global headers that rename, since other readers would see other
-/// files in the same bytes. **Source:** POSIX.1-2017 pax; GNU tar manual, § Tar Internals.
+/// It understands what Go's reader understands, because that is what images were made for and
+/// checked with: v7, ustar, star, GNU and PAX, sparse files in all four forms. It refuses more: a
+/// size that two headers state differently, and global headers that rename, since other readers
+/// would see other files in the same bytes. **Source:** POSIX.1-2017 pax; GNU tar manual, § Tar
+/// Internals.
 final class TarReader {
     private static final int BLOCK = 512;
 
@@ -43,8 +44,10 @@ final class TarReader {
     private final byte[] block = new byte[BLOCK];
     private byte[] extension = new byte[4096];
     private int extensionBytes;
+
     /// Bytes of content not yet read, and padding behind it.
     private long contentLeft;
+
     private int padding;
     private long entries;
     private long headerOffset;
@@ -109,8 +112,7 @@ final class TarReader {
             throw malformed("the archive ends inside the content of " + quoted(entry.name));
         }
         // Writers that stop right behind the last byte were always accepted.
-        long padded = stream.skip(padding);
-        assert padded <= padding;
+        stream.skip(padding);
         padding = 0;
     }
 
@@ -132,8 +134,8 @@ final class TarReader {
                 case 'g' -> {
                     if (readPax().renames()) {
                         throw new TarFormatException(
-                                "a global header sets names or sizes, which readers take differently;"
-                                        + " rebuild the layer without it");
+                                "a global header sets names or sizes, which readers take"
+                                        + " differently; rebuild the layer without it");
                     }
                     // Global headers belong to no entry, so they do not add up.
                     extensionBytes = 0;
@@ -254,7 +256,8 @@ final class TarReader {
         }
     }
 
-    private void fill(@Nullable PaxRecords pax, @Nullable String longName, @Nullable String longLink)
+    private void fill(
+            @Nullable PaxRecords pax, @Nullable String longName, @Nullable String longLink)
             throws IOException, TarFormatException {
         if (++entries > limits.tarEntries()) {
             throw limits.exceeded(Limits.Key.TAR_ENTRIES, what + ": number of entries");
@@ -352,7 +355,8 @@ final class TarReader {
                 if (atime != Fields.INVALID) {
                     e.atimeSeconds = atime;
                 } else if (isAscii(345, 155)) {
-                    // Go before 1.8 wrote a prefix into headers it marked as GNU's; images have them.
+                    // Go before 1.8 wrote a prefix into headers it marked as GNU's; images have
+                    // them.
                     addPrefix(e, 155);
                 }
             }

@@ -32,14 +32,14 @@ import org.jspecify.annotations.Nullable;
 /// Makes the files of a layer in the form overlayfs wants them. For one thread.
 ///
 /// Per entry, as containerd does it: what is in the way is removed unless both are directories; the
-/// file is made; owner, attributes, permissions, times follow in this order, because each may change
-/// what comes after it. Permissions of directories that their children would inherit, their default
-/// ACLs and their times are set by [#finish].
+/// file is made; owner, attributes, permissions, times follow in this order, because each may
+/// change what comes after it. Permissions of directories that their children would inherit, their
+/// default ACLs and their times are set by [#finish].
 ///
 /// Whiteouts hide only what lower layers have. So the whiteout of a name the layer itself has does
-/// nothing but make a directory of that name opaque, whichever of the two comes first. A device with
-/// number 0:0 is how overlayfs stores a whiteout: as an entry of an archive it is left out with a
-/// warning, since nobody reading the archive's names would expect it to hide a file.
+/// nothing but make a directory of that name opaque, whichever of the two comes first. A device
+/// with number 0:0 is how overlayfs stores a whiteout: as an entry of an archive it is left out
+/// with a warning, since nobody reading the archive's names would expect it to hide a file.
 ///
 /// Files are made relative to descriptors of [Directories], and no final link is ever followed.
 /// **Source:** OCI image-spec v1.1, layer.md § Applying Changesets; Linux overlayfs.rst.
@@ -155,7 +155,8 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
                         .formatted(what, TarReader.quoted(entry.name), entry.offset, why));
     }
 
-    /// Errors that the archive caused are its fault; all others keep the class of the system's error.
+    /// Errors that the archive caused are its fault; all others keep the class of the system's
+    /// error.
     private ImageException failed(TarEntry entry, ErrnoException e) {
         String reason =
                 switch (e.errno()) {
@@ -329,11 +330,7 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
                 Fs.fchmod(fd, entry.mode);
             }
             Fs.futimens(
-                    fd,
-                    entry.atimeSeconds,
-                    entry.atimeNanos,
-                    entry.mtimeSeconds,
-                    entry.mtimeNanos);
+                    fd, entry.atimeSeconds, entry.atimeNanos, entry.mtimeSeconds, entry.mtimeNanos);
         } finally {
             Fs.close(fd);
         }
@@ -518,8 +515,7 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
     private void hardLink(TarEntry entry, Directory parent, String name)
             throws IOException, TarFormatException {
         String target = Paths.clean(entry.linkName);
-        Directory targetParent =
-                target.isEmpty() ? null : directories.find(Paths.parent(target));
+        Directory targetParent = target.isEmpty() ? null : directories.find(Paths.parent(target));
         String targetName = Paths.base(target);
         Stat file = targetParent == null ? null : Directories.stat(targetParent, targetName);
         if (targetParent == null || file == null || isWhiteout(file)) {
@@ -530,8 +526,7 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
         }
         if (file.isDirectory()) {
             throw refused(
-                    entry,
-                    "a hard link to the directory " + TarReader.quoted(entry.linkName));
+                    entry, "a hard link to the directory " + TarReader.quoted(entry.linkName));
         }
         if (targetParent.path().equals(parent.path()) && targetName.equals(name)) {
             // Removing what is in the way would remove the target.
@@ -549,8 +544,8 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
         linkMetadata(entry, parent, name, file);
     }
 
-    /// Applies the header of a link to the file it shares, where that says something else: containerd
-    /// does, and changing the owner to the same one would drop the file's capabilities.
+    /// Applies the header of a link to the file it shares, where that says something else:
+    /// containerd does, and changing the owner to the same one would drop the file's capabilities.
     private void linkMetadata(TarEntry entry, Directory parent, String name, Stat file)
             throws IOException {
         boolean newOwner = entry.uid != file.uid() || entry.gid != file.gid();
@@ -560,8 +555,7 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
         for (Xattr xattr : entry.xattrs) {
             setAttribute(parent, name, xattr, entry);
         }
-        boolean newMode =
-                newOwner || !entry.xattrs.isEmpty() || entry.mode != file.permissions();
+        boolean newMode = newOwner || !entry.xattrs.isEmpty() || entry.mode != file.permissions();
         if (newMode && !file.isSymbolicLink()) {
             Fs.fchmodat(parent.fd(), name, entry.mode);
         }
@@ -584,11 +578,7 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
             throw refused(
                     entry,
                     "wanted a device up to %d:%d, got %d:%d"
-                            .formatted(
-                                    MAX_MAJOR,
-                                    MAX_MINOR,
-                                    entry.deviceMajor,
-                                    entry.deviceMinor));
+                            .formatted(MAX_MAJOR, MAX_MINOR, entry.deviceMajor, entry.deviceMinor));
         }
         if (type == Fs.S_IFCHR && entry.deviceMajor == 0 && entry.deviceMinor == 0) {
             warnings.add("character device 0:0, an overlay whiteout, left out", entry.name);
@@ -597,8 +587,7 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
         node(entry, directories.make(parentPath), name, type);
     }
 
-    private void node(TarEntry entry, Directory parent, String name, int type)
-            throws IOException {
+    private void node(TarEntry entry, Directory parent, String name, int type) throws IOException {
         int mode = type | (entry.mode & 0777);
         int major = (int) entry.deviceMajor;
         int minor = (int) entry.deviceMinor;
@@ -626,8 +615,7 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
 
     // Metadata
 
-    private static void times(TarEntry entry, Directory parent, String name)
-            throws ErrnoException {
+    private static void times(TarEntry entry, Directory parent, String name) throws ErrnoException {
         Fs.utimensat(
                 parent.fd(),
                 name,
@@ -663,10 +651,7 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
             throw limits.exceeded(
                     Limits.Key.XATTR_VALUE_BYTES,
                     "%s: extended attribute %s of %s"
-                            .formatted(
-                                    what,
-                                    TarReader.quoted(name),
-                                    TarReader.quoted(entry.name)));
+                            .formatted(what, TarReader.quoted(name), TarReader.quoted(entry.name)));
         }
         if (name.startsWith("trusted.") || name.startsWith("user.overlay.")) {
             warnings.add(

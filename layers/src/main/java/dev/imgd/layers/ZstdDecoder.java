@@ -122,7 +122,8 @@ final class ZstdDecoder implements Decoder {
             return;
         }
         if (magic != MAGIC) {
-            throw malformed("wanted a frame, got the bytes %08x".formatted(Integer.reverseBytes(magic)));
+            throw malformed(
+                    "wanted a frame, got the bytes %08x".formatted(Integer.reverseBytes(magic)));
         }
         if (!fill(in, 5)) {
             return;

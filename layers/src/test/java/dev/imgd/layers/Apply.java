@@ -31,7 +31,8 @@ final class Apply {
         return to(directory, tar.bytes());
     }
 
-    /// Asserts that a blob is refused as malformed, by an error that names the layer and says `why`.
+    /// Asserts that a blob is refused as malformed, by an error that names the layer and says
+    /// `why`.
     static void refuses(Path directory, byte[] blob, String why) {
         refuses(ErrorKind.INVALID_CONTENT, directory, blob, Limits.defaults(), why);
     }
@@ -40,8 +41,7 @@ final class Apply {
         refuses(directory, tar.bytes(), why);
     }
 
-    static void refuses(
-            ErrorKind kind, Path directory, byte[] blob, Limits limits, String why) {
+    static void refuses(ErrorKind kind, Path directory, byte[] blob, Limits limits, String why) {
         ImageException e =
                 assertThrows(ImageException.class, () -> to(directory, blob, limits), why);
         assertEquals(kind, e.kind(), e.getMessage());

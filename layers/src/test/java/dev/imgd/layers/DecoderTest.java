@@ -13,8 +13,8 @@ import com.github.luben.zstd.ZstdDictCompress;
 import dev.imgd.linux.NativeInflate;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-import dev.imgd.model.Limits;
 import dev.imgd.model.LimitExceededException;
+import dev.imgd.model.Limits;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -306,16 +306,12 @@ class DecoderTest {
         Limits output = Limits.defaults().with(Limits.Key.LAYER_UNCOMPRESSED_BYTES, 999_999);
         assertEquals(
                 "limits.layer_uncompressed_bytes",
-                assertThrows(
-                                LimitExceededException.class,
-                                () -> decode(engine, blob, 1000, output))
+                assertThrows(LimitExceededException.class, () -> decode(engine, blob, 1000, output))
                         .key());
         Limits input = Limits.defaults().with(Limits.Key.LAYER_COMPRESSED_BYTES, blob.length - 1L);
         assertEquals(
                 "limits.layer_compressed_bytes",
-                assertThrows(
-                                LimitExceededException.class,
-                                () -> decode(engine, blob, 1000, input))
+                assertThrows(LimitExceededException.class, () -> decode(engine, blob, 1000, input))
                         .key());
     }
 

@@ -19,8 +19,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/// Seeded mutations of archives that use everything: whatever comes in, only an [ImageException] may
-/// come out, and nothing but the root may change.
+/// Seeded mutations of archives that use everything: whatever comes in, only an [ImageException]
+/// may come out, and nothing but the root may change.
 class LayerFuzzTest {
     private static final int ROUNDS = 800;
 
@@ -28,8 +28,26 @@ class LayerFuzzTest {
             EnumSet.of(ErrorKind.INVALID_CONTENT, ErrorKind.LIMIT_EXCEEDED);
 
     private static final String[] NAMES = {
-        "a", "a/b", "a/b/c", "l", "l/x", "../up", "/abs/x", ".wh.a", "a/.wh.b", "a/.wh..wh..opq", ".",
-        "..", "l/../x", "m", "m/n", ".wh.m", "a/", "x//y", ".wh.", "a/.wh..wh.plnk/1"
+        "a",
+        "a/b",
+        "a/b/c",
+        "l",
+        "l/x",
+        "../up",
+        "/abs/x",
+        ".wh.a",
+        "a/.wh.b",
+        "a/.wh..wh..opq",
+        ".",
+        "..",
+        "l/../x",
+        "m",
+        "m/n",
+        ".wh.m",
+        "a/",
+        "x//y",
+        ".wh.",
+        "a/.wh..wh.plnk/1"
     };
 
     private static final String[] TARGETS = {

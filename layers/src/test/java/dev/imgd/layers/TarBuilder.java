@@ -134,8 +134,7 @@ final class TarBuilder {
             records.append(record(keysAndValues[i], keysAndValues[i + 1]));
         }
         return entry(
-                records.toString().getBytes(ISO_8859_1),
-                h -> h.name("PaxHeaders/x").type(type));
+                records.toString().getBytes(ISO_8859_1), h -> h.name("PaxHeaders/x").type(type));
     }
 
     static String record(String key, String value) {
@@ -149,8 +148,7 @@ final class TarBuilder {
 
     TarBuilder longName(char type, String name) {
         return entry(
-                (name + '\0').getBytes(ISO_8859_1),
-                h -> h.gnu().name("././@LongLink").type(type));
+                (name + '\0').getBytes(ISO_8859_1), h -> h.gnu().name("././@LongLink").type(type));
     }
 
     TarBuilder raw(byte[] bytes) {

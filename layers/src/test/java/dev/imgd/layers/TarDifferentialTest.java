@@ -85,7 +85,12 @@ class TarDifferentialTest {
         Files.writeString(source.resolve("caf\u00e9 \u65e5\u672c"), "unicode");
         for (String name : List.of("bin/f1", "usr/lib", "usr/lib/deep", "bin/link", "pipe")) {
             Fs.utimensat(
-                    Fs.AT_FDCWD, path(name), 1_234_567_890, 0, 1_111_111_111, 0,
+                    Fs.AT_FDCWD,
+                    path(name),
+                    1_234_567_890,
+                    0,
+                    1_111_111_111,
+                    0,
                     Fs.AT_SYMLINK_NOFOLLOW);
         }
     }
@@ -131,17 +136,23 @@ class TarDifferentialTest {
         assertEquals(
                 0,
                 run(
-                        temp, "tar", "-xpf", archive.toString(), "-C", theirs.toString(),
-                        "--same-owner", "--numeric-owner", "--xattrs", "--xattrs-include=*"),
+                        temp,
+                        "tar",
+                        "-xpf",
+                        archive.toString(),
+                        "-C",
+                        theirs.toString(),
+                        "--same-owner",
+                        "--numeric-owner",
+                        "--xattrs",
+                        "--xattrs-include=*"),
                 what + ": tar -x");
         for (String blob : List.of("", ".gz", ".zst")) {
             Path file = Path.of(archive + blob);
             if (blob.equals(".gz")) {
                 assertEquals(0, run(temp, "gzip", "-1k", archive.toString()));
             } else if (blob.equals(".zst")) {
-                Files.write(
-                        file,
-                        Zstd.compress(Files.readAllBytes(archive)));
+                Files.write(file, Zstd.compress(Files.readAllBytes(archive)));
             }
             try (FileChannel channel = FileChannel.open(file)) {
                 new LayerApplier(Limits.defaults()).apply(what, channel, ours, null);

@@ -272,7 +272,10 @@ class TarReaderTest {
         String name = "n".repeat(150);
         StringBuilder seen = new StringBuilder();
         read(
-                tar().pax("size", "5").longName('L', name).file("short", "12345").file("g", "")
+                tar().pax("size", "5")
+                        .longName('L', name)
+                        .file("short", "12345")
+                        .file("g", "")
                         .bytes(),
                 Limits.defaults(),
                 e -> seen.append(e.name).append(e.size).append(' '));
@@ -296,7 +299,9 @@ class TarReaderTest {
         refuses(tar().entry(h -> h.name("f").type('V')), "unknown type 0x56");
         refuses(tar().entry(h -> h.name("f").text(124, "1x")), "\"size\" is not a number");
         refuses(tar().entry(h -> h.name("f").base256(124, 12, -1)), "wanted a size from 0 on");
-        refuses(tar().entry(h -> h.name("f").text(124, "\u00bf" + "\u00ff".repeat(11))), "\"size\"");
+        refuses(
+                tar().entry(h -> h.name("f").text(124, "\u00bf" + "\u00ff".repeat(11))),
+                "\"size\"");
         refuses(tar().entry(h -> h.name("f").text(108, "9")), "\"uid\" is not a number");
         refuses(tar().pax("path", "x").open(), "behind an extended header");
         refuses(tar().longName('L', "x").bytes(), "behind an extended header");
@@ -328,8 +333,16 @@ class TarReaderTest {
     @Test
     void malformedExtendedHeaders_areRefused() {
         String[] records = {
-            "5 a=b\n", "x", "99 path=a\n", "6 a=b\n\n", "5 =b\n", "7 path\n", "-6 a=b\n", "0 a=b\n",
-            "6  a=b\n", "18446744073709551622 a=b\n"
+            "5 a=b\n",
+            "x",
+            "99 path=a\n",
+            "6 a=b\n\n",
+            "5 =b\n",
+            "7 path\n",
+            "-6 a=b\n",
+            "0 a=b\n",
+            "6  a=b\n",
+            "18446744073709551622 a=b\n"
         };
         for (String record : records) {
             refuses(
@@ -346,9 +359,7 @@ class TarReaderTest {
         refuses(tar().pax("LIBARCHIVE.xattr.user.x", "!").file("f", ""), "base64");
         refuses(tar().pax("LIBARCHIVE.xattr.user.%4", "AA").file("f", ""), "malformed name");
         refuses(
-                tar().entry(
-                                new byte[0],
-                                h -> h.name("x").type('x').base256(124, 12, -5)),
+                tar().entry(new byte[0], h -> h.name("x").type('x').base256(124, 12, -5)),
                 "no valid size");
     }
 
@@ -362,16 +373,16 @@ class TarReaderTest {
         exceeds(
                 Limits.Key.PAX_BYTES,
                 4999,
-                tar().longName('L', "a".repeat(99)).longName('K', "b".repeat(99))
-                        .pax("comment", "c".repeat(4800 - 14)).file("f", ""));
+                tar().longName('L', "a".repeat(99))
+                        .longName('K', "b".repeat(99))
+                        .pax("comment", "c".repeat(4800 - 14))
+                        .file("f", ""));
     }
 
     @Test
     void extendedHeader_claimsGigabytes_isRefusedBeforeReading() {
         byte[] header = new TarBuilder.Header().name("x").type('x').size(1L << 32).sealed();
-        assertThrows(
-                LimitExceededException.class,
-                () -> read(header, Limits.defaults(), e -> {}));
+        assertThrows(LimitExceededException.class, () -> read(header, Limits.defaults(), e -> {}));
     }
 
     // Sparse files
@@ -453,8 +464,7 @@ class TarReaderTest {
                 tar().pax("GNU.sparse.map", "0,0").entry(h -> h.name("f")),
                 "without GNU.sparse.size");
         refuses(
-                tar().pax("GNU.sparse.major", "2", "GNU.sparse.minor", "0")
-                        .entry(h -> h.name("f")),
+                tar().pax("GNU.sparse.major", "2", "GNU.sparse.minor", "0").entry(h -> h.name("f")),
                 "sparse format 2.0 is unknown");
         for (String map : new String[] {"x\n", "2\n1\n", "\n", "99999999999999999999\n"}) {
             refuses(
@@ -462,9 +472,7 @@ class TarReaderTest {
                                     "GNU.sparse.major", "1",
                                     "GNU.sparse.minor", "0",
                                     "GNU.sparse.realsize", "1")
-                            .entry(
-                                    Arrays.copyOf(map.getBytes(ISO_8859_1), 512),
-                                    h -> h.name("f")),
+                            .entry(Arrays.copyOf(map.getBytes(ISO_8859_1), 512), h -> h.name("f")),
                     "the sparse map is");
         }
     }
@@ -516,10 +524,26 @@ class TarReaderTest {
     @Test
     void paths_areCleanedLexically() {
         String[][] pairs = {
-            {"", ""}, {"/", ""}, {".", ""}, {"./", ""}, {"..", ""}, {"../..", ""}, {"a/..", ""},
-            {"a", "a"}, {"a/", "a"}, {"/a", "a"}, {"./a", "a"}, {"a//b", "a/b"}, {"a/./b", "a/b"},
-            {"a/../b", "b"}, {"../a", "a"}, {"a/b/../../../c", "c"}, {"...", "..."},
-            {".a/..b/c.", ".a/..b/c."}, {"a/b/c", "a/b/c"}, {"./a/b/", "a/b"}
+            {"", ""},
+            {"/", ""},
+            {".", ""},
+            {"./", ""},
+            {"..", ""},
+            {"../..", ""},
+            {"a/..", ""},
+            {"a", "a"},
+            {"a/", "a"},
+            {"/a", "a"},
+            {"./a", "a"},
+            {"a//b", "a/b"},
+            {"a/./b", "a/b"},
+            {"a/../b", "b"},
+            {"../a", "a"},
+            {"a/b/../../../c", "c"},
+            {"...", "..."},
+            {".a/..b/c.", ".a/..b/c."},
+            {"a/b/c", "a/b/c"},
+            {"./a/b/", "a/b"}
         };
         for (String[] pair : pairs) {
             assertEquals(pair[1], Paths.clean(pair[0]), pair[0]);

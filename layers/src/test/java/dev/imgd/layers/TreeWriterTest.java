@@ -159,8 +159,7 @@ class TreeWriterTest {
 
     @Test
     void deviceZeroZero_isLeftOutWithWarning() throws Exception {
-        Applied applied =
-                Apply.to(root, tar().entry(h -> h.name("etc").type('3')).file("f", "f"));
+        Applied applied = Apply.to(root, tar().entry(h -> h.name("etc").type('3')).file("f", "f"));
         assertFalse(Files.exists(root.resolve("etc")));
         assertTrue(applied.warnings().get(0).contains("0:0"), applied.warnings().get(0));
         assertEquals(1, applied.inodes());
@@ -358,9 +357,7 @@ class TreeWriterTest {
     @Test
     void implicitDirectories_areReportedParentsFirst() throws Exception {
         Applied applied =
-                Apply.to(
-                        root,
-                        tar().file("a/b/c/f", "").file("x/y", "").directory("a/b", 0700));
+                Apply.to(root, tar().file("a/b/c/f", "").file("x/y", "").directory("a/b", 0700));
         assertEquals(List.of("a", "a/b/c", "x"), applied.implicitDirectories());
         assertEquals(040700, stat("a/b").mode());
         assertEquals(040755, stat("a").mode());
@@ -543,8 +540,50 @@ class TreeWriterTest {
     void defaultAcl_isSetAfterTheChildrenAreMade() throws Exception {
         // Version 2: user::rwx, user 1000: rwx, group::r-x, mask::rwx, other::---
         byte[] acl = {
-            2, 0, 0, 0, 1, 0, 7, 0, -1, -1, -1, -1, 2, 0, 7, 0, (byte) 0xe8, 3, 0, 0, 4, 0, 5, 0,
-            -1, -1, -1, -1, 0x10, 0, 7, 0, -1, -1, -1, -1, 0x20, 0, 0, 0, -1, -1, -1, -1
+            2,
+            0,
+            0,
+            0,
+            1,
+            0,
+            7,
+            0,
+            -1,
+            -1,
+            -1,
+            -1,
+            2,
+            0,
+            7,
+            0,
+            (byte) 0xe8,
+            3,
+            0,
+            0,
+            4,
+            0,
+            5,
+            0,
+            -1,
+            -1,
+            -1,
+            -1,
+            0x10,
+            0,
+            7,
+            0,
+            -1,
+            -1,
+            -1,
+            -1,
+            0x20,
+            0,
+            0,
+            0,
+            -1,
+            -1,
+            -1,
+            -1
         };
         Apply.to(
                 root,
@@ -640,6 +679,22 @@ class TreeWriterTest {
     }
 
     @Test
+    void apply_diffIdOfAnotherAlgorithm_isRefused() throws Exception {
+        Digest wanted = Digest.parse("sha512:" + "0".repeat(128));
+        ImageException e =
+                assertThrows(
+                        ImageException.class,
+                        () ->
+                                new LayerApplier(Limits.defaults())
+                                        .apply(
+                                                "layer 7",
+                                                Apply.channel(new byte[0]),
+                                                root,
+                                                wanted));
+        assertEquals(ErrorKind.INVALID_CONTENT, e.kind());
+    }
+
+    @Test
     void apply_sourceFails_passesItsErrorOn() {
         IOException failure = new IOException("connection reset");
         byte[] tar = tar().file("a", "a").open();
@@ -681,8 +736,7 @@ class TreeWriterTest {
         Thread.currentThread().interrupt();
         ImageException e =
                 assertThrows(
-                        ImageException.class,
-                        () -> Apply.to(root, tar().file("a", "a").bytes()));
+                        ImageException.class, () -> Apply.to(root, tar().file("a", "a").bytes()));
         assertTrue(Thread.interrupted());
         assertEquals(ErrorKind.CANCELLED, e.kind());
     }
