@@ -32,6 +32,7 @@ import java.util.Set;
 ///   trash/                what is being deleted
 /// ```
 record BlobPaths(Path root) {
+    private static final String SMALL_BLOB_PREFIX = "w-";
     private static final Set<PosixFilePermission> OWNER_ONLY =
             PosixFilePermissions.fromString("rwx------");
     private static final Set<PosixFilePermission> READ_ONLY =
@@ -76,7 +77,11 @@ record BlobPaths(Path root) {
     }
 
     Path smallBlob(long number) {
-        return ingests().resolve("w-" + number);
+        return ingests().resolve(SMALL_BLOB_PREFIX + number);
+    }
+
+    static boolean isSmallBlob(Path entry) {
+        return entry.getFileName().toString().startsWith(SMALL_BLOB_PREFIX);
     }
 
     Path database() {

@@ -469,23 +469,10 @@ final class FileContentStore implements ContentStore {
         List<FoundIngest> found = new ArrayList<>();
         try (var directories = Files.newDirectoryStream(paths.ingests())) {
             for (Path directory : directories) {
-                FileIngest active;
-                synchronized (open) {
-                    active = open.get(directory);
-                }
-                if (active != null) {
-                    String namespace = active.header().namespace();
-                    found.add(new FoundIngest(directory, namespace, active.status(), true));
-                    continue;
-                }
-                IngestState.Saved saved = IngestState.read(BlobPaths.ingestState(directory));
-                if (saved != null) {
-                    found.add(
-                            new FoundIngest(
-                                    directory,
-                                    saved.header().namespace(),
-                                    status(directory, saved),
-                                    claimed.contains(directory)));
+                FoundIngest ingest =
+                        BlobPaths.isSmallBlob(directory) ? null : findIngest(directory);
+                if (ingest != null) {
+                    found.add(ingest);
                 }
             }
         } catch (IOException e) {
@@ -494,6 +481,29 @@ final class FileContentStore implements ContentStore {
             throw Failures.of("list", paths.ingests(), e);
         }
         return found;
+    }
+
+    private @Nullable FoundIngest findIngest(Path directory) throws IOException {
+        FileIngest active;
+        synchronized (open) {
+            active = open.get(directory);
+        }
+        if (active != null) {
+            return new FoundIngest(
+                    directory, active.header().namespace(), active.status(), true);
+        }
+        try {
+            IngestState.Saved saved = IngestState.read(BlobPaths.ingestState(directory));
+            return saved == null
+                    ? null
+                    : new FoundIngest(
+                            directory,
+                            saved.header().namespace(),
+                            status(directory, saved),
+                            claimed.contains(directory));
+        } catch (NoSuchFileException e) {
+            return null; // It ended meanwhile.
+        }
     }
 
     private static IngestStatus status(Path directory, IngestState.Saved saved)
