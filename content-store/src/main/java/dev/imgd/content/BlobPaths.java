@@ -2,8 +2,10 @@ package dev.imgd.content;
 
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
+import java.io.FileOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -180,10 +182,32 @@ record BlobPaths(Path root) {
         Files.setPosixFilePermissions(file, READ_ONLY);
     }
 
-    /// Makes creations, renames and removals in the directory durable.
+    /// Makes creations, renames and removals in the directory durable, also on an interrupted thread.
     static void syncDirectory(Path directory) throws IOException {
-        try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
-            channel.force(true);
+        boolean interrupted = false;
+        try {
+            while (true) {
+                try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
+                    channel.force(true);
+                    return;
+                } catch (ClosedByInterruptException e) {
+                    // Not an error of the disk: the step after a rename must not be left out.
+                    interrupted |= Thread.interrupted();
+                }
+            }
+        } finally {
+            if (interrupted) {
+                Thread.currentThread().interrupt();
+            }
+        }
+    }
+
+    /// Writes a new file with mode 0600 and makes its bytes durable, also on an interrupted thread.
+    static void writeDurably(Path file, byte[] bytes) throws IOException {
+        createFile(file).close();
+        try (FileOutputStream out = new FileOutputStream(file.toFile())) {
+            out.write(bytes);
+            out.getFD().sync();
         }
     }
 

@@ -405,10 +405,7 @@ final class FileContentStore implements ContentStore {
         Path file = paths.smallBlob(smallBlobs.getAndIncrement());
         try {
             requireSpace(paths.ingests(), content.length);
-            try (FileChannel channel = BlobPaths.createFile(file)) {
-                BlobPaths.writeFully(channel, ByteBuffer.wrap(content), 0);
-                channel.force(false);
-            }
+            BlobPaths.writeDurably(file, content);
             BlobPaths.makeReadOnly(file);
             return publish(namespace, digest, content.length, file, labels, references);
         } catch (IOException e) {

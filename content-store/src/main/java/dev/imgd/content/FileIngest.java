@@ -9,6 +9,7 @@ import dev.imgd.model.SizeMismatchException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.AsynchronousCloseException;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.channels.ClosedChannelException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.ReadableByteChannel;
@@ -344,6 +345,11 @@ final class FileIngest implements Ingest {
             fail(e);
             abort();
             throw e;
+        } catch (ClosedByInterruptException e) {
+            ImageException failure = Failures.of("commit", file, e);
+            fail(failure);
+            close();
+            throw failure;
         } catch (IOException e) {
             // After a failed sync the kernel may have dropped the bytes; they are not for a later writer.
             ImageException failure = Failures.of("commit", file, e);

@@ -3,8 +3,8 @@ package dev.imgd.content;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.ImageException;
 import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -81,7 +81,7 @@ final class RefJournal implements AutoCloseable {
             Map<Name, LeaseEntry> leases) {}
 
     private final BlobPaths paths;
-    private @Nullable FileChannel channel;
+    private volatile @Nullable RandomAccessFile file;
     private long length = -1;
     private long rewrittenLength;
     private volatile boolean unsynced;
@@ -98,17 +98,18 @@ final class RefJournal implements AutoCloseable {
         if (entries.isEmpty()) {
             return -1;
         }
-        ByteBuffer frames = frames(entries);
+        byte[] frames = frames(entries);
         try {
-            FileChannel file = open();
+            RandomAccessFile out = open();
             long before = length;
             try {
-                BlobPaths.writeFully(file, frames, before);
+                out.seek(before);
+                out.write(frames);
             } catch (IOException e) {
-                file.truncate(before);
+                out.setLength(before);
                 throw e;
             }
-            length = before + frames.capacity();
+            length = before + frames.length;
             unsynced = true;
             return before;
         } catch (IOException e) {
@@ -122,7 +123,7 @@ final class RefJournal implements AutoCloseable {
             return;
         }
         try {
-            open().truncate(before);
+            open().setLength(before);
             length = before;
         } catch (IOException e) {
             throw Failures.of("truncate", paths.journal(), e);
@@ -134,13 +135,13 @@ final class RefJournal implements AutoCloseable {
         if (!unsynced) {
             return;
         }
-        FileChannel file = channel;
-        if (file == null) {
+        RandomAccessFile out = file;
+        if (out == null) {
             return;
         }
         unsynced = false;
         try {
-            file.force(false);
+            out.getFD().sync();
         } catch (IOException e) {
             throw Failures.of("sync", paths.journal(), e);
         }
@@ -164,27 +165,24 @@ final class RefJournal implements AutoCloseable {
         for (Change change : live) {
             entries.add(new Entry(last, change));
         }
-        ByteBuffer frames = frames(entries);
+        byte[] frames = frames(entries);
         try {
             Files.deleteIfExists(draft);
-            try (FileChannel file = BlobPaths.createFile(draft)) {
-                BlobPaths.writeFully(file, frames, 0);
-                file.force(true);
-            }
+            BlobPaths.writeDurably(draft, frames);
             close();
             Files.move(draft, paths.journal(), StandardCopyOption.ATOMIC_MOVE);
             BlobPaths.syncDirectory(paths.refs());
         } catch (IOException e) {
             throw Failures.of("rewrite", paths.journal(), e);
         }
-        rewrittenLength = frames.capacity();
+        rewrittenLength = frames.length;
     }
 
     /// Reads everything that can be read, also past damaged places.
     State read() throws ImageException {
-        byte[] file;
+        byte[] bytes;
         try {
-            file =
+            bytes =
                     Files.exists(paths.journal())
                             ? Files.readAllBytes(paths.journal())
                             : new byte[0];
@@ -193,12 +191,12 @@ final class RefJournal implements AutoCloseable {
         }
         TreeMap<Name, Bytes> images = new TreeMap<>();
         TreeMap<Name, LeaseEntry> leases = new TreeMap<>();
-        ByteBuffer frames = ByteBuffer.wrap(file);
+        ByteBuffer frames = ByteBuffer.wrap(bytes);
         long last = 0;
         int end = 0;
         boolean damaged = false;
         int at = 0;
-        while (at + HEADER_BYTES <= file.length) {
+        while (at + HEADER_BYTES <= bytes.length) {
             Entry entry = entryAt(frames, at);
             if (entry == null) {
                 at++; // Look for the next frame: one damaged place must not cost the names behind it.
@@ -260,7 +258,7 @@ final class RefJournal implements AutoCloseable {
         }
     }
 
-    private static ByteBuffer frames(List<Entry> entries) {
+    private static byte[] frames(List<Entry> entries) {
         List<byte[]> payloads = new ArrayList<>(entries.size());
         int size = 0;
         for (Entry entry : entries) {
@@ -272,7 +270,7 @@ final class RefJournal implements AutoCloseable {
         for (byte[] payload : payloads) {
             frames.putInt(MAGIC).putInt(payload.length).putInt(checksum(payload)).put(payload);
         }
-        return frames.flip();
+        return frames.array();
     }
 
     private static int checksum(byte[] payload) {
@@ -326,22 +324,23 @@ final class RefJournal implements AutoCloseable {
         return change == null ? null : new Entry(number, change);
     }
 
-    private FileChannel open() throws IOException {
-        FileChannel file = channel;
-        if (file == null) {
-            boolean created = !Files.exists(paths.journal());
-            file = BlobPaths.openFile(paths.journal());
-            if (created) {
+    private RandomAccessFile open() throws IOException {
+        RandomAccessFile out = file;
+        if (out == null) {
+            if (!Files.exists(paths.journal())) {
+                BlobPaths.createFile(paths.journal()).close();
                 BlobPaths.syncDirectory(paths.refs());
             }
+            // Not a channel: an interrupt would close that under all the others.
+            out = new RandomAccessFile(paths.journal().toFile(), "rw");
             if (length < 0) {
-                length = file.size();
+                length = out.length();
             } else {
-                file.truncate(length);
+                out.setLength(length);
             }
-            channel = file;
+            file = out;
         }
-        return file;
+        return out;
     }
 
     private static long sizeOf(Path file) throws IOException {
@@ -351,12 +350,12 @@ final class RefJournal implements AutoCloseable {
     /// Closes the file; a later append opens it again.
     @Override
     public void close() throws ImageException {
-        FileChannel file = channel;
-        channel = null;
+        RandomAccessFile out = file;
+        file = null;
         length = -1;
-        if (file != null) {
+        if (out != null) {
             try {
-                file.close();
+                out.close();
             } catch (IOException e) {
                 throw Failures.of("close", paths.journal(), e);
             }

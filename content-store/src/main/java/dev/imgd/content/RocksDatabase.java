@@ -14,6 +14,9 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 import java.util.function.BiPredicate;
@@ -87,6 +90,7 @@ final class RocksDatabase implements Database, AutoCloseable {
     private volatile long written;
     private volatile long synced;
     private volatile @Nullable ImageException failure;
+    private @Nullable ExecutorService syncThread;
     private boolean closed;
 
     private RocksDatabase(
@@ -306,20 +310,39 @@ final class RocksDatabase implements Database, AutoCloseable {
             }
             checkUsable();
             long covered = written;
-            try {
-                db.syncWal();
-                journal.force();
-            } catch (RocksDBException e) {
-                failure = failed("sync database " + paths.database(), e);
-                throw failure;
-            } catch (ImageException e) {
-                failure = e;
-                throw e;
+            ImageException cause = Thread.currentThread().isVirtual() ? syncElsewhere() : sync();
+            if (cause != null) {
+                failure = cause;
+                throw cause;
             }
             synced = covered;
         } finally {
             syncer.unlock();
         }
+    }
+
+    private @Nullable ImageException sync() {
+        try {
+            db.syncWal();
+            journal.force();
+            return null;
+        } catch (RocksDBException e) {
+            return failed("sync database " + paths.database(), e);
+        } catch (ImageException e) {
+            return e;
+        }
+    }
+
+    /// A sync in native code would hold the carrier of a virtual thread for as long as the disk takes.
+    private @Nullable ImageException syncElsewhere() {
+        ExecutorService thread = syncThread;
+        if (thread == null) {
+            thread =
+                    Executors.newSingleThreadExecutor(
+                            Thread.ofPlatform().daemon().name("imgd-sync").factory());
+            syncThread = thread;
+        }
+        return CompletableFuture.supplyAsync(this::sync, thread).join();
     }
 
     /// After a failed sync nothing that was written lately can be trusted to be on disk.
@@ -419,6 +442,9 @@ final class RocksDatabase implements Database, AutoCloseable {
                     flush();
                 }
             } finally {
+                if (syncThread != null) {
+                    syncThread.shutdown();
+                }
                 for (ColumnFamilyHandle handle : tables.values()) {
                     handle.close();
                 }

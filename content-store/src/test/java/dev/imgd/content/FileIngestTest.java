@@ -296,4 +296,33 @@ final class FileIngestTest {
             assertTrue(Files.exists(store.content().path(Digest.sha256(bytes))));
         }
     }
+
+    @Test
+    void commit_interruptedThread_losesNothing() throws Exception {
+        byte[] bytes = Trees.random(9, 1000);
+        Digest digest = Digest.sha256(bytes);
+        try (Store store = open("a")) {
+            Ingest ingest = store.content().ingest(NS, "ref", Optional.empty());
+            ingest.write(ByteBuffer.wrap(bytes));
+            Thread.currentThread().interrupt();
+            ImageException e =
+                    assertThrows(
+                            ImageException.class,
+                            () -> ingest.commit(1000, digest, Map.of(), List.of()));
+            assertEquals(ErrorKind.CANCELLED, e.kind());
+            assertTrue(Thread.interrupted());
+
+            // Names and small blobs are written whatever the state of the thread.
+            Thread.currentThread().interrupt();
+            store.leases().create(NS, "lease", java.time.Duration.ofHours(1), Map.of());
+            store.content().write(NS, Digest.sha256(new byte[1]), new byte[1], Map.of(), List.of());
+            assertTrue(Thread.interrupted());
+
+            try (FileIngest again = resume(store, Optional.empty())) {
+                assertEquals(1000, again.offset());
+                again.commit(1000, digest, Map.of(), List.of());
+            }
+            assertArrayEquals(bytes, store.content().read(digest, 1000));
+        }
+    }
 }
