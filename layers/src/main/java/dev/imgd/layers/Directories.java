@@ -1,5 +1,6 @@
 package dev.imgd.layers;
 
+import static dev.imgd.model.ErrnoException.EEXIST;
 import static dev.imgd.model.ErrnoException.ELOOP;
 import static dev.imgd.model.ErrnoException.ENOENT;
 import static dev.imgd.model.ErrnoException.ENOTDIR;
@@ -192,6 +193,8 @@ final class Directories implements AutoCloseable {
         ArrayDeque<String> pending = new ArrayDeque<>();
         Paths.push(pending, path);
         String at = "";
+        // Below this there is nothing; it is not looked at again, because failing costs.
+        String missing = null;
         int links = 0;
         int steps = 0;
         while (!pending.isEmpty()) {
@@ -204,14 +207,22 @@ final class Directories implements AutoCloseable {
             }
             if (name.equals("..")) {
                 at = Paths.parent(at);
+                if (missing != null && !Paths.isInside(at, missing)) {
+                    missing = null;
+                }
                 continue;
             }
             String child = Paths.join(at, name);
             checkLength(child);
-            Directory parent = openCanonical(child) == null ? openCanonical(at) : null;
-            Stat stat = parent == null ? null : stat(parent, name);
-            if (parent == null || stat == null || !stat.isSymbolicLink()) {
+            if (missing != null || openCanonical(child) != null) {
                 at = child;
+                continue;
+            }
+            Directory parent = existing(at);
+            Stat stat = stat(parent, name);
+            if (stat == null || !stat.isSymbolicLink()) {
+                at = child;
+                missing = child;
                 continue;
             }
             if (++links > MAX_LINKS) {
@@ -227,28 +238,54 @@ final class Directories implements AutoCloseable {
         return at;
     }
 
+    /// Opens a path that has no links in it, making what is missing.
     private Directory makeCanonical(String path) throws ImageException, TarFormatException {
-        Directory directory = openCanonical(path);
-        if (directory != null) {
-            return directory;
+        Directory at = root;
+        boolean missing = false;
+        int end = 0;
+        while (end < path.length()) {
+            int slash = path.indexOf('/', end + 1);
+            end = slash < 0 ? path.length() : slash;
+            String prefix = path.substring(0, end);
+            Directory next = missing ? null : openCanonical(prefix);
+            if (next == null) {
+                missing = true;
+                make(at, prefix);
+                next = existing(prefix);
+            }
+            at = next;
         }
-        Directory parent = makeCanonical(Paths.parent(path));
+        return at;
+    }
+
+    private void make(Directory parent, String path) throws ImageException, TarFormatException {
         String name = Paths.base(path);
-        Stat stat = stat(parent, name);
-        boolean hidesLower = stat != null && listener.removeWhiteout(parent, name, stat);
-        if (stat != null && !hidesLower) {
-            throw new TarFormatException(
-                    "wanted a directory at %s, there is something else"
-                            .formatted(TarReader.quoted(path)));
+        boolean hidesLower = false;
+        try {
+            Fs.mkdirat(parent.fd(), name, IMPLICIT_MODE);
+        } catch (ErrnoException e) {
+            if (e.errno() != EEXIST) {
+                throw e;
+            }
+            Stat stat = stat(parent, name);
+            hidesLower = stat != null && listener.removeWhiteout(parent, name, stat);
+            if (!hidesLower) {
+                throw new TarFormatException(
+                        "wanted a directory at %s, there is something else"
+                                .formatted(TarReader.quoted(path)));
+            }
+            Fs.mkdirat(parent.fd(), name, IMPLICIT_MODE);
         }
-        Fs.mkdirat(parent.fd(), name, IMPLICIT_MODE);
         implicit.add(path);
         listener.madeDirectory(parent, name, hidesLower);
-        Directory made = openCanonical(path);
-        if (made == null) {
+    }
+
+    private Directory existing(String path) throws ErrnoException {
+        Directory directory = openCanonical(path);
+        if (directory == null) {
             throw new IllegalStateException("a directory vanished: " + path);
         }
-        return made;
+        return directory;
     }
 
     private void checkLength(String path) throws ImageException {

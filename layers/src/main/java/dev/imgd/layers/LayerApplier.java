@@ -14,14 +14,14 @@ import org.jspecify.annotations.Nullable;
 /// reach outside of it. Whiteouts become overlayfs character devices, opaque directories the
 /// `trusted.overlay.opaque` attribute; both hide only what lower layers have, wherever in the
 /// archive they stand. What containerd accepts is accepted and gives the same tree, except for
-/// archives that readers understand differently: two sizes for one file, global headers that rename,
-/// a root that is not a directory, and bytes other than zeros behind the last gzip member are
-/// refused; devices with the number 0:0 are left out with a warning.
+/// archives that readers understand differently: two sizes for one file, global headers that
+/// rename, a root that is not a directory, and bytes other than zeros behind the last gzip member
+/// are refused; devices with the number 0:0 are left out with a warning.
 ///
 /// The caller passes a private directory, throws it away on any error, and syncs the file system
-/// before it relies on the files. The process's umask must not change during a call. Reentrant: each
-/// call is independent; call it on a platform thread, because most of its time is spent in native
-/// code. An interrupt cancels it. **Source:** OCI image-spec v1.1, layer.md.
+/// before it relies on the files. The process's umask must not change during a call. Reentrant:
+/// each call is independent; call it on a platform thread, because most of its time is spent in
+/// native code. An interrupt cancels it. **Source:** OCI image-spec v1.1, layer.md.
 public final class LayerApplier {
     private final Limits limits;
 
@@ -32,8 +32,8 @@ public final class LayerApplier {
     /// Reads `source` to its end and applies it.
     ///
     /// @param what the layer and where it comes from, for error messages
-    /// @param source the blob's bytes, a blocking channel that gives up by itself when no more come;
-    ///   not closed here; an error here stops reading early
+    /// @param source the blob's bytes, a blocking channel that gives up by itself when no more
+    ///   come; not closed here; an error here stops reading early
     /// @param directory an empty directory on the target file system
     /// @param expected the diffID that the stream must have; null accepts any
     /// @throws dev.imgd.model.ImageException `INVALID_CONTENT`, `LIMIT_EXCEEDED`, `NO_SPACE`,
