@@ -24,6 +24,7 @@ final class DaemonChannel implements AutoCloseable {
 
     /// Connects with the first call.
     static DaemonChannel to(Path socket) {
+        TransportLog.configure();
         EventLoopGroup loop =
                 new MultiThreadIoEventLoopGroup(
                         1,
