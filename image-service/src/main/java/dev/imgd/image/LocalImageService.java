@@ -2,6 +2,7 @@ package dev.imgd.image;
 
 import dev.imgd.content.ContentStore;
 import dev.imgd.content.ImageRecord;
+import dev.imgd.content.LeaseStore;
 import dev.imgd.content.Store;
 import dev.imgd.gc.GarbageCollector;
 import dev.imgd.gc.Plan;
@@ -32,6 +33,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 
@@ -51,6 +54,7 @@ public final class LocalImageService implements ImageService {
     private final ReadWriteLock collection = new ReentrantReadWriteLock();
     private final PullEngine engine;
     private final Mounting mounting;
+    private final Set<String> activeLeases = ConcurrentHashMap.newKeySet();
 
     /// Puts a service together. The service closes none of the parts.
     ///
@@ -92,7 +96,28 @@ public final class LocalImageService implements ImageService {
         RegistryClient client =
                 registries.client(reference.registry(), request.plainHttp());
         FetchedManifest target = client.resolve(reference);
-        String lease = takeLease(reference);
+        PullLease lease = new PullLease(reference);
+        boolean resumable = false;
+        try {
+            return pull(request, progress, reference, platform, client, target, lease, started);
+        } catch (ImageException e) {
+            resumable = e.kind().retryable() || e.kind() == ErrorKind.NO_SPACE;
+            throw e;
+        } finally {
+            lease.end(resumable);
+        }
+    }
+
+    private PullResult pull(
+            PullRequest request,
+            ProgressListener progress,
+            Reference reference,
+            Platform platform,
+            RegistryClient client,
+            FetchedManifest target,
+            PullLease lease,
+            long started)
+            throws ImageException {
         ImageTree.Documents documents = fetching(client, reference, target);
         ImageTree.Result tree =
                 request.allPlatforms()
@@ -111,13 +136,12 @@ public final class LocalImageService implements ImageService {
         Optional<PlatformImage> unpackable =
                 request.unpack() ? matching(reference, tree.images(), platform) : Optional.empty();
         Fetched fetched =
-                fetch(reference, client, tree, unpackable, lease, progress);
+                fetch(reference, client, tree, unpackable, lease.id, progress);
         List<String> tops =
                 fetched.chain.isEmpty()
                         ? List.of()
                         : List.of(SnapshotService.LOCAL + "/" + fetched.chain.getLast());
         record(reference.toString(), target.descriptor(), tops);
-        store.leases().delete(NAMESPACE, lease);
         return new PullResult(
                 reference.toString(),
                 target.descriptor().digest(),
@@ -181,17 +205,42 @@ public final class LocalImageService implements ImageService {
         };
     }
 
-    /// One lease per name: a pull that died left it, and what it holds, to the next one.
-    private String takeLease(Reference reference) throws ImageException {
-        String id = "pull/" + reference;
-        try {
+    /// Holds what a pull is putting together. A pull that died, or failed in a way that may pass, leaves its
+    /// lease to the next pull of the same name, which ends it when it is done.
+    private final class PullLease {
+        final String id;
+        private final String prefix;
+
+        PullLease(Reference reference) throws ImageException {
+            prefix = "pull/" + reference + "#";
+            id = prefix + UUID.randomUUID();
+            activeLeases.add(id);
             store.leases().create(NAMESPACE, id, PULL_LEASE, Map.of());
-        } catch (ImageException e) {
-            if (e.kind() != ErrorKind.ALREADY_EXISTS) {
-                throw e;
+        }
+
+        /// @param keep whether what is there now is kept for another attempt
+        void end(boolean keep) throws ImageException {
+            activeLeases.remove(id);
+            if (keep) {
+                return;
+            }
+            for (LeaseStore.Lease lease : store.leases().list(NAMESPACE)) {
+                if (lease.id().startsWith(prefix) && !activeLeases.contains(lease.id())) {
+                    delete(lease.id());
+                }
             }
         }
-        return id;
+
+        private void delete(String lease) throws ImageException {
+            try {
+                store.leases().delete(NAMESPACE, lease);
+            } catch (ImageException e) {
+                if (e.kind() != ErrorKind.NOT_FOUND) {
+                    throw e;
+                }
+                // Another pull of the same name ended at the same time and was first.
+            }
+        }
     }
 
     private record Fetched(
