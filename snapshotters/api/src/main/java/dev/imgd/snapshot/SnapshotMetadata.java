@@ -79,6 +79,9 @@ public final class SnapshotMetadata {
     /// @param bootId the boot in which they were written
     public record Unsynced(long directory, String bootId) {}
 
+    /// What a committed snapshot with a directory of its own takes.
+    public record Measured(String view, String name, long directory, Usage usage) {}
+
     /// Gets each node of the graph that this module owns.
     @FunctionalInterface
     public interface NodeVisitor {
@@ -410,7 +413,7 @@ public final class SnapshotMetadata {
     /// [Snapshotter#commit].
     ///
     /// @param bootId the running boot: the files count as lost when another one starts before
-    ///     [#synced] was called with the directory
+    ///     [#settled] was called with the directory
     public StoredSnapshot commit(
             String view,
             String name,
@@ -541,29 +544,6 @@ public final class SnapshotMetadata {
             }
         }
         return merged;
-    }
-
-    /// Stores what a committed snapshot takes; does nothing when it is gone or another one has its name.
-    public void measured(String view, String name, long directory, Usage usage)
-            throws ImageException {
-        database.write(
-                tx -> {
-                    StoredSnapshot snapshot = readOrNull(tx, view, name);
-                    if (snapshot != null
-                            && snapshot.directory() == directory
-                            && snapshot.info().kind() == Kind.COMMITTED) {
-                        put(
-                                tx,
-                                new StoredSnapshot(
-                                        view,
-                                        snapshot.info(),
-                                        directory,
-                                        snapshot.layer(),
-                                        Optional.of(usage),
-                                        snapshot.lost()));
-                    }
-                    return null;
-                });
     }
 
     // ---- layers
@@ -785,15 +765,38 @@ public final class SnapshotMetadata {
                 });
     }
 
-    /// Records that the bytes of directories are durable.
-    public void synced(Collection<Long> directories) throws ImageException {
+    /// Records that the bytes of directories are durable, and what committed snapshots take.
+    ///
+    /// @param measured does nothing for a snapshot that is gone or whose name another one has now
+    public void settled(Collection<Long> directories, Collection<Measured> measured)
+            throws ImageException {
         database.write(
                 tx -> {
                     for (long directory : directories) {
                         tx.delete(Table.LAYERS, unsyncedKey(directory));
                     }
+                    for (Measured one : measured) {
+                        store(tx, one);
+                    }
                     return null;
                 });
+    }
+
+    private static void store(Transaction tx, Measured measured) throws ImageException {
+        StoredSnapshot snapshot = readOrNull(tx, measured.view(), measured.name());
+        if (snapshot != null
+                && snapshot.directory() == measured.directory()
+                && snapshot.info().kind() == Kind.COMMITTED) {
+            put(
+                    tx,
+                    new StoredSnapshot(
+                            measured.view(),
+                            snapshot.info(),
+                            measured.directory(),
+                            snapshot.layer(),
+                            Optional.of(measured.usage()),
+                            snapshot.lost()));
+        }
     }
 
     /// Records that a directory lost its files: a layer is forgotten or, when snapshots show it, waits to be
@@ -979,6 +982,9 @@ public final class SnapshotMetadata {
     }
 
     private static boolean hasChild(View v, String view, String key) throws ImageException {
+        if (v.references(NodeId.snapshot(view, key)) == 0) {
+            return false;
+        }
         boolean[] found = {false};
         v.scan(
                 Table.SNAPSHOTS,

@@ -2,10 +2,15 @@ package dev.imgd.snapshot.overlay;
 
 import dev.imgd.model.ImageException;
 import dev.imgd.snapshot.SnapshotMetadata;
+import dev.imgd.snapshot.SnapshotMetadata.Measured;
+import dev.imgd.snapshot.Usage;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
@@ -14,7 +19,8 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/// Brings the files of committed directories to the disk, many with one syncfs(2), and records it.
+/// Brings the files of committed directories to the disk, many with one syncfs(2), and records it together
+/// with what was measured meanwhile: one transaction for many commits.
 ///
 /// What syncfs reported as failed is never tried again: the kernel may have dropped the pages, and a second call
 /// would succeed without them. Such directories stay recorded as not durable, so that the next boot
@@ -34,6 +40,7 @@ final class Durability {
     private final long delayNanos;
     private final ReentrantLock syncing = new ReentrantLock();
     private final Set<Long> pending = new HashSet<>();
+    private final Map<Long, Measured> measured = new HashMap<>();
     private boolean scheduled;
 
     Durability(
@@ -51,6 +58,27 @@ final class Durability {
     void add(long directory) {
         synchronized (pending) {
             pending.add(directory);
+        }
+        schedule();
+    }
+
+    /// Takes over what a committed snapshot takes, to be stored soon.
+    void add(Measured usage) {
+        synchronized (pending) {
+            measured.put(usage.directory(), usage);
+        }
+        schedule();
+    }
+
+    /// What was measured of a directory and is not stored yet.
+    Optional<Usage> measured(long directory) {
+        synchronized (pending) {
+            return Optional.ofNullable(measured.get(directory)).map(Measured::usage);
+        }
+    }
+
+    private void schedule() {
+        synchronized (pending) {
             if (scheduled) {
                 return;
             }
@@ -79,13 +107,22 @@ final class Durability {
         syncing.lock();
         try {
             List<Long> batch;
+            List<Measured> usages;
             synchronized (pending) {
                 batch = new ArrayList<>(pending);
+                usages = new ArrayList<>(measured.values());
                 pending.clear();
             }
             if (!batch.isEmpty()) {
                 sync.run();
-                metadata.synced(batch);
+            }
+            if (!batch.isEmpty() || !usages.isEmpty()) {
+                metadata.settled(batch, usages);
+                synchronized (pending) {
+                    for (Measured usage : usages) {
+                        measured.remove(usage.directory(), usage);
+                    }
+                }
             }
         } finally {
             syncing.unlock();

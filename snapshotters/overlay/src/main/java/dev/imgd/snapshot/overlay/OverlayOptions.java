@@ -33,14 +33,14 @@ public record OverlayOptions(
         }
     }
 
-    /// No further options, no label, remapping, 5 s, 2 s, waits, the system clock.
+    /// No further options, no label, remapping, 5 s, 5 s, waits, the system clock.
     public static OverlayOptions defaults() {
         return new OverlayOptions(
                 List.of(),
                 false,
                 true,
                 Duration.ofSeconds(5),
-                Duration.ofSeconds(2),
+                Duration.ofSeconds(5),
                 true,
                 Clock.systemUTC());
     }

@@ -3,10 +3,10 @@ package dev.imgd.snapshot.overlay;
 import dev.imgd.model.ImageException;
 import dev.imgd.snapshot.Filter;
 import dev.imgd.snapshot.Kind;
-import dev.imgd.snapshot.Layer;
 import dev.imgd.snapshot.Mount;
 import dev.imgd.snapshot.SnapshotInfo;
 import dev.imgd.snapshot.SnapshotMetadata;
+import dev.imgd.snapshot.SnapshotMetadata.Measured;
 import dev.imgd.snapshot.SnapshotStack;
 import dev.imgd.snapshot.Snapshotter;
 import dev.imgd.snapshot.StoredSnapshot;
@@ -153,14 +153,17 @@ final class OverlaySnapshotter implements Snapshotter {
             return new Usage(0, 0);
         }
         return switch (snapshot.info().kind()) {
-            case COMMITTED -> measure(key, directory);
+            case COMMITTED -> {
+                Optional<Usage> measured = service.durability().measured(directory);
+                yield measured.isPresent() ? measured.get() : measure(key, directory);
+            }
             case ACTIVE, VIEW -> service.meter().changing(directory);
         };
     }
 
     private Usage measure(String name, long directory) throws ImageException {
         Usage usage = service.meter().constant(directory);
-        metadata.measured(view, name, directory, usage);
+        service.durability().add(new Measured(view, name, directory, usage));
         return usage;
     }
 

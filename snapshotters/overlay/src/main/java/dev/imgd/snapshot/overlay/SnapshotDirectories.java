@@ -128,19 +128,47 @@ final class SnapshotDirectories implements AutoCloseable {
     }
 
     /// A descriptor of the files; the caller closes it.
-    Fd openFiles(long id) throws ErrnoException {
-        return Fd.of(
-                Fs.openat2(
-                        snapshots.fd(),
-                        name(id) + "/fs",
-                        OPEN_DIRECTORY,
-                        0,
-                        Fs.RESOLVE_BENEATH | Fs.RESOLVE_NO_SYMLINKS));
+    ///
+    /// @throws ImageException `DATA_LOSS` when they are not there
+    Fd openFiles(long id) throws ImageException {
+        try {
+            return Fd.of(
+                    Fs.openat2(
+                            snapshots.fd(),
+                            name(id) + "/fs",
+                            OPEN_DIRECTORY,
+                            0,
+                            Fs.RESOLVE_BENEATH | Fs.RESOLVE_NO_SYMLINKS));
+        } catch (ErrnoException e) {
+            throw missing(id, e);
+        }
     }
 
-    Owner owner(long id) throws ErrnoException {
-        Stat stat = Fs.statx(snapshots.fd(), name(id) + "/fs", Fs.AT_SYMLINK_NOFOLLOW, Fs.STATX_ALL);
-        return new Owner(stat.uid(), stat.gid());
+    /// @throws ImageException `DATA_LOSS` when the files are not there
+    Owner owner(long id) throws ImageException {
+        try {
+            Stat stat =
+                    Fs.statx(
+                            snapshots.fd(),
+                            name(id) + "/fs",
+                            Fs.AT_SYMLINK_NOFOLLOW,
+                            Fs.STATX_ALL);
+            return new Owner(stat.uid(), stat.gid());
+        } catch (ErrnoException e) {
+            throw missing(id, e);
+        }
+    }
+
+    /// To callers, what is not found is a snapshot; a directory behind one is lost data.
+    private ImageException missing(long id, ErrnoException e) {
+        if (e.errno() != ErrnoException.ENOENT) {
+            return e;
+        }
+        return new ImageException(
+                ErrorKind.DATA_LOSS,
+                "%s: is missing; somebody deleted it; remove the image and pull it again"
+                        .formatted(files(id)),
+                e);
     }
 
     /// Makes the directory of a snapshot; leaves nothing when it fails.
@@ -190,7 +218,7 @@ final class SnapshotDirectories implements AutoCloseable {
         for (DirectoryEntry entry : Fs.list(snapshots.fd())) {
             try {
                 long id = Long.parseLong(entry.name(), 36);
-                if (name(id).equals(entry.name())) {
+                if (id > 0 && name(id).equals(entry.name())) {
                     ids.add(id);
                 }
             } catch (NumberFormatException e) {

@@ -6,8 +6,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
-import java.util.concurrent.Executor;
 import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.ReentrantLock;
 import org.slf4j.Logger;
@@ -17,14 +18,17 @@ import org.slf4j.LoggerFactory;
 final class Trash {
     private static final Logger log = LoggerFactory.getLogger(Trash.class);
 
+    /// Lets many removals share one run, and stays out of the way of their caller.
+    private static final long DELAY_MILLIS = 100;
+
     private final SnapshotDirectories directories;
-    private final Executor background;
+    private final ScheduledExecutorService background;
     private final Queue<Long> queue = new ConcurrentLinkedQueue<>();
     private final AtomicBoolean scheduled = new AtomicBoolean();
     private final ReentrantLock emptying = new ReentrantLock();
 
     /// @param background one thread
-    Trash(SnapshotDirectories directories, Executor background) {
+    Trash(SnapshotDirectories directories, ScheduledExecutorService background) {
         this.directories = directories;
         this.background = background;
     }
@@ -43,7 +47,9 @@ final class Trash {
     void start() {
         if (scheduled.compareAndSet(false, true)) {
             try {
-                background.execute(this::runScheduled);
+                var _ =
+                        background.schedule(
+                                this::runScheduled, DELAY_MILLIS, TimeUnit.MILLISECONDS);
             } catch (RejectedExecutionException e) {
                 // The service is closing: what waits here is moved then and deleted by the next owner.
                 scheduled.set(false);
