@@ -60,6 +60,24 @@ public record RegistryHost(
         return (scheme == Scheme.HTTPS ? "https://" : "http://") + authority + path;
     }
 
+    /// Written out, as is [#hashCode()]: what a record generates is assembled when it is first
+    /// called, which takes several milliseconds of a cold start.
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof RegistryHost h
+                && scheme == h.scheme
+                && authority.equals(h.authority)
+                && path.equals(h.path)
+                && capabilities.equals(h.capabilities)
+                && headers.equals(h.headers)
+                && tls.equals(h.tls);
+    }
+
+    @Override
+    public int hashCode() {
+        return 31 * authority.hashCode() + path.hashCode();
+    }
+
     /// The URL without headers, which may hold secrets.
     @Override
     public String toString() {

@@ -2,6 +2,7 @@ package dev.imgd.hosts;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import org.junit.jupiter.api.Test;
@@ -56,6 +57,30 @@ class DirectHostsTest {
                 hosts.hostsFor("registry.lan:5001").getFirst().url());
         assertEquals(
                 "https://registry-1.docker.io/v2", hosts.hostsFor("docker.io").getFirst().url());
+    }
+
+    @Test
+    void equals_host_comparesAllParts() throws Exception {
+        RegistryHost host = RegistryHosts.direct().hostsFor("a:5000").getFirst();
+        assertEquals(host, RegistryHosts.direct().hostsFor("a:5000").getFirst());
+        assertEquals(
+                host.hashCode(), RegistryHosts.direct().hostsFor("a:5000").getFirst().hashCode());
+        RegistryHost.Scheme https = RegistryHost.Scheme.HTTPS;
+        Set<Capability> all = Set.of(Capability.values());
+        Set<Capability> pull = Set.of(Capability.PULL);
+        Map<String, List<String>> none = Map.of();
+        Map<String, List<String>> some = Map.of("a", List.of("b"));
+        TlsSettings system = TlsSettings.SYSTEM;
+        for (RegistryHost other :
+                List.of(
+                        RegistryHost.of(RegistryHost.Scheme.HTTP, "a:5000"),
+                        RegistryHost.of(https, "a:5001"),
+                        new RegistryHost(https, "a:5000", "/x", all, none, system),
+                        new RegistryHost(https, "a:5000", "/v2", pull, none, system),
+                        new RegistryHost(https, "a:5000", "/v2", all, some, system),
+                        new RegistryHost(https, "a:5000", "/v2", all, none, new SystemTls()))) {
+            assertNotEquals(host, other);
+        }
     }
 
     @Test

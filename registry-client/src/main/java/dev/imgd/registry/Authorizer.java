@@ -70,8 +70,12 @@ final class Authorizer {
     /// The `Authorization` header for a pull from the repository, or null when the host has not
     /// asked for any.
     @Nullable String header(String repository, Cancellation cancellation) throws ImageException {
-        return switch (scheme) {
-            case null -> null;
+        Scheme known = scheme;
+        // Asked before the switch, which costs milliseconds when it is first used.
+        if (known == null) {
+            return null;
+        }
+        return switch (known) {
             case Scheme.Basic() -> basic(repository);
             case Scheme.Bearer bearer -> bearer(bearer, repository, cancellation);
         };

@@ -83,7 +83,7 @@ final class HttpRegistryClient implements RegistryClient {
     @Override
     public FetchedManifest manifest(Reference repository, Descriptor descriptor)
             throws ImageException {
-        String what = "manifest %s of %s".formatted(descriptor.digest(), repository.name());
+        String what = "manifest " + descriptor.digest() + " of " + repository.name();
         byte[] embedded = embedded(descriptor);
         if (embedded != null) {
             return verified(what, "the descriptor", embedded, descriptor);
@@ -107,7 +107,7 @@ final class HttpRegistryClient implements RegistryClient {
 
     @Override
     public Bytes smallBlob(Reference repository, Descriptor descriptor) throws ImageException {
-        String what = "blob %s of %s".formatted(descriptor.digest(), repository.name());
+        String what = "blob " + descriptor.digest() + " of " + repository.name();
         options.limits().check(Limits.Key.MANIFEST_BYTES, what, descriptor.sizeBytes());
         byte[] content = new byte[(int) descriptor.sizeBytes()];
         ByteBuffer into = ByteBuffer.wrap(content);
@@ -149,7 +149,7 @@ final class HttpRegistryClient implements RegistryClient {
         if (offset == descriptor.sizeBytes()) {
             return new MemoryBlobStream(new byte[0], 0, repository.registry());
         }
-        String what = "blob %s of %s".formatted(descriptor.digest(), repository.name());
+        String what = "blob " + descriptor.digest() + " of " + repository.name();
         boolean foreign =
                 descriptor.type() instanceof MediaType.LayerType layer
                         && layer.foreign()
