@@ -6,8 +6,8 @@ import java.util.Set;
 /// How the snapshotter accelerates.
 ///
 /// @param labelSources which labels may name the image; the CRI ones are tried first
-/// @param maxWait how long a Prepare waits for its layer before containerd fetches it. containerd's garbage
-///     collector waits for running Prepares, and everything else for the collector
+/// @param maxWait how long a Prepare waits for its layer before containerd fetches it. containerd's
+///   garbage collector waits for running Prepares, and everything else for the collector
 /// @param retryAfter how long an image whose layer could not be provided is left to containerd
 public record AccelerateOptions(
         Set<LabelSource> labelSources, Duration maxWait, Duration retryAfter) {

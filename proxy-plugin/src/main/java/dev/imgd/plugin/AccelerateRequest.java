@@ -2,14 +2,16 @@ package dev.imgd.plugin;
 
 import dev.imgd.model.Digest;
 import dev.imgd.model.Reference;
+
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
 /// A layer that containerd is about to fetch.
 ///
-/// Everything comes from labels that containerd or the image wrote: each value is well-formed, none is
-/// proven. The layer counts as provided only when the image's verified configuration leads to `chainId`.
+/// Everything comes from labels that containerd or the image wrote: each value is well-formed, none
+/// is proven. The layer counts as provided only when the image's verified configuration leads to
+/// `chainId`.
 ///
 /// @param view the name of the proxy plugin
 /// @param namespace containerd's namespace; empty when the caller sent none

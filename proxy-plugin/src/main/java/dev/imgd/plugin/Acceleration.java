@@ -8,7 +8,13 @@ import dev.imgd.plugin.SnapshotLabels.ImageLabels;
 import dev.imgd.snapshot.Kind;
 import dev.imgd.snapshot.SnapshotInfo;
 import dev.imgd.snapshot.SnapshotService;
+
 import io.grpc.Context;
+
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.time.Instant;
@@ -21,21 +27,19 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
-import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /// Answers a Prepare that names its target by having the target there already.
 ///
 /// containerd asks `Prepare(key, parent, {containerd.io/snapshot.ref: T})`. When the answer is
-/// `ALREADY_EXISTS`, it walks the view for a committed snapshot whose label `containerd.io/snapshot.ref` is T
-/// and whose parent is the parent it asked with, adopts that under whatever name it has, and skips fetching
-/// and applying the layer. **Source:** containerd `core/metadata/snapshot.go`, `createSnapshot`.
+/// `ALREADY_EXISTS`, it walks the view for a committed snapshot whose label
+/// `containerd.io/snapshot.ref` is T and whose parent is the parent it asked with, adopts that
+/// under whatever name it has, and skips fetching and applying the layer. **Source:** containerd
+/// `core/metadata/snapshot.go`, `createSnapshot`.
 ///
-/// The snapshot is named T, without a namespace, so all namespaces of a containerd share it. containerd's
-/// own names always hold slashes and never collide with it. When the parent is not such a shared snapshot
-/// (containerd made it itself), the name gets a suffix that depends on the parent: T may then exist several
-/// times, once per parent.
+/// The snapshot is named T, without a namespace, so all namespaces of a containerd share it.
+/// containerd's own names always hold slashes and never collide with it. When the parent is not
+/// such a shared snapshot (containerd made it itself), the name gets a suffix that depends on the
+/// parent: T may then exist several times, once per parent.
 final class Acceleration {
     private static final Logger LOG = LoggerFactory.getLogger(Acceleration.class);
 
@@ -147,8 +151,7 @@ final class Acceleration {
             decline("labels of " + target.chainId, e.getMessage());
             return false;
         }
-        String key =
-                image.image() + image.manifestDigest().map(digest -> " " + digest).orElse("");
+        String key = image.image() + image.manifestDigest().map(digest -> " " + digest).orElse("");
         if (recentlyFailed(key)) {
             LOG.debug("image is left to containerd image={} chain_id={}", key, target.chainId);
             return false;
@@ -178,7 +181,8 @@ final class Acceleration {
                 target.labels);
     }
 
-    /// Runs the accelerator on a thread of its own, so that only code that expects it is interrupted.
+    /// Runs the accelerator on a thread of its own, so that only code that expects it is
+    /// interrupted.
     private ProvidedLayer await(AccelerateRequest request) throws ImageException {
         FutureTask<ProvidedLayer> task = new FutureTask<>(() -> accelerator.provide(request));
         Thread.ofVirtual().name("imgd-provide").start(task);
@@ -251,7 +255,8 @@ final class Acceleration {
         }
     }
 
-    /// Remembers and logs; of the layers of one image that fail together only the first is a warning.
+    /// Remembers and logs; of the layers of one image that fail together only the first is a
+    /// warning.
     private void decline(String image, @Nullable String reason) {
         boolean again;
         synchronized (failures) {

@@ -1,6 +1,7 @@
 package dev.imgd.plugin;
 
 import dev.imgd.model.Text;
+
 import io.grpc.Context;
 import io.grpc.Contexts;
 import io.grpc.ForwardingServerCall.SimpleForwardingServerCall;
@@ -12,14 +13,16 @@ import io.grpc.ServerCall;
 import io.grpc.ServerCallHandler;
 import io.grpc.ServerInterceptor;
 import io.grpc.Status;
-import java.util.concurrent.atomic.AtomicBoolean;
+
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
+import java.util.concurrent.atomic.AtomicBoolean;
+
 /// Puts who is calling into the context and reports the end of every call.
 ///
-/// A failed call is one line. `NOT_FOUND`, `ALREADY_EXISTS` and `CANCELLED` are part of containerd's normal
-/// conversation and, like success, only seen at DEBUG.
+/// A failed call is one line. `NOT_FOUND`, `ALREADY_EXISTS` and `CANCELLED` are part of
+/// containerd's normal conversation and, like success, only seen at DEBUG.
 final class CallLog implements ServerInterceptor {
     private static final Logger LOG = LoggerFactory.getLogger("dev.imgd.plugin.rpc");
 
@@ -43,8 +46,7 @@ final class CallLog implements ServerInterceptor {
             ServerCall<Q, A> call, Metadata headers, ServerCallHandler<Q, A> next) {
         Peer peer = gate.peer(call.getAttributes().get(Grpc.TRANSPORT_ATTR_REMOTE_ADDR));
         String namespace = headers.get(NAMESPACE_HEADER);
-        var end =
-                new End(call.getMethodDescriptor(), peer, namespace == null ? "" : namespace);
+        var end = new End(call.getMethodDescriptor(), peer, namespace == null ? "" : namespace);
         var observed =
                 new SimpleForwardingServerCall<Q, A>(call) {
                     @Override
@@ -54,8 +56,7 @@ final class CallLog implements ServerInterceptor {
                     }
                 };
         Context context =
-                Context.current()
-                        .withValues(Peer.OF_CALL, peer, NAMESPACE, end.namespace);
+                Context.current().withValues(Peer.OF_CALL, peer, NAMESPACE, end.namespace);
         return new SimpleForwardingServerCallListener<>(
                 Contexts.interceptCall(context, observed, headers, next)) {
             @Override

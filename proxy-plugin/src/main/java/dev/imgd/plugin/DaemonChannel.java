@@ -7,12 +7,13 @@ import io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.netty.channel.nio.NioIoHandler;
 import io.netty.channel.socket.nio.NioDomainSocketChannel;
 import io.netty.util.concurrent.DefaultThreadFactory;
+
 import java.net.UnixDomainSocketAddress;
 import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
 
-/// A gRPC connection to a Unix socket, on the JDK's own sockets: loading a native library would cost a
-/// short-lived client more than the calls.
+/// A gRPC connection to a Unix socket, on the JDK's own sockets: loading a native library would
+/// cost a short-lived client more than the calls.
 final class DaemonChannel implements AutoCloseable {
     private final EventLoopGroup loop;
     private final ManagedChannel channel;

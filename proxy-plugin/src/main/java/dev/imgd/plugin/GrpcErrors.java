@@ -2,20 +2,23 @@ package dev.imgd.plugin;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusException;
 import io.grpc.StatusRuntimeException;
-import java.util.Locale;
-import java.util.concurrent.CancellationException;
+
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
+import java.util.Locale;
+import java.util.concurrent.CancellationException;
+
 /// The only place where errors become gRPC statuses and come back.
 ///
-/// A status carries the code of the error's kind and the message as it is. Several kinds share a code, so
-/// the kind's name travels in the trailer `imgd-error-kind` too; containerd ignores it.
+/// A status carries the code of the error's kind and the message as it is. Several kinds share a
+/// code, so the kind's name travels in the trailer `imgd-error-kind` too; containerd ignores it.
 final class GrpcErrors {
     private static final Logger LOG = LoggerFactory.getLogger(GrpcErrors.class);
 
@@ -27,8 +30,8 @@ final class GrpcErrors {
 
     private GrpcErrors() {}
 
-    /// The status for anything a call handler can throw. Bugs are logged here with their stack, because
-    /// the caller gets no more than a hint.
+    /// The status for anything a call handler can throw. Bugs are logged here with their stack,
+    /// because the caller gets no more than a hint.
     static StatusRuntimeException toStatus(Throwable error) {
         return switch (error) {
             case ImageException e -> status(e.kind(), message(e));

@@ -1,6 +1,7 @@
 package dev.imgd.plugin;
 
 import com.google.protobuf.Empty;
+
 import dev.imgd.image.ImageService;
 import dev.imgd.image.ImageService.GcItem;
 import dev.imgd.image.ImageService.GcReport;
@@ -26,8 +27,10 @@ import dev.imgd.plugin.proto.v1.TagRequest;
 import dev.imgd.plugin.proto.v1.UnmountRequest;
 import dev.imgd.plugin.proto.v1.VerifyBatch;
 import dev.imgd.plugin.proto.v1.VerifyRequest;
+
 import io.grpc.Context;
 import io.grpc.stub.StreamObserver;
+
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -36,8 +39,8 @@ import java.util.Optional;
 
 /// The service `imgd.v1` over an [ImageService]: what `imgctl` talks to.
 ///
-/// Every call runs on a platform thread of its own, because it may take long, call native code and be
-/// interrupted: a caller that goes away cancels its call. Safe for use by many threads.
+/// Every call runs on a platform thread of its own, because it may take long, call native code and
+/// be interrupted: a caller that goes away cancels its call. Safe for use by many threads.
 public final class ImageEndpoint extends ImagesImplBase {
     private static final int BATCH = 500;
 
@@ -127,8 +130,7 @@ public final class ImageEndpoint extends ImagesImplBase {
     }
 
     @Override
-    public void tag(
-            TagRequest request, StreamObserver<dev.imgd.plugin.proto.v1.ImageSummary> out) {
+    public void tag(TagRequest request, StreamObserver<dev.imgd.plugin.proto.v1.ImageSummary> out) {
         answer(
                 out,
                 () -> ImageMessages.write(images.tag(request.getSource(), request.getTarget())));

@@ -1,6 +1,7 @@
 package dev.imgd.plugin;
 
 import com.google.protobuf.Timestamp;
+
 import dev.imgd.image.ImageService;
 import dev.imgd.image.ImageService.GcItem;
 import dev.imgd.image.ImageService.ImageDetails;
@@ -15,6 +16,7 @@ import dev.imgd.model.ImageException;
 import dev.imgd.plugin.proto.v1.ExportFormat;
 import dev.imgd.plugin.proto.v1.LayerState;
 import dev.imgd.plugin.proto.v1.StatusResponse;
+
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -150,8 +152,7 @@ final class ImageMessages {
                 .build();
     }
 
-    static ImageSummary read(dev.imgd.plugin.proto.v1.ImageSummary message)
-            throws ImageException {
+    static ImageSummary read(dev.imgd.plugin.proto.v1.ImageSummary message) throws ImageException {
         return new ImageSummary(
                 message.getName(),
                 Digest.parse(message.getDigest()),
@@ -193,8 +194,7 @@ final class ImageMessages {
         return message.build();
     }
 
-    static ImageDetails read(dev.imgd.plugin.proto.v1.ImageDetails message)
-            throws ImageException {
+    static ImageDetails read(dev.imgd.plugin.proto.v1.ImageDetails message) throws ImageException {
         List<LayerDetails> layers = new ArrayList<>(message.getLayersCount());
         for (var layer : message.getLayersList()) {
             layers.add(
@@ -252,7 +252,8 @@ final class ImageMessages {
             case EXPORT_FORMAT_DOCKER_ARCHIVE -> ImageService.ExportFormat.DOCKER_ARCHIVE;
             case EXPORT_FORMAT_UNSPECIFIED, UNRECOGNIZED ->
                     throw ImageException.invalidArgument(
-                            "export: this daemon does not know the format; use the imgctl of its version");
+                            "export: this daemon does not know the format; use the imgctl of its"
+                                + " version");
         };
     }
 
@@ -265,8 +266,7 @@ final class ImageMessages {
     }
 
     static DaemonStatus read(StatusResponse message) {
-        return new DaemonStatus(
-                message.getVersion(), message.getPid(), read(message.getStarted()));
+        return new DaemonStatus(message.getVersion(), message.getPid(), read(message.getStarted()));
     }
 
     /// A path a caller sent.

@@ -2,11 +2,11 @@ package dev.imgd.plugin;
 
 /// A set of labels that name the image a Prepare belongs to.
 ///
-/// Whoever pulls writes them, and overwrites what the image brought along, only when told to: containerd's
-/// CRI plugin with `disable_snapshot_annotations = false`, its transfer service with
-/// `enable_remote_snapshot_annotations`, `ctr-remote images rpull`. Otherwise the labels may be annotations
-/// of the image, and an image could name another image whose layers it then shows. So only those sets
-/// should be enabled that the callers of this host write.
+/// Whoever pulls writes them, and overwrites what the image brought along, only when told to:
+/// containerd's CRI plugin with `disable_snapshot_annotations = false`, its transfer service with
+/// `enable_remote_snapshot_annotations`, `ctr-remote images rpull`. Otherwise the labels may be
+/// annotations of the image, and an image could name another image whose layers it then shows. So
+/// only those sets should be enabled that the callers of this host write.
 public enum LabelSource {
     /// `containerd.io/snapshot/cri.*`. **Source:** containerd `pkg/snapshotters/annotations.go`.
     CRI(

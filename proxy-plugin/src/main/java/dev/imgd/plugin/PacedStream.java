@@ -2,16 +2,18 @@ package dev.imgd.plugin;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
+
 import java.time.Duration;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 
-/// A stream of answers that waits for its reader, so that no more than one message and the transport's small
-/// buffer is in memory. Made in the call's own thread before the handler returns; then used by one thread
-/// at a time.
+/// A stream of answers that waits for its reader, so that no more than one message and the
+/// transport's small buffer is in memory. Made in the call's own thread before the handler returns;
+/// then used by one thread at a time.
 final class PacedStream<T> {
     private final ServerCallStreamObserver<T> out;
     private final Duration stall;

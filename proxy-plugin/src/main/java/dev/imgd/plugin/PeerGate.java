@@ -8,6 +8,11 @@ import io.netty.channel.EventLoopGroup;
 import io.netty.channel.epoll.EpollDomainSocketChannel;
 import io.netty.channel.unix.PeerCredentials;
 import io.netty.util.ReferenceCountUtil;
+
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
 import java.io.IOException;
 import java.net.SocketAddress;
 import java.nio.charset.StandardCharsets;
@@ -16,15 +21,12 @@ import java.util.IdentityHashMap;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
-import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /// Lets only processes of allowed users in, asking the kernel who is calling (`SO_PEERCRED`).
 ///
-/// Sits in the pipeline of the listening channel. A refused connection never reaches the HTTP/2 code: it
-/// gets an empty SETTINGS and a GOAWAY frame that says why, which gRPC clients put into the text of
-/// `UNAVAILABLE` or `PERMISSION_DENIED`, and is closed.
+/// Sits in the pipeline of the listening channel. A refused connection never reaches the HTTP/2
+/// code: it gets an empty SETTINGS and a GOAWAY frame that says why, which gRPC clients put into
+/// the text of `UNAVAILABLE` or `PERMISSION_DENIED`, and is closed.
 final class PeerGate extends ChannelInboundHandlerAdapter {
     private static final Logger LOG = LoggerFactory.getLogger(PeerGate.class);
 

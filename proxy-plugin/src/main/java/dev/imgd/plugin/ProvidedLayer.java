@@ -2,6 +2,7 @@ package dev.imgd.plugin;
 
 import dev.imgd.model.ChainId;
 import dev.imgd.model.Digest;
+
 import java.util.List;
 import java.util.Optional;
 

@@ -1,6 +1,7 @@
 package dev.imgd.plugin;
 
 import com.google.protobuf.Empty;
+
 import dev.imgd.image.ImageService;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
@@ -19,8 +20,10 @@ import dev.imgd.plugin.proto.v1.RemoveRequest;
 import dev.imgd.plugin.proto.v1.TagRequest;
 import dev.imgd.plugin.proto.v1.UnmountRequest;
 import dev.imgd.plugin.proto.v1.VerifyRequest;
+
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Iterator;
@@ -65,18 +68,17 @@ public final class RemoteImageService implements ImageService {
         boolean answered =
                 error.getTrailers() != null && error.getTrailers().containsKey(GrpcErrors.KIND);
         if (answered) {
-            return GrpcErrors.fromStatus(
-                    socket.toString(), status, error.getTrailers(), error);
+            return GrpcErrors.fromStatus(socket.toString(), status, error.getTrailers(), error);
         }
-        if (Thread.currentThread().isInterrupted()
-                && status.getCode() == Status.Code.CANCELLED) {
+        if (Thread.currentThread().isInterrupted() && status.getCode() == Status.Code.CANCELLED) {
             return new ImageException(ErrorKind.CANCELLED, "the call was cancelled", error);
         }
         String text = status.getDescription();
         if (text != null && text.contains(PeerGate.REFUSED)) {
             return new ImageException(
                     ErrorKind.PERMISSION_DENIED,
-                    "daemon at %s: it refuses calls of this user; run as root or allow the user id in imgd's configuration"
+                    ("daemon at %s: it refuses calls of this user;"
+                                    + " run as root or allow the user id in imgd's configuration")
                             .formatted(socket),
                     error);
         }
@@ -147,8 +149,7 @@ public final class RemoteImageService implements ImageService {
     }
 
     @Override
-    public ImageDetails inspect(String reference, Optional<String> platform)
-            throws ImageException {
+    public ImageDetails inspect(String reference, Optional<String> platform) throws ImageException {
         InspectRequest.Builder request = InspectRequest.newBuilder().setReference(reference);
         platform.ifPresent(request::setPlatform);
         return call(() -> ImageMessages.read(stub.inspect(request.build())));
@@ -196,7 +197,8 @@ public final class RemoteImageService implements ImageService {
                         GcBatch batch = batches.next();
                         dry |= batch.getDryRun();
                         freed += batch.getFreedBytes();
-                        batch.getDeletedList().forEach(item -> deleted.add(ImageMessages.read(item)));
+                        batch.getDeletedList()
+                                .forEach(item -> deleted.add(ImageMessages.read(item)));
                         batch.getKeptList().forEach(item -> kept.add(ImageMessages.read(item)));
                     }
                     return new GcReport(dry, freed, deleted, kept);

@@ -1,6 +1,7 @@
 package dev.imgd.plugin;
 
 import com.google.protobuf.Empty;
+
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
@@ -30,22 +31,25 @@ import dev.imgd.snapshot.SnapshotInfo;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.Snapshotter;
 import dev.imgd.snapshot.Usage;
+
 import io.grpc.Context;
 import io.grpc.stub.StreamObserver;
+
+import org.jspecify.annotations.Nullable;
+
 import java.time.Duration;
 import java.time.InstantSource;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import org.jspecify.annotations.Nullable;
 
 /// containerd's snapshots service over a [SnapshotService].
 ///
-/// The `snapshotter` of a request names the view, so one socket serves any number of proxy plugins that
-/// never see each other's snapshots; [SnapshotService#LOCAL] is refused, because containerd removes what it
-/// finds and does not know. No call needs a namespace: containerd's collector sends none and keys hold it.
-/// Stateless apart from acceleration; safe for use by many threads.
+/// The `snapshotter` of a request names the view, so one socket serves any number of proxy plugins
+/// that never see each other's snapshots; [SnapshotService#LOCAL] is refused, because containerd
+/// removes what it finds and does not know. No call needs a namespace: containerd's collector sends
+/// none and keys hold it. Stateless apart from acceleration; safe for use by many threads.
 ///
 /// **Source:** containerd `api/services/snapshots/v1/snapshots.proto`, `contrib/snapshotservice`.
 public final class SnapshotsEndpoint extends SnapshotsImplBase {
@@ -107,7 +111,8 @@ public final class SnapshotsEndpoint extends SnapshotsImplBase {
         } else if (accelerating.present(target.get())) {
             throw exists(target.get());
         } else {
-            // The wait may take minutes and ends in native calls: neither a thread of the pool nor a
+            // The wait may take minutes and ends in native calls: neither a thread of the pool nor
+            // a
             // virtual one.
             Answer.Work work = () -> accelerate(accelerating, target.get(), view, request, answer);
             Thread.ofPlatform()
@@ -312,7 +317,8 @@ public final class SnapshotsEndpoint extends SnapshotsImplBase {
     private Snapshotter view(String name) throws ImageException {
         if (required("snapshotter", name).equals(SnapshotService.LOCAL)) {
             throw ImageException.invalidArgument(
-                    "snapshotter \"%s\": the name is reserved for imgd's own images; call the proxy plugin otherwise"
+                    ("snapshotter \"%s\": the name is reserved for imgd's own images;"
+                                    + " call the proxy plugin otherwise")
                             .formatted(name));
         }
         if (name.length() > 255 || name.indexOf('/') >= 0) {

@@ -4,6 +4,7 @@ package dev.imgd.plugin;
 public enum SnapshotterMode {
     /// containerd fetches and unpacks every layer itself.
     PASSIVE,
-    /// imgd fetches and unpacks the layers of the image itself and tells containerd that they exist.
+    /// imgd fetches and unpacks the layers of the image itself and tells containerd that they
+    /// exist.
     ACCELERATE
 }

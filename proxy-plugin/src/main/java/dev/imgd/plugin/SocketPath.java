@@ -2,6 +2,7 @@ package dev.imgd.plugin;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+
 import java.io.IOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
@@ -28,13 +29,14 @@ final class SocketPath {
     /// Makes the path free to bind.
     ///
     /// @return the uid that files made here belong to
-    /// @throws ImageException `LOCKED` when a process answers there; `FAILED_PRECONDITION` when something else
-    ///     is there or others could replace the socket
+    /// @throws ImageException `LOCKED` when a process answers there; `FAILED_PRECONDITION` when
+    ///   something else is there or others could replace the socket
     static int claim(Path path) throws ImageException {
         int bytes = path.toString().getBytes(StandardCharsets.UTF_8).length;
         if (bytes > MAX_BYTES) {
             throw ImageException.invalidArgument(
-                    "socket %s: the path has %d bytes, the kernel takes at most %d; use a shorter one"
+                    ("socket %s: the path has %d bytes, the kernel takes at most %d;"
+                                    + " use a shorter one")
                             .formatted(path, bytes, MAX_BYTES));
         }
         Path directory = path.getParent();
@@ -49,9 +51,7 @@ final class SocketPath {
             throw e;
         } catch (IOException e) {
             throw new ImageException(
-                    ErrorKind.PERMISSION_DENIED,
-                    "socket " + path + ": cannot prepare it: " + e,
-                    e);
+                    ErrorKind.PERMISSION_DENIED, "socket " + path + ": cannot prepare it: " + e, e);
         }
     }
 
@@ -76,7 +76,8 @@ final class SocketPath {
                         || mode.contains(PosixFilePermission.OTHERS_WRITE);
         if (othersWrite || (owner != self && owner != 0)) {
             throw ImageException.failedPrecondition(
-                    "socket %s: other users can write to %s and replace the socket; put it into a directory of mode 0700"
+                    ("socket %s: other users can write to %s and replace the socket;"
+                                    + " put it into a directory of mode 0700")
                             .formatted(path, directory));
         }
         return self;
@@ -89,7 +90,8 @@ final class SocketPath {
         int mode = (int) Files.getAttribute(path, "unix:mode", LinkOption.NOFOLLOW_LINKS);
         if ((mode & TYPE_MASK) != SOCKET_TYPE) {
             throw ImageException.failedPrecondition(
-                    "socket %s: something that is not a socket is there; move it away or choose another path"
+                    ("socket %s: something that is not a socket is there;"
+                                    + " move it away or choose another path")
                             .formatted(path));
         }
         if (answers(path)) {

@@ -2,6 +2,7 @@ package dev.imgd.plugin;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+
 import io.grpc.BindableService;
 import io.grpc.Server;
 import io.grpc.netty.NettyServerBuilder;
@@ -12,6 +13,10 @@ import io.netty.channel.epoll.EpollIoHandler;
 import io.netty.channel.epoll.EpollServerDomainSocketChannel;
 import io.netty.channel.unix.DomainSocketAddress;
 import io.netty.util.concurrent.DefaultThreadFactory;
+
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -23,18 +28,16 @@ import java.util.Set;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /// gRPC services on a Unix socket.
 ///
-/// The socket has mode 0600 and every connection is checked against the uids of [SocketOptions]. Calls
-/// start on a small pool of platform threads, because what they do first is native (the database);
-/// services move long work elsewhere. Messages are at most 16 MiB each way, as with containerd. Safe for use
-/// by many threads.
+/// The socket has mode 0600 and every connection is checked against the uids of [SocketOptions].
+/// Calls start on a small pool of platform threads, because what they do first is native (the
+/// database); services move long work elsewhere. Messages are at most 16 MiB each way, as with
+/// containerd. Safe for use by many threads.
 ///
-/// Netty's native library is looked for on `java.library.path`, then unpacked into the directory that the
-/// system property `imgd.native.dir` names (default: the temporary directory).
+/// Netty's native library is looked for on `java.library.path`, then unpacked into the directory
+/// that the system property `imgd.native.dir` names (default: the temporary directory).
 public final class SocketServer implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(SocketServer.class);
 
@@ -44,7 +47,8 @@ public final class SocketServer implements AutoCloseable {
     /// Fixed, because a socket on this host needs no measuring of its bandwidth by pings.
     static final int WINDOW_BYTES = 1 << 20;
 
-    /// containerd sends all its calls over one connection; a waiting Prepare must not stop the others.
+    /// containerd sends all its calls over one connection; a waiting Prepare must not stop the
+    /// others.
     private static final int MAX_CALLS_PER_CONNECTION = 1024;
 
     private static final int IO_THREADS = 2;
@@ -55,19 +59,20 @@ public final class SocketServer implements AutoCloseable {
     private final EventLoopGroup loops;
     private final ThreadPoolExecutor calls;
 
-    private SocketServer(
-            Path path, Server server, EventLoopGroup loops, ThreadPoolExecutor calls) {
+    private SocketServer(Path path, Server server, EventLoopGroup loops, ThreadPoolExecutor calls) {
         this.path = path;
         this.server = server;
         this.loops = loops;
         this.calls = calls;
     }
 
-    /// Binds and serves; when this returns, the socket accepts. A socket that nobody answers on is replaced.
+    /// Binds and serves; when this returns, the socket accepts. A socket that nobody answers on is
+    /// replaced.
     ///
     /// @param listener told of every call
     /// @throws ImageException `LOCKED` when another process answers there; `FAILED_PRECONDITION`,
-    ///     `INVALID_ARGUMENT` or `PERMISSION_DENIED` when the path cannot serve; `NOT_IMPLEMENTED` without epoll
+    ///   `INVALID_ARGUMENT` or `PERMISSION_DENIED` when the path cannot serve; `NOT_IMPLEMENTED`
+    ///   without epoll
     public static SocketServer start(
             SocketOptions options, List<? extends BindableService> services, RpcListener listener)
             throws ImageException {
@@ -165,7 +170,8 @@ public final class SocketServer implements AutoCloseable {
         close(DEFAULT_GRACE);
     }
 
-    /// Stops accepting and removes the socket, lets running calls end, then cancels the rest. Idempotent.
+    /// Stops accepting and removes the socket, lets running calls end, then cancels the rest.
+    /// Idempotent.
     ///
     /// @param grace how long calls may go on
     public void close(Duration grace) {

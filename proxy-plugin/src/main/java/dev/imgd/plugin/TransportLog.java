@@ -4,15 +4,16 @@ import io.netty.bootstrap.Bootstrap;
 import io.netty.bootstrap.ServerBootstrap;
 import io.netty.util.internal.logging.InternalLoggerFactory;
 import io.netty.util.internal.logging.JdkLoggerFactory;
+
 import java.util.List;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 
 /// Keeps the transport from logging what nobody can act on.
 ///
-/// gRPC sets `SO_KEEPALIVE` on every connection, and Netty warns each time that Unix sockets have no such
-/// option. gRPC logs to `java.util.logging`, by default to standard error, what each failed call reports
-/// too.
+/// gRPC sets `SO_KEEPALIVE` on every connection, and Netty warns each time that Unix sockets have
+/// no such option. gRPC logs to `java.util.logging`, by default to standard error, what each failed
+/// call reports too.
 final class TransportLog {
     // Strong references: java.util.logging forgets levels of loggers that nobody holds.
     private static final List<Logger> SILENT =
@@ -28,7 +29,8 @@ final class TransportLog {
         InternalLoggerFactory configured = InternalLoggerFactory.getDefaultFactory();
         InternalLoggerFactory.setDefaultFactory(JdkLoggerFactory.INSTANCE);
         try {
-            // Classes take their loggers when they are initialised, and levels belong to a back end:
+            // Classes take their loggers when they are initialised, and levels belong to a back
+            // end:
             // these two get the one whose levels are known here.
             var _ = new Bootstrap();
             var _ = new ServerBootstrap();

@@ -15,10 +15,16 @@ import dev.imgd.plugin.proto.snapshots.SnapshotsGrpc.SnapshotsBlockingStub;
 import dev.imgd.plugin.proto.snapshots.StatSnapshotRequest;
 import dev.imgd.snapshot.Kind;
 import dev.imgd.snapshot.SnapshotInfo;
+
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.MetadataUtils;
+
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.time.Instant;
@@ -33,9 +39,6 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
 
 class AccelerationTest {
     private static final String NAME = "imgd";
@@ -394,15 +397,12 @@ class AccelerationTest {
         assertEquals(Status.Code.ALREADY_EXISTS, prepare("a", "", both));
 
         assertEquals(
-                "docker.io/library/debian:12",
-                accelerator.requests.element().image().toString());
+                "docker.io/library/debian:12", accelerator.requests.element().image().toString());
     }
 
     @Test
     void labelSourceThatIsOff_isIgnored() throws Exception {
-        serve(
-                new AccelerateOptions(
-                        Set.of(LabelSource.CRI), Duration.ofMinutes(1), Duration.ZERO));
+        serve(new AccelerateOptions(Set.of(LabelSource.CRI), Duration.ofMinutes(1), Duration.ZERO));
 
         assertEquals(Status.Code.OK, prepare("a", "", stargzLabels()));
         assertEquals(0, accelerator.requests.size());
@@ -410,9 +410,7 @@ class AccelerationTest {
 
     @Test
     void waitTooLong_fallsBackAndInterrupts() throws Exception {
-        serve(
-                new AccelerateOptions(
-                        Set.of(LabelSource.CRI), Duration.ofMillis(20), Duration.ZERO));
+        serve(new AccelerateOptions(Set.of(LabelSource.CRI), Duration.ofMillis(20), Duration.ZERO));
         accelerator.blocking = true;
 
         assertEquals(Status.Code.OK, prepare("key", "", criLabels(0)));

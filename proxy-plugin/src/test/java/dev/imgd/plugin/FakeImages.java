@@ -4,6 +4,7 @@ import dev.imgd.image.ImageService;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -133,8 +134,7 @@ final class FakeImages implements ImageService {
     }
 
     @Override
-    public ImageDetails inspect(String reference, Optional<String> platform)
-            throws ImageException {
+    public ImageDetails inspect(String reference, Optional<String> platform) throws ImageException {
         called("inspect " + reference + " " + platform);
         return DETAILS;
     }
@@ -154,8 +154,7 @@ final class FakeImages implements ImageService {
     @Override
     public GcReport gc(boolean dryRun, boolean explain) throws ImageException {
         called("gc " + dryRun + " " + explain);
-        return new GcReport(
-                dryRun, 1L << 41, items("blob"), explain ? items("lease") : List.of());
+        return new GcReport(dryRun, 1L << 41, items("blob"), explain ? items("lease") : List.of());
     }
 
     @Override

@@ -11,6 +11,7 @@ import dev.imgd.snapshot.SnapshotInfo;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.Snapshotter;
 import dev.imgd.snapshot.Usage;
+
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.HashMap;
@@ -107,8 +108,7 @@ final class MemorySnapshots implements SnapshotService {
         /// What every call throws, when set.
         volatile ImageException failure;
 
-        synchronized boolean put(
-                String name, String parent, Kind kind, Map<String, String> labels)
+        synchronized boolean put(String name, String parent, Kind kind, Map<String, String> labels)
                 throws ImageException {
             if (failure != null) {
                 throw failure;

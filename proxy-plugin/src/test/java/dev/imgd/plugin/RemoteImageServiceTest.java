@@ -16,8 +16,14 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.plugin.proto.v1.ImagesGrpc;
 import dev.imgd.plugin.proto.v1.MountRequest;
+
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -28,9 +34,6 @@ import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.IntStream;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
 
 class RemoteImageServiceTest {
     private final FakeImages images = new FakeImages();
@@ -78,8 +81,7 @@ class RemoteImageServiceTest {
                                                                 1L << 32))
                                         .toList()));
         List<Progress> seen = new ArrayList<>();
-        var request =
-                new PullRequest("debian:12", Optional.of("linux/arm64"), true, false, true);
+        var request = new PullRequest("debian:12", Optional.of("linux/arm64"), true, false, true);
 
         var result = remote.pull(request, seen::add);
 
@@ -99,8 +101,7 @@ class RemoteImageServiceTest {
 
     @Test
     void pull_listenerThatBlocks_holdsUpNothingAndGetsTheResult() throws Exception {
-        var layer =
-                new LayerProgress(FakeImages.DIGEST, LayerState.DOWNLOADING, 1, 2, 3);
+        var layer = new LayerProgress(FakeImages.DIGEST, LayerState.DOWNLOADING, 1, 2, 3);
         List<LayerProgress> layers = java.util.Collections.nCopies(1000, layer);
         images.states =
                 IntStream.range(0, 2000)
@@ -195,8 +196,7 @@ class RemoteImageServiceTest {
     void relativePath_isMeantHere() throws Exception {
         remote.unmount(Path.of("some/../dir"));
 
-        assertEquals(
-                "unmount " + Path.of("dir").toAbsolutePath(), images.calls.element());
+        assertEquals("unmount " + Path.of("dir").toAbsolutePath(), images.calls.element());
     }
 
     @Test
@@ -232,8 +232,7 @@ class RemoteImageServiceTest {
                                     ImageException.class,
                                     () ->
                                             remote.pull(
-                                                    PullRequest.of("a"),
-                                                    ProgressListener.NONE)))) {
+                                                    PullRequest.of("a"), ProgressListener.NONE)))) {
                 assertEquals(kind, error.kind());
                 assertEquals("layer é: wanted 1, got 2: " + kind, error.getMessage());
             }

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.FieldMask;
+
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.plugin.proto.snapshots.CleanupRequest;
@@ -23,11 +24,18 @@ import dev.imgd.plugin.proto.snapshots.UpdateSnapshotRequest;
 import dev.imgd.plugin.proto.snapshots.UsageRequest;
 import dev.imgd.plugin.proto.snapshots.ViewSnapshotRequest;
 import dev.imgd.plugin.proto.types.Mount;
+
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.ClientCallStreamObserver;
 import io.grpc.stub.ClientResponseObserver;
+
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
+
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
@@ -36,10 +44,6 @@ import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.function.Executable;
 
 class SnapshotsEndpointTest {
     private static final String NAME = "imgd";
@@ -97,8 +101,7 @@ class SnapshotsEndpointTest {
     }
 
     private Info stat(String key) {
-        return stub.stat(
-                        StatSnapshotRequest.newBuilder().setSnapshotter(NAME).setKey(key).build())
+        return stub.stat(StatSnapshotRequest.newBuilder().setSnapshotter(NAME).setKey(key).build())
                 .getInfo();
     }
 
@@ -262,8 +265,7 @@ class SnapshotsEndpointTest {
     void usageAndCleanup_answer() {
         prepare("a", "", Map.of());
 
-        var usage =
-                stub.usage(UsageRequest.newBuilder().setSnapshotter(NAME).setKey("a").build());
+        var usage = stub.usage(UsageRequest.newBuilder().setSnapshotter(NAME).setKey("a").build());
         assertEquals(4096, usage.getSize());
         assertEquals(7, usage.getInodes());
 
@@ -327,19 +329,11 @@ class SnapshotsEndpointTest {
         var request = ListSnapshotsRequest.newBuilder().setSnapshotter(NAME);
 
         assertEquals(2, names(stub.list(request.build())).size());
-        assertEquals(
-                List.of("b"), names(stub.list(request.clone().addFilters("name==b").build())));
-        assertEquals(
-                List.of(), names(stub.list(request.clone().addFilters("name==c").build())));
+        assertEquals(List.of("b"), names(stub.list(request.clone().addFilters("name==b").build())));
+        assertEquals(List.of(), names(stub.list(request.clone().addFilters("name==c").build())));
         assertEquals(
                 Status.Code.INVALID_ARGUMENT,
-                failure(
-                                () ->
-                                        names(
-                                                stub.list(
-                                                        request.clone()
-                                                                .addFilters("bad filter")
-                                                                .build())))
+                failure(() -> names(stub.list(request.clone().addFilters("bad filter").build())))
                         .getCode());
     }
 
