@@ -2,10 +2,13 @@ package dev.imgd.content;
 
 import dev.imgd.linux.NativeSha256;
 import dev.imgd.model.Digest;
-import java.nio.ByteBuffer;
+
 import org.jspecify.annotations.Nullable;
 
-/// A running hash whose state can be saved and restored, which the JDK's digests cannot. For one thread.
+import java.nio.ByteBuffer;
+
+/// A running hash whose state can be saved and restored, which the JDK's digests cannot. For one
+/// thread.
 sealed interface BlobHasher extends AutoCloseable permits NativeHasher, PortableHasher {
     static BlobHasher start(Digest.Algorithm algorithm) {
         return algorithm == Digest.Algorithm.SHA256 && NativeSha256.available()
@@ -30,7 +33,8 @@ sealed interface BlobHasher extends AutoCloseable permits NativeHasher, Portable
     /// Hashes all remaining bytes.
     void update(ByteBuffer bytes);
 
-    /// The state so far, at most [#MAX_STATE_BYTES]; hashing goes on. The first byte names the engine.
+    /// The state so far, at most [#MAX_STATE_BYTES]; hashing goes on. The first byte names the
+    /// engine.
     byte[] state();
 
     /// The digest of everything hashed so far; hashing goes on.

@@ -2,6 +2,7 @@ package dev.imgd.content;
 
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
+
 import java.io.FileOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -182,7 +183,8 @@ record BlobPaths(Path root) {
         Files.setPosixFilePermissions(file, READ_ONLY);
     }
 
-    /// Makes creations, renames and removals in the directory durable, also on an interrupted thread.
+    /// Makes creations, renames and removals in the directory durable, also on an interrupted
+    /// thread.
     static void syncDirectory(Path directory) throws IOException {
         boolean interrupted = false;
         try {
@@ -237,8 +239,7 @@ record BlobPaths(Path root) {
     }
 
     /// Reads until the buffer is full or the file ends.
-    static void readFully(FileChannel channel, ByteBuffer bytes, long position)
-            throws IOException {
+    static void readFully(FileChannel channel, ByteBuffer bytes, long position) throws IOException {
         long at = position;
         while (bytes.hasRemaining()) {
             int n = channel.read(bytes, at);

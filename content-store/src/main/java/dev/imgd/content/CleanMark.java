@@ -1,14 +1,15 @@
 package dev.imgd.content;
 
 import dev.imgd.model.ImageException;
+
 import java.io.IOException;
 import java.nio.file.Files;
 import java.util.OptionalLong;
 
 /// The file that says that the last owner closed the store in order.
 ///
-/// It holds the number of the last journal entry. It is removed, durably, before the first change, so
-/// that a command that only reads costs no sync. Safe for use by many threads.
+/// It holds the number of the last journal entry. It is removed, durably, before the first change,
+/// so that a command that only reads costs no sync. Safe for use by many threads.
 final class CleanMark {
     private final BlobPaths paths;
     private volatile boolean dropped;

@@ -1,16 +1,18 @@
 package dev.imgd.content;
 
 import dev.imgd.model.ImageException;
+
+import org.jspecify.annotations.Nullable;
+
 import java.util.List;
 import java.util.Optional;
 import java.util.function.BiPredicate;
-import org.jspecify.annotations.Nullable;
 
 /// Ordered tables and a reference graph with transactions.
 ///
-/// Writers are serial: a transaction sees its own writes and nobody else's unfinished ones, and everything
-/// it did becomes durable at once (one batch, one sync, shared by transactions that end together). Keep
-/// bodies short and free of I/O. Safe for use by many threads.
+/// Writers are serial: a transaction sees its own writes and nobody else's unfinished ones, and
+/// everything it did becomes durable at once (one batch, one sync, shared by transactions that end
+/// together). Keep bodies short and free of I/O. Safe for use by many threads.
 public interface Database {
     /// The tables. A module writes only to its own.
     enum Table {
@@ -37,9 +39,10 @@ public interface Database {
         /// The value of a key.
         byte @Nullable [] get(Table table, String key) throws ImageException;
 
-        /// Calls `visitor` with each key that starts with `prefix`, in byte order of UTF-8, until it returns
-        /// false.
-        void scan(Table table, String prefix, BiPredicate<String, byte[]> visitor) throws ImageException;
+        /// Calls `visitor` with each key that starts with `prefix`, in byte order of UTF-8, until
+        /// it returns false.
+        void scan(Table table, String prefix, BiPredicate<String, byte[]> visitor)
+                throws ImageException;
 
         /// How many edges point to the node.
         long references(NodeId to) throws ImageException;
@@ -60,8 +63,8 @@ public interface Database {
         /// Adds an edge and counts it; does nothing when it exists.
         void link(NodeId from, NodeId to) throws ImageException;
 
-        /// Removes an edge and counts it; does nothing when it does not exist. A node whose count falls to
-        /// zero enters the zero queue.
+        /// Removes an edge and counts it; does nothing when it does not exist. A node whose count
+        /// falls to zero enters the zero queue.
         void unlink(NodeId from, NodeId to) throws ImageException;
 
         /// Removes all edges that leave `from`.
@@ -83,7 +86,8 @@ public interface Database {
         T run(View view) throws ImageException;
     }
 
-    /// Nodes whose reference count fell to zero since they were last taken from the queue, at most `max`.
+    /// Nodes whose reference count fell to zero since they were last taken from the queue, at most
+    /// `max`.
     List<NodeId> zeroQueue(int max) throws ImageException;
 
     /// Takes a node off the zero queue.

@@ -7,6 +7,9 @@ import dev.imgd.model.DigestMismatchException;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
+
+import org.jspecify.annotations.Nullable;
+
 import java.io.File;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -27,13 +30,12 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
-import org.jspecify.annotations.Nullable;
 
 /// [ContentStore] with a file per blob and [BlobRows] in the database.
 ///
-/// A blob's file and its row change under a lock of its digest: a file that goes because nobody needs
-/// it and the same blob coming back at that moment must not cross. Lock order: digest, then database.
-/// A crash leaves, at worst, a file without a row, which the next start adopts.
+/// A blob's file and its row change under a lock of its digest: a file that goes because nobody
+/// needs it and the same blob coming back at that moment must not cross. Lock order: digest, then
+/// database. A crash leaves, at worst, a file without a row, which the next start adopts.
 final class FileContentStore implements ContentStore {
     private static final int LOCKS = 64;
 
@@ -486,8 +488,7 @@ final class FileContentStore implements ContentStore {
             active = open.get(directory);
         }
         if (active != null) {
-            return new FoundIngest(
-                    directory, active.header().namespace(), active.status(), true);
+            return new FoundIngest(directory, active.header().namespace(), active.status(), true);
         }
         try {
             IngestState.Saved saved = IngestState.read(BlobPaths.ingestState(directory));
@@ -503,15 +504,12 @@ final class FileContentStore implements ContentStore {
         }
     }
 
-    private static IngestStatus status(Path directory, IngestState.Saved saved)
-            throws IOException {
+    private static IngestStatus status(Path directory, IngestState.Saved saved) throws IOException {
         IngestState.Header header = saved.header();
         long size = size(directory);
         Path data = BlobPaths.ingestData(directory);
         Instant modified =
-                Files.exists(data)
-                        ? Files.getLastModifiedTime(data).toInstant()
-                        : header.started();
+                Files.exists(data) ? Files.getLastModifiedTime(data).toInstant() : header.started();
         IngestState.Checkpoint point = saved.checkpoint();
         Instant updated = point == null || point.offset() != size ? modified : point.updated();
         return new IngestStatus(
@@ -564,7 +562,8 @@ final class FileContentStore implements ContentStore {
         }
     }
 
-    /// Drops ingests that were not touched for [StoreOptions#ingestTtl], and debris that is no ingest.
+    /// Drops ingests that were not touched for [StoreOptions#ingestTtl], and debris that is no
+    /// ingest.
     ///
     /// @return how many
     int dropExpired() throws ImageException {

@@ -6,6 +6,9 @@ import dev.imgd.model.DigestMismatchException;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.SizeMismatchException;
+
+import org.jspecify.annotations.Nullable;
+
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.AsynchronousCloseException;
@@ -22,13 +25,12 @@ import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
-import org.jspecify.annotations.Nullable;
 
 /// An ingest in a directory of its own; the layout is in [BlobPaths] and [IngestState].
 ///
 /// Written bytes are published to followers before they are hashed, so that unpacking and hashing
-/// overlap. Followers read through descriptors of their own: a follower that is interrupted does not take
-/// the writer's channel with it, and a rename does not disturb it.
+/// overlap. Followers read through descriptors of their own: a follower that is interrupted does
+/// not take the writer's channel with it, and a rename does not disturb it.
 final class FileIngest implements Ingest {
     /// How many bytes may have to be hashed again after a kill.
     static final int CHECKPOINT_BYTES = 8 << 20;
@@ -217,7 +219,8 @@ final class FileIngest implements Ingest {
         }
     }
 
-    /// A checkpoint that cannot be written only costs time later, so its errors are not the writer's.
+    /// A checkpoint that cannot be written only costs time later, so its errors are not the
+    /// writer's.
     private void checkpoint() {
         FileChannel file = state;
         if (file == null || checkpointOffset == offset) {
@@ -351,7 +354,8 @@ final class FileIngest implements Ingest {
             close();
             throw failure;
         } catch (IOException e) {
-            // After a failed sync the kernel may have dropped the bytes; they are not for a later writer.
+            // After a failed sync the kernel may have dropped the bytes; they are not for a later
+            // writer.
             ImageException failure = Failures.of("commit", file, e);
             fail(failure);
             abort();
@@ -520,5 +524,4 @@ final class FileIngest implements Ingest {
             }
         }
     }
-
 }

@@ -1,6 +1,7 @@
 package dev.imgd.content;
 
 import dev.imgd.model.Descriptor;
+
 import java.time.Instant;
 import java.util.List;
 import java.util.Map;
@@ -9,8 +10,8 @@ import java.util.Map;
 ///
 /// @param name the normalised reference, for example `docker.io/library/debian:12`
 /// @param target the manifest or index it points to
-/// @param snapshots keys of [NodeId#snapshot] objects that live as long as the name: the top snapshots of the
-///     unpacked platforms, each as `view/key`
+/// @param snapshots keys of [NodeId#snapshot] objects that live as long as the name: the top
+///   snapshots of the unpacked platforms, each as `view/key`
 public record ImageRecord(
         String namespace,
         String name,

@@ -1,14 +1,15 @@
 package dev.imgd.content;
 
 import dev.imgd.model.ImageException;
+
 import java.util.List;
 import java.util.Optional;
 
-/// Image names of a namespace and what they point to. A name is durable before the call returns, also
-/// when the database is lost later. Safe for use by many threads.
+/// Image names of a namespace and what they point to. A name is durable before the call returns,
+/// also when the database is lost later. Safe for use by many threads.
 public interface ImageStore {
-    /// Creates or replaces the record; `created` is kept from the old one. The record holds its target
-    /// blob and its snapshots.
+    /// Creates or replaces the record; `created` is kept from the old one. The record holds its
+    /// target blob and its snapshots.
     ImageRecord put(ImageRecord image) throws ImageException;
 
     /// The record of a name.

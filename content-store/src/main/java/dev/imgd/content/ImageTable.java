@@ -5,13 +5,15 @@ import dev.imgd.content.Database.Transaction;
 import dev.imgd.content.Database.View;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.ImageException;
+
+import org.jspecify.annotations.Nullable;
+
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
-import org.jspecify.annotations.Nullable;
 
 /// [ImageStore] in the table `images`, with keys `<namespace>/<name>`, and in [RefJournal].
 final class ImageTable implements ImageStore {
@@ -40,13 +42,7 @@ final class ImageTable implements ImageStore {
     static ImageRecord decode(String namespace, String name, byte[] row) throws ImageException {
         RowReader in = new RowReader("image " + name, row, VERSION);
         return new ImageRecord(
-                namespace,
-                name,
-                in.descriptor(),
-                in.texts(),
-                in.map(),
-                in.time(),
-                in.time());
+                namespace, name, in.descriptor(), in.texts(), in.map(), in.time(), in.time());
     }
 
     private static Set<NodeId> targets(ImageRecord image) {
@@ -94,8 +90,7 @@ final class ImageTable implements ImageStore {
                 prefix,
                 (key, row) -> {
                     int slash = key.indexOf('/');
-                    visitor.accept(
-                            decode(key.substring(0, slash), key.substring(slash + 1), row));
+                    visitor.accept(decode(key.substring(0, slash), key.substring(slash + 1), row));
                 });
     }
 
@@ -124,7 +119,9 @@ final class ImageTable implements ImageStore {
                     ((RocksDatabase.RocksTransaction) tx)
                             .journal(
                                     new RefJournal.Change.PutImage(
-                                            stored.namespace(), stored.name(), Bytes.of(encode(stored))));
+                                            stored.namespace(),
+                                            stored.name(),
+                                            Bytes.of(encode(stored))));
                     return stored;
                 });
     }
@@ -133,9 +130,7 @@ final class ImageTable implements ImageStore {
     public Optional<ImageRecord> find(String namespace, String name) throws ImageException {
         check(namespace, name);
         Optional<byte[]> row = database.get(Table.IMAGES, key(namespace, name));
-        return row.isEmpty()
-                ? Optional.empty()
-                : Optional.of(decode(namespace, name, row.get()));
+        return row.isEmpty() ? Optional.empty() : Optional.of(decode(namespace, name, row.get()));
     }
 
     @Override

@@ -2,6 +2,7 @@ package dev.imgd.content;
 
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
+
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.ReadableByteChannel;
@@ -10,9 +11,9 @@ import java.util.Map;
 
 /// The single writer of a blob to be.
 ///
-/// Hashes while writing and saves the state of the hash at checkpoints, so that a later process goes on
-/// without reading the bytes again. One thread writes; readers follow in other threads. Closing without
-/// [#commit] keeps the bytes for the next writer; [#abort] drops them.
+/// Hashes while writing and saves the state of the hash at checkpoints, so that a later process
+/// goes on without reading the bytes again. One thread writes; readers follow in other threads.
+/// Closing without [#commit] keeps the bytes for the next writer; [#abort] drops them.
 public interface Ingest extends AutoCloseable {
     IngestStatus status() throws ImageException;
 
@@ -21,15 +22,17 @@ public interface Ingest extends AutoCloseable {
 
     /// Appends all remaining bytes of the buffer; a direct buffer avoids a copy.
     ///
-    /// @throws ImageException `NO_SPACE`; [dev.imgd.model.SizeMismatchException] beyond the expected size
+    /// @throws ImageException `NO_SPACE`; [dev.imgd.model.SizeMismatchException] beyond the
+    ///   expected size
     void write(ByteBuffer bytes) throws IOException;
 
     /// Forgets everything from `offset` on; only 0 keeps the cost constant.
     void truncate(long offset) throws IOException;
 
-    /// A channel that reads from the start and waits for bytes that are not written yet. `read` returns -1
-    /// after the last byte once the ingest was finished ([#finish] or [#commit]), and throws when it failed
-    /// or was closed early. Any number of readers; each is for one thread; the caller closes it.
+    /// A channel that reads from the start and waits for bytes that are not written yet. `read`
+    /// returns -1 after the last byte once the ingest was finished ([#finish] or [#commit]), and
+    /// throws when it failed or was closed early. Any number of readers; each is for one thread;
+    /// the caller closes it.
     ReadableByteChannel follow() throws IOException;
 
     /// Says that no byte follows: wakes readers at the end. Idempotent.
@@ -46,7 +49,7 @@ public interface Ingest extends AutoCloseable {
     /// @param references blobs that this one refers to
     /// @return the info of the blob, also when it existed already
     /// @throws ImageException [dev.imgd.model.DigestMismatchException] and
-    ///     [dev.imgd.model.SizeMismatchException], after which the bytes are dropped
+    ///   [dev.imgd.model.SizeMismatchException], after which the bytes are dropped
     BlobInfo commit(
             long sizeBytes,
             @org.jspecify.annotations.Nullable Digest expected,

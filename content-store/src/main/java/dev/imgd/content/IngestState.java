@@ -4,6 +4,9 @@ import dev.imgd.model.Bytes;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+
+import org.jspecify.annotations.Nullable;
+
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -12,7 +15,6 @@ import java.nio.file.Path;
 import java.time.Instant;
 import java.util.Optional;
 import java.util.zip.CRC32C;
-import org.jspecify.annotations.Nullable;
 
 /// The file beside the bytes of an ingest: what it is, and its last two checkpoints.
 ///
@@ -22,9 +24,10 @@ import org.jspecify.annotations.Nullable;
 /// 2048    header
 /// ```
 ///
-/// Checkpoints alternate between the two places, so a kill in the middle of one leaves the other. They are
-/// not synced: after a kill the kernel still has them and the bytes they speak of. After a reboot they are
-/// not believed (the bytes may be missing although the checkpoint is there), which the boot id tells.
+/// Checkpoints alternate between the two places, so a kill in the middle of one leaves the other.
+/// They are not synced: after a kill the kernel still has them and the bytes they speak of. After a
+/// reboot they are not believed (the bytes may be missing although the checkpoint is there), which
+/// the boot id tells.
 final class IngestState {
     private static final int SLOT_BYTES = 1024;
     private static final int HEADER_AT = 2 * SLOT_BYTES;

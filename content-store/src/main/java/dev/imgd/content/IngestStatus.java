@@ -1,6 +1,7 @@
 package dev.imgd.content;
 
 import dev.imgd.model.Digest;
+
 import java.time.Instant;
 import java.util.Optional;
 

@@ -1,20 +1,28 @@
 package dev.imgd.content;
 
 import dev.imgd.model.ImageException;
+
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Map;
 
-/// Leases of a namespace: while one lives, what it holds is not collected. Safe for use by many threads.
+/// Leases of a namespace: while one lives, what it holds is not collected. Safe for use by many
+/// threads.
 public interface LeaseStore {
     /// @param expires when the lease ends by itself; [Instant#MAX] for never
-    record Lease(String namespace, String id, Instant created, Instant expires, Map<String, String> labels) {}
+    record Lease(
+            String namespace,
+            String id,
+            Instant created,
+            Instant expires,
+            Map<String, String> labels) {}
 
     /// Creates a lease.
     ///
     /// @throws ImageException `ALREADY_EXISTS`
-    Lease create(String namespace, String id, Duration ttl, Map<String, String> labels) throws ImageException;
+    Lease create(String namespace, String id, Duration ttl, Map<String, String> labels)
+            throws ImageException;
 
     /// Adds objects to a lease; idempotent.
     ///

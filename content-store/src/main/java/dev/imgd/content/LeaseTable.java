@@ -5,6 +5,9 @@ import dev.imgd.content.Database.Transaction;
 import dev.imgd.content.Database.View;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.ImageException;
+
+import org.jspecify.annotations.Nullable;
+
 import java.time.Clock;
 import java.time.DateTimeException;
 import java.time.Duration;
@@ -13,10 +16,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
-import org.jspecify.annotations.Nullable;
 
-/// [LeaseStore] in the table `leases`, with keys `<namespace>/<id>`, and in [RefJournal]. What a lease
-/// holds are its edges.
+/// [LeaseStore] in the table `leases`, with keys `<namespace>/<id>`, and in [RefJournal]. What a
+/// lease holds are its edges.
 final class LeaseTable implements LeaseStore {
     private static final int VERSION = 1;
 
@@ -80,8 +82,7 @@ final class LeaseTable implements LeaseStore {
                 prefix,
                 (key, row) -> {
                     int slash = key.indexOf('/');
-                    visitor.accept(
-                            decode(key.substring(0, slash), key.substring(slash + 1), row));
+                    visitor.accept(decode(key.substring(0, slash), key.substring(slash + 1), row));
                 });
     }
 
@@ -110,7 +111,8 @@ final class LeaseTable implements LeaseStore {
                     store(tx, lease);
                     ((RocksDatabase.RocksTransaction) tx)
                             .journal(
-                                    new RefJournal.Change.PutLease(namespace, id, Bytes.of(encode(lease))));
+                                    new RefJournal.Change.PutLease(
+                                            namespace, id, Bytes.of(encode(lease))));
                     return lease;
                 });
     }

@@ -2,6 +2,7 @@ package dev.imgd.content;
 
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
+
 import java.time.Instant;
 import java.util.Collection;
 import java.util.List;
@@ -9,8 +10,8 @@ import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.function.LongConsumer;
 
-/// What garbage collection and the check of the store need beyond the everyday API. Safe for use by many
-/// threads.
+/// What garbage collection and the check of the store need beyond the everyday API. Safe for use by
+/// many threads.
 public interface Maintenance {
     /// A blob, whoever sees it.
     ///
@@ -62,8 +63,7 @@ public interface Maintenance {
     /// Ends a lease that has expired.
     ///
     /// @return false when it is gone or lives on
-    boolean endExpiredLease(
-            Database.Transaction tx, String namespace, String id, Instant now)
+    boolean endExpiredLease(Database.Transaction tx, String namespace, String id, Instant now)
             throws ImageException;
 
     /// Sets the reference count of a node to the number of edges that lead to it.

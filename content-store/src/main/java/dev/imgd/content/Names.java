@@ -2,10 +2,12 @@ package dev.imgd.content;
 
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
+
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
 
-/// The rules for names that come from outside. **Source:** containerd `pkg/identifiers`, `core/labels`.
+/// The rules for names that come from outside. **Source:** containerd `pkg/identifiers`,
+/// `core/labels`.
 final class Names {
     private static final int MAX_NAMESPACE_CHARS = 76;
     private static final int MAX_LABEL_BYTES = 4096;

@@ -1,17 +1,18 @@
 package dev.imgd.content;
 
+import org.rocksdb.RocksDB;
+import org.rocksdb.util.Environment;
+
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import org.rocksdb.RocksDB;
-import org.rocksdb.util.Environment;
 
 /// Loads RocksDB's native code.
 ///
 /// Its own loader unpacks 17 MB to the temporary directory at each start unless the library is on
-/// `java.library.path`. A launcher that has unpacked it once names the directory in the system property
-/// `imgd.native.dir`.
+/// `java.library.path`. A launcher that has unpacked it once names the directory in the system
+/// property `imgd.native.dir`.
 final class NativeLibraries {
     private static final String DIRECTORY_PROPERTY = "imgd.native.dir";
     private static final String LIBRARY = "rocksdbjni";

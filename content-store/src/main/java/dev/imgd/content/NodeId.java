@@ -7,7 +7,8 @@ import dev.imgd.model.Digest;
 /// @param type which kind of object
 /// @param key unique within the type; may hold any character but NUL
 public record NodeId(Type type, String key) {
-    /// The kinds of objects. Images, leases and active snapshots are roots: they live without references.
+    /// The kinds of objects. Images, leases and active snapshots are roots: they live without
+    /// references.
     public enum Type {
         IMAGE('i'),
         LEASE('l'),

@@ -11,6 +11,10 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.Index;
 import dev.imgd.model.Manifest;
 import dev.imgd.model.ManifestDocument;
+
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -24,11 +28,9 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
-/// Brings database, journal and files together again after a crash, or makes a new database from the other
-/// two. Every step may be repeated. Runs before the store is handed out.
+/// Brings database, journal and files together again after a crash, or makes a new database from
+/// the other two. Every step may be repeated. Runs before the store is handed out.
 final class Recovery {
     private static final Logger LOG = LoggerFactory.getLogger(Recovery.class);
     private static final String REBUILDING = "content.rebuilding";
@@ -55,12 +57,11 @@ final class Recovery {
     /// The number of the last journal entry that the database knows.
     static long lastEntry(RocksDatabase database) throws ImageException {
         return database.read(
-                view ->
-                        ((RocksDatabase.RocksView) view).sequence(RocksDatabase.JOURNAL_SEQUENCE));
+                view -> ((RocksDatabase.RocksView) view).sequence(RocksDatabase.JOURNAL_SEQUENCE));
     }
 
-    /// Makes the index anew from blobs and journal. Labels of blobs and everything about snapshots are lost;
-    /// names, leases and what they hold are not.
+    /// Makes the index anew from blobs and journal. Labels of blobs and everything about snapshots
+    /// are lost; names, leases and what they hold are not.
     void rebuild() throws ImageException {
         long start = System.nanoTime();
         database.write(
@@ -244,8 +245,8 @@ final class Recovery {
         return references;
     }
 
-    /// Makes database and journal say the same. The one that is ahead wins: what only it knows was written
-    /// last, and may have been acknowledged.
+    /// Makes database and journal say the same. The one that is ahead wins: what only it knows was
+    /// written last, and may have been acknowledged.
     ///
     /// @return whether the database was behind
     private boolean restoreJournal() throws ImageException {
@@ -291,7 +292,8 @@ final class Recovery {
         for (Map.Entry<Name, Bytes> image : state.images().entrySet()) {
             Name name = image.getKey();
             ImageTable.store(
-                    tx, ImageTable.decode(name.namespace(), name.name(), image.getValue().toArray()));
+                    tx,
+                    ImageTable.decode(name.namespace(), name.name(), image.getValue().toArray()));
         }
         for (Map.Entry<Name, LeaseEntry> lease : state.leases().entrySet()) {
             Name name = lease.getKey();
@@ -344,13 +346,11 @@ final class Recovery {
         }
     }
 
-    private static void show(Transaction tx, String namespace, NodeId node)
-            throws ImageException {
+    private static void show(Transaction tx, String namespace, NodeId node) throws ImageException {
         Digest digest = Digest.parse(node.key());
         BlobRows.Blob blob = BlobRows.blob(tx, digest);
         if (blob != null) {
-            BlobRows.show(
-                    tx, namespace, digest, blob.sizeBytes(), Map.of(), blob.created());
+            BlobRows.show(tx, namespace, digest, blob.sizeBytes(), Map.of(), blob.created());
         }
     }
 
@@ -374,7 +374,9 @@ final class Recovery {
                     for (LeaseStore.Lease lease : leases) {
                         live.add(
                                 new RefJournal.Change.PutLease(
-                                        lease.namespace(), lease.id(), Bytes.of(LeaseTable.encode(lease))));
+                                        lease.namespace(),
+                                        lease.id(),
+                                        Bytes.of(LeaseTable.encode(lease))));
                         live.add(
                                 new RefJournal.Change.Hold(
                                         lease.namespace(),

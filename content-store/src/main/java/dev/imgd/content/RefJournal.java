@@ -2,6 +2,9 @@ package dev.imgd.content;
 
 import dev.imgd.model.Bytes;
 import dev.imgd.model.ImageException;
+
+import org.jspecify.annotations.Nullable;
+
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
@@ -15,7 +18,6 @@ import java.util.Map;
 import java.util.SequencedSet;
 import java.util.TreeMap;
 import java.util.zip.CRC32C;
-import org.jspecify.annotations.Nullable;
 
 /// Names and leases, kept apart from the database so that they outlive it.
 ///
@@ -28,8 +30,9 @@ import org.jspecify.annotations.Nullable;
 /// | magic  | length | CRC32C | payload: version, number, kind, fields |
 /// ```
 ///
-/// A crash leaves at most a torn last frame, which the next append overwrites. Appending, rewriting and
-/// closing happen under the writer lock of the database or before anybody else can reach the store.
+/// A crash leaves at most a torn last frame, which the next append overwrites. Appending, rewriting
+/// and closing happen under the writer lock of the database or before anybody else can reach the
+/// store.
 final class RefJournal implements AutoCloseable {
     private static final int MAGIC = 0x696d6a31;
     private static final int HEADER_BYTES = 12;
@@ -199,7 +202,8 @@ final class RefJournal implements AutoCloseable {
         while (at + HEADER_BYTES <= bytes.length) {
             Entry entry = entryAt(frames, at);
             if (entry == null) {
-                at++; // Look for the next frame: one damaged place must not cost the names behind it.
+                at++; // Look for the next frame: one damaged place must not cost the names behind
+                // it.
                 continue;
             }
             damaged |= at != end;

@@ -2,24 +2,7 @@ package dev.imgd.content;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-import java.io.File;
-import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.EnumMap;
-import java.util.Iterator;
-import java.util.List;
-import java.util.Objects;
-import java.util.Optional;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.locks.ReentrantLock;
-import java.util.concurrent.locks.ReentrantReadWriteLock;
-import java.util.function.BiPredicate;
+
 import org.jspecify.annotations.Nullable;
 import org.rocksdb.BlockBasedTableConfig;
 import org.rocksdb.Cache;
@@ -42,11 +25,30 @@ import org.rocksdb.WriteBatchWithIndex;
 import org.rocksdb.WriteBufferManager;
 import org.rocksdb.WriteOptions;
 
+import java.io.File;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumMap;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
+import java.util.function.BiPredicate;
+
 /// [Database] on one RocksDB instance.
 ///
 /// A writer holds the lock only while its body runs and its batch goes to the memtable and the log;
-/// the sync of the log happens afterwards and is shared by all transactions that wait for one. Every row
-/// of the reference graph is kept twice, by source and by target:
+/// the sync of the log happens afterwards and is shared by all transactions that wait for one.
+/// Every row of the reference graph is kept twice, by source and by target:
 ///
 /// ```
 /// edges_out   <from> NUL <to>     empty
@@ -162,7 +164,8 @@ final class RocksDatabase implements Database, AutoCloseable {
                         .setMaxOpenFiles(128)
                         .setMaxManifestFileSize(1 << 20)
                         .setManifestPreallocationSize(64 << 10)
-                        // The rest keeps opening and closing short: a command line does both each time.
+                        // The rest keeps opening and closing short: a command line does both each
+                        // time.
                         .setSkipStatsUpdateOnDbOpen(true)
                         .setAvoidFlushDuringRecovery(true)
                         .setAvoidFlushDuringShutdown(true)
@@ -224,8 +227,7 @@ final class RocksDatabase implements Database, AutoCloseable {
         return switch (status.getCode()) {
             case Corruption, NotFound, InvalidArgument, NotSupported -> true;
             // A file the manifest speaks of is gone or cut short.
-            case IOError ->
-                    state.contains("No such file") || state.contains("file is too short");
+            case IOError -> state.contains("No such file") || state.contains("file is too short");
             default -> false;
         };
     }
@@ -333,7 +335,8 @@ final class RocksDatabase implements Database, AutoCloseable {
         }
     }
 
-    /// A sync in native code would hold the carrier of a virtual thread for as long as the disk takes.
+    /// A sync in native code would hold the carrier of a virtual thread for as long as the disk
+    /// takes.
     private @Nullable ImageException syncElsewhere() {
         ExecutorService thread = syncThread;
         if (thread == null) {
@@ -860,7 +863,8 @@ final class RocksDatabase implements Database, AutoCloseable {
             } else {
                 put(graph(Graph.COUNTS), node(node), number(count));
             }
-        }    }
+        }
+    }
 
     /// Whether no sync has failed.
     boolean isUsable() {

@@ -2,6 +2,10 @@ package dev.imgd.content;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
@@ -10,8 +14,6 @@ import java.nio.file.attribute.PosixFileAttributes;
 import java.nio.file.attribute.PosixFilePermission;
 import java.util.OptionalLong;
 import java.util.Set;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /// [Store] on files and RocksDB. Puts the parts together; each part knows one thing.
 final class RocksStore implements Store {
@@ -116,14 +118,14 @@ final class RocksStore implements Store {
 
     private static void repairRoot(Path root) throws IOException {
         PosixFileAttributes attributes =
-                Files.readAttributes(
-                        root, PosixFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
+                Files.readAttributes(root, PosixFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
         Object owner = Files.getAttribute(root, "unix:uid", LinkOption.NOFOLLOW_LINKS);
         Object self = Files.getAttribute(Path.of("/proc/self"), "unix:uid");
         if (!owner.equals(self)) {
             throw new ImageException(
                     ErrorKind.PERMISSION_DENIED,
-                    "store %s: wanted it to belong to user %s, got %s; run as its owner or choose another --root"
+                    ("store %s: wanted it to belong to user %s, got %s;"
+                                    + " run as its owner or choose another --root")
                             .formatted(root, self, owner));
         }
         Set<PosixFilePermission> modes = attributes.permissions();
@@ -193,7 +195,8 @@ final class RocksStore implements Store {
         long known = Recovery.lastEntry(database);
         if (known != mark.getAsLong()) {
             LOG.error(
-                    "database {} lost its newest rows: entry wanted={} got={}; restoring names and blobs",
+                    "database {} lost its newest rows: entry wanted={} got={}; restoring names and"
+                            + " blobs",
                     paths.database(),
                     mark.getAsLong(),
                     known);

@@ -5,6 +5,7 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Platform;
+
 import java.nio.charset.StandardCharsets;
 import java.time.DateTimeException;
 import java.time.Instant;
@@ -30,7 +31,8 @@ final class RowReader {
         if (got != version) {
             throw new ImageException(
                     ErrorKind.FAILED_PRECONDITION,
-                    "%s: wanted row version %d, got %d; the store was written by another version of imgd"
+                    ("%s: wanted row version %d, got %d;"
+                                    + " the store was written by another version of imgd")
                             .formatted(what, version, got));
         }
     }

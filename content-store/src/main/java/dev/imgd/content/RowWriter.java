@@ -3,6 +3,7 @@ package dev.imgd.content;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.Platform;
+
 import java.io.ByteArrayOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
@@ -11,8 +12,9 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 
-/// Writes a row: a version byte, then fields in a fixed order. Numbers are varints of seven bits, low
-/// group first; texts and byte strings are preceded by their length. [RowReader] is the inverse.
+/// Writes a row: a version byte, then fields in a fixed order. Numbers are varints of seven bits,
+/// low group first; texts and byte strings are preceded by their length. [RowReader] is the
+/// inverse.
 final class RowWriter {
     private final ByteArrayOutputStream out = new ByteArrayOutputStream(256);
 

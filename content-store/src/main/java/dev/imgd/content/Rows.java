@@ -3,6 +3,7 @@ package dev.imgd.content;
 import dev.imgd.content.Database.Table;
 import dev.imgd.content.Database.View;
 import dev.imgd.model.ImageException;
+
 import org.jspecify.annotations.Nullable;
 
 /// Scans with visitors that may fail.
@@ -15,8 +16,7 @@ final class Rows {
     }
 
     /// Calls `visitor` with each row under the prefix; its error ends the scan and passes through.
-    static void scan(View view, Table table, String prefix, Visitor visitor)
-            throws ImageException {
+    static void scan(View view, Table table, String prefix, Visitor visitor) throws ImageException {
         var failure =
                 new Object() {
                     @Nullable ImageException cause;

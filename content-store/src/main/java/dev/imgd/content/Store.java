@@ -1,19 +1,20 @@
 package dev.imgd.content;
 
 import dev.imgd.model.ImageException;
+
 import java.nio.file.Path;
 
 /// One open store: `blobs/` on disk is the truth, RocksDB is the index over it.
 ///
-/// A store has one owner at a time, across processes. All parts are safe for use by many threads. What a
-/// method acknowledged survives kill -9 and a power cut.
+/// A store has one owner at a time, across processes. All parts are safe for use by many threads.
+/// What a method acknowledged survives kill -9 and a power cut.
 public interface Store extends AutoCloseable {
     /// Opens or creates the store, repairs what a crash left behind, and quarantines and rebuilds a
     /// damaged database.
     ///
     /// @param root the directory of the store, mode 0700; created when absent
-    /// @throws ImageException `LOCKED` naming the process that owns it, `PERMISSION_DENIED` when it is not
-    ///     writable
+    /// @throws ImageException `LOCKED` naming the process that owns it, `PERMISSION_DENIED` when it
+    ///   is not writable
     static Store open(Path root, StoreOptions options) throws ImageException {
         return RocksStore.open(root, options);
     }
@@ -36,8 +37,8 @@ public interface Store extends AutoCloseable {
     /// What garbage collection and the check of the store use.
     Maintenance maintenance();
 
-    /// Whether opening had to make the database anew, or found that it had lost rows. Names, leases and blobs are
-    /// back; other modules' rows, such as those of snapshots, may be gone.
+    /// Whether opening had to make the database anew, or found that it had lost rows. Names, leases
+    /// and blobs are back; other modules' rows, such as those of snapshots, may be gone.
     boolean rebuilt();
 
     /// Releases the store; waits for running transactions.

@@ -3,6 +3,7 @@ package dev.imgd.content;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
+
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -18,7 +19,8 @@ import java.util.concurrent.ConcurrentHashMap;
 /// The file keeps one line, `<pid> <start in epoch milliseconds> <program>`, for the message that a
 /// second process shows.
 final class StoreLock implements AutoCloseable {
-    // A POSIX lock does not hold against its own process and falls when any descriptor of the file is
+    // A POSIX lock does not hold against its own process and falls when any descriptor of the file
+    // is
     // closed, so a second open in the same process must not even touch the file.
     private static final Set<Path> OWNED = ConcurrentHashMap.newKeySet();
     private static final int MAX_LINE_BYTES = 512;
@@ -52,8 +54,7 @@ final class StoreLock implements AutoCloseable {
             }
             byte[] line =
                     "%d %d %s\n"
-                            .formatted(
-                                    ProcessHandle.current().pid(), now.toEpochMilli(), program())
+                            .formatted(ProcessHandle.current().pid(), now.toEpochMilli(), program())
                             .getBytes(StandardCharsets.UTF_8);
             channel.truncate(0);
             BlobPaths.writeFully(channel, ByteBuffer.wrap(line), 0);

@@ -5,6 +5,9 @@ import dev.imgd.content.Database.Transaction;
 import dev.imgd.content.Database.View;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
+
+import org.jspecify.annotations.Nullable;
+
 import java.io.IOException;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.Files;
@@ -18,7 +21,6 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.Consumer;
 import java.util.function.LongConsumer;
-import org.jspecify.annotations.Nullable;
 
 /// [Maintenance] of one store.
 final class StoreMaintenance implements Maintenance {
@@ -36,8 +38,7 @@ final class StoreMaintenance implements Maintenance {
     }
 
     private static StoredBlob stored(BlobRows.Blob blob) {
-        return new StoredBlob(
-                blob.digest(), blob.sizeBytes(), blob.created(), blob.namespaces());
+        return new StoredBlob(blob.digest(), blob.sizeBytes(), blob.created(), blob.namespaces());
     }
 
     @Override
@@ -83,8 +84,8 @@ final class StoreMaintenance implements Maintenance {
     }
 
     @Override
-    public boolean endExpiredLease(
-            Transaction tx, String namespace, String id, Instant now) throws ImageException {
+    public boolean endExpiredLease(Transaction tx, String namespace, String id, Instant now)
+            throws ImageException {
         LeaseStore.Lease lease = LeaseTable.find(tx, namespace, id);
         return lease != null && !lease.expires().isAfter(now) && LeaseTable.end(tx, namespace, id);
     }
@@ -161,8 +162,8 @@ final class StoreMaintenance implements Maintenance {
         try {
             Digest got = hash(digest, file);
             if (!got.equals(digest)) {
-                findings.add("blob %s: its bytes are damaged, they hash to %s"
-                        .formatted(digest, got));
+                findings.add(
+                        "blob %s: its bytes are damaged, they hash to %s".formatted(digest, got));
             }
         } catch (java.nio.file.NoSuchFileException e) {
             return; // Deleted meanwhile.

@@ -2,6 +2,11 @@ package dev.imgd.content;
 
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
+
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -9,15 +14,12 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.LongConsumer;
-import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /// Files that are being deleted.
 ///
-/// Moving a file here is one rename; freeing the space of a large one takes the file system a while, so a
-/// background thread does that. What is left when the process dies is deleted by the next one. Safe for
-/// use by many threads.
+/// Moving a file here is one rename; freeing the space of a large one takes the file system a
+/// while, so a background thread does that. What is left when the process dies is deleted by the
+/// next one. Safe for use by many threads.
 final class TrashBin implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(TrashBin.class);
 

@@ -10,6 +10,11 @@ import dev.imgd.content.Database.Table;
 import dev.imgd.content.Database.View;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -25,9 +30,6 @@ import java.util.TreeMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
 
 /// The database against a model of maps, with seeded random transactions.
 @Timeout(180)
@@ -76,8 +78,7 @@ final class DatabaseModelTest {
         NodeId.Type[] types = NodeId.Type.values();
         // Keys that are prefixes of each other, and characters beyond ASCII.
         String[] keys = {"a", "aa", "a/a", "ä", "b", "日本"};
-        return new NodeId(
-                types[random.nextInt(types.length)], keys[random.nextInt(keys.length)]);
+        return new NodeId(types[random.nextInt(types.length)], keys[random.nextInt(keys.length)]);
     }
 
     private static Set<NodeId> set(Collection<NodeId> nodes) {
@@ -108,8 +109,7 @@ final class DatabaseModelTest {
         Set<NodeId> nodes = new HashSet<>(model.out.keySet());
         model.out.values().forEach(nodes::addAll);
         for (NodeId node : nodes) {
-            assertEquals(
-                    model.out.getOrDefault(node, Set.of()), set(view.edgesFrom(node)));
+            assertEquals(model.out.getOrDefault(node, Set.of()), set(view.edgesFrom(node)));
             assertEquals(model.count(node), view.references(node));
             assertEquals(model.count(node), view.edgesTo(node).size());
             for (NodeId from : view.edgesTo(node)) {
@@ -262,8 +262,10 @@ final class DatabaseModelTest {
                                         database.write(
                                                 tx -> {
                                                     long n = tx.next("n");
-                                                    byte[] row = Long.toString(n).getBytes(
-                                                            StandardCharsets.UTF_8);
+                                                    byte[] row =
+                                                            Long.toString(n)
+                                                                    .getBytes(
+                                                                            StandardCharsets.UTF_8);
                                                     tx.put(Table.META, "a", row);
                                                     tx.put(Table.META, "z", row);
                                                     return null;
@@ -286,8 +288,7 @@ final class DatabaseModelTest {
             assertEquals(
                     "400",
                     new String(
-                            database.get(Table.META, "a").orElseThrow(),
-                            StandardCharsets.UTF_8));
+                            database.get(Table.META, "a").orElseThrow(), StandardCharsets.UTF_8));
         }
     }
 

@@ -13,6 +13,13 @@ import dev.imgd.model.DigestMismatchException;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.SizeMismatchException;
+
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
+import org.junit.jupiter.api.io.TempDir;
+
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -28,11 +35,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
-import org.junit.jupiter.api.function.Executable;
 
 /// The behaviour of blobs and ingests. The first part follows the cases of containerd's
 /// `core/content/testsuite`.
@@ -219,9 +221,7 @@ final class FileContentStoreTest {
                 content.updateLabels(NS, digest, Map.of("z", "1", "y", ""), List.of()).labels());
         assertKind(
                 ErrorKind.INVALID_ARGUMENT,
-                () ->
-                        content.updateLabels(
-                                NS, digest, Map.of("k", "x".repeat(4096)), List.of()));
+                () -> content.updateLabels(NS, digest, Map.of("k", "x".repeat(4096)), List.of()));
         assertKind(
                 ErrorKind.NOT_FOUND,
                 () -> content.updateLabels(OTHER, digest, Map.of(), List.of()));
@@ -237,10 +237,7 @@ final class FileContentStoreTest {
                             DigestMismatchException.class,
                             () ->
                                     ingest.commit(
-                                            100,
-                                            Digest.sha256(new byte[0]),
-                                            Map.of(),
-                                            List.of()));
+                                            100, Digest.sha256(new byte[0]), Map.of(), List.of()));
             assertEquals(Digest.sha256(bytes), e.got());
         }
         assertEquals(List.of(), leftovers());
@@ -275,8 +272,7 @@ final class FileContentStoreTest {
     @Test
     void ingest_secondWriter_unavailableUntilClosed() throws Exception {
         try (Ingest _ = content.ingest(NS, "ref", Optional.empty())) {
-            assertKind(
-                    ErrorKind.UNAVAILABLE, () -> content.ingest(NS, "ref", Optional.empty()));
+            assertKind(ErrorKind.UNAVAILABLE, () -> content.ingest(NS, "ref", Optional.empty()));
             assertKind(ErrorKind.UNAVAILABLE, () -> content.abort(NS, "ref"));
             content.ingest(OTHER, "ref", Optional.empty()).close();
         }
@@ -365,8 +361,7 @@ final class FileContentStoreTest {
                         java.security.MessageDigest.getInstance("SHA-512").digest(bytes));
         try (Ingest ingest = content.ingest(NS, "ref", Optional.empty())) {
             write(ingest, bytes, 0, bytes.length);
-            assertEquals(
-                    sha512, ingest.commit(-1, sha512, Map.of(), List.of()).digest());
+            assertEquals(sha512, ingest.commit(-1, sha512, Map.of(), List.of()).digest());
         }
         assertArrayEquals(bytes, content.read(sha512, 5000));
         Digest zero = Digest.sha256(new byte[0]);
@@ -386,10 +381,8 @@ final class FileContentStoreTest {
         assertTrue(
                 directory.toFile().getUsableSpace() < Descriptor.MAX_SIZE_BYTES,
                 "needs a disk below 1 TiB");
-        assertKind(
-                ErrorKind.NO_SPACE, () -> content.ingest(NS, "huge", Optional.of(huge)));
-        assertKind(
-                ErrorKind.NOT_FOUND, () -> content.info(NS, huge.digest()));
+        assertKind(ErrorKind.NO_SPACE, () -> content.ingest(NS, "huge", Optional.of(huge)));
+        assertKind(ErrorKind.NOT_FOUND, () -> content.info(NS, huge.digest()));
         // The reference is free again.
         content.ingest(NS, "huge", Optional.empty()).close();
     }
@@ -409,8 +402,7 @@ final class FileContentStoreTest {
         Path data = Trees.files(directory.resolve("store/ingest")).getFirst();
         Files.setLastModifiedTime(
                 data.resolveSibling("data"),
-                java.nio.file.attribute.FileTime.from(
-                        clock.instant().minus(Duration.ofHours(25))));
+                java.nio.file.attribute.FileTime.from(clock.instant().minus(Duration.ofHours(25))));
         try (Ingest fresh = content.ingest(NS, "fresh", Optional.empty())) {
             Files.setLastModifiedTime(
                     ((FileContentStore) content)

@@ -9,6 +9,11 @@ import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -27,9 +32,6 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
 
 /// Resuming after a kill, and reading behind the writer.
 @Timeout(120)
@@ -78,8 +80,7 @@ final class FileIngestTest {
                     ingest.rehashedBytes() <= FileIngest.CHECKPOINT_BYTES + 100_000,
                     "read again: " + ingest.rehashedBytes());
             write(ingest, bytes, 21 * MIB, bytes.length);
-            assertEquals(
-                    digest, ingest.commit(bytes.length, digest, Map.of(), List.of()).digest());
+            assertEquals(digest, ingest.commit(bytes.length, digest, Map.of(), List.of()).digest());
         }
     }
 
@@ -115,8 +116,8 @@ final class FileIngestTest {
         try (Store store = open("a");
                 Ingest ingest = store.content().ingest(NS, "ref", Optional.empty())) {
             write(ingest, bytes, 0, bytes.length);
-            ingestDirectory = ((FileContentStore) store.content()).findIngests()
-                    .getFirst().directory();
+            ingestDirectory =
+                    ((FileContentStore) store.content()).findIngests().getFirst().directory();
         }
         // What a power cut may do: the checkpoint is there, bytes before it are zeros.
         try (FileChannel data =
@@ -144,9 +145,7 @@ final class FileIngestTest {
             assertEquals(bytes.length, ingest.rehashedBytes());
             assertThrows(
                     ImageException.class,
-                    () ->
-                            ingest.commit(
-                                    bytes.length, Digest.sha256(bytes), Map.of(), List.of()));
+                    () -> ingest.commit(bytes.length, Digest.sha256(bytes), Map.of(), List.of()));
         }
     }
 
@@ -181,10 +180,8 @@ final class FileIngestTest {
             hashers.add(new PortableHasher(Digest.Algorithm.SHA256));
             for (BlobHasher hasher : hashers) {
                 hasher.update(ByteBuffer.wrap(bytes, 0, cut));
-                BlobHasher resumed =
-                        BlobHasher.restore(Digest.Algorithm.SHA256, hasher.state());
-                assertEquals(
-                        Digest.sha256(java.util.Arrays.copyOf(bytes, cut)), hasher.digest());
+                BlobHasher resumed = BlobHasher.restore(Digest.Algorithm.SHA256, hasher.state());
+                assertEquals(Digest.sha256(java.util.Arrays.copyOf(bytes, cut)), hasher.digest());
                 ByteBuffer direct = ByteBuffer.allocateDirect(bytes.length - cut);
                 resumed.update(direct.put(bytes, cut, bytes.length - cut).flip());
                 assertEquals(Digest.sha256(bytes), resumed.digest());
@@ -237,8 +234,7 @@ final class FileIngestTest {
 
     private static ImageException failureOf(Future<?> reader) {
         Throwable cause =
-                assertThrows(java.util.concurrent.ExecutionException.class, reader::get)
-                        .getCause();
+                assertThrows(java.util.concurrent.ExecutionException.class, reader::get).getCause();
         return (ImageException) cause;
     }
 

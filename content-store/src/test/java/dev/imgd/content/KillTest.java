@@ -8,6 +8,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
 import java.io.BufferedReader;
 import java.io.File;
 import java.io.IOException;
@@ -21,9 +26,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
 
 /// A process that is killed while it writes: what it said was done stays done.
 @Timeout(240)
@@ -95,9 +97,7 @@ final class KillTest {
                                     ImageException.class,
                                     () -> Store.open(root, StoreOptions.defaults()));
                     assertEquals(ErrorKind.LOCKED, e.kind());
-                    assertTrue(
-                            e.getMessage().contains("process " + writer.pid()),
-                            e.getMessage());
+                    assertTrue(e.getMessage().contains("process " + writer.pid()), e.getMessage());
                     assertTrue(e.getMessage().contains("KilledWriter"), e.getMessage());
                 }
                 writer.toHandle().destroyForcibly(); // Process itself would close the stream.
@@ -144,8 +144,7 @@ final class KillTest {
 
     private void checkImages(Store store) throws ImageException {
         for (Map.Entry<String, Digest> image : images.entrySet()) {
-            Optional<ImageRecord> found =
-                    store.images().find(KilledWriter.NS, image.getKey());
+            Optional<ImageRecord> found = store.images().find(KilledWriter.NS, image.getKey());
             if (found.isPresent()) {
                 assertEquals(image.getValue(), found.get().target().digest());
             } else {

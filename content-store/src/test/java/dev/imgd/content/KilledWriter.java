@@ -2,6 +2,7 @@ package dev.imgd.content;
 
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
+
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -13,7 +14,8 @@ import java.util.Optional;
 import java.util.Random;
 
 /// Pulls made-up images into a store until it is killed, and says on standard output what was
-/// acknowledged: `blob <digest> <size>`, `image <name> <digest>`, `gone <name>`; and, before it deletes, `going <name>`.
+/// acknowledged: `blob <digest> <size>`, `image <name> <digest>`, `gone <name>`; and, before it
+/// deletes, `going <name>`.
 final class KilledWriter {
     static final String NS = "default";
 
@@ -70,8 +72,7 @@ final class KilledWriter {
             ingest.commit(layer.length, layerDigest, Map.of("of", name), List.of());
         }
         say("blob " + layerDigest + " " + layer.length);
-        store.content()
-                .write(NS, manifestDigest, manifest, Map.of(), List.of(layerDigest));
+        store.content().write(NS, manifestDigest, manifest, Map.of(), List.of(layerDigest));
         say("blob " + manifestDigest + " " + manifest.length);
         Instant now = Instant.now();
         store.images()

@@ -12,6 +12,12 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.MediaType;
+
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -23,10 +29,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
 
 /// What a crash between any two steps, or a damaged disk, leaves of a store.
 @Timeout(180)
@@ -38,8 +40,10 @@ final class RecoveryTest {
     private final byte[] layer = Trees.random(1, 50_000);
     private final byte[] config = "{\"os\":\"linux\"}".getBytes(StandardCharsets.UTF_8);
     private final byte[] manifest =
-            ("{\"schemaVersion\":2,\"mediaType\":\"%s\",\"config\":{\"mediaType\":\"%s\",\"digest\":\"%s\","
-                            + "\"size\":%d},\"layers\":[{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%d}]}")
+            ("{\"schemaVersion\":2,\"mediaType\":\"%s\","
+                            + "\"config\":{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%d},"
+                            + "\"layers\":[{\"mediaType\":\"%s\",\"digest\":\"%s\","
+                            + "\"size\":%d}]}")
                     .formatted(
                             MediaType.OCI_MANIFEST,
                             MediaType.OCI_CONFIG,
@@ -106,15 +110,13 @@ final class RecoveryTest {
             assertEquals(image(image.name()), image);
             names.add(image.name().substring("docker.io/library/a:".length()));
         }
-        assertEquals(
-                List.of("10", "11", "12", "13", "14", "15", "16", "17", "18", "19"), names);
+        assertEquals(List.of("10", "11", "12", "13", "14", "15", "16", "17", "18", "19"), names);
         assertEquals(1, store.leases().list(NS).size());
         assertEquals(Map.of("a", "b"), store.leases().list(NS).getFirst().labels());
         assertEquals(List.of(NodeId.layer("held")), store.leases().held(NS, "lease"));
         for (byte[] blob : List.of(layer, config, manifest)) {
             assertArrayEquals(blob, store.content().read(Digest.sha256(blob), blob.length));
-            assertEquals(
-                    blob.length, store.content().info(NS, Digest.sha256(blob)).sizeBytes());
+            assertEquals(blob.length, store.content().info(NS, Digest.sha256(blob)).sizeBytes());
         }
         NodeId top = NodeId.blob(Digest.sha256(manifest));
         store.database()
@@ -125,7 +127,8 @@ final class RecoveryTest {
                             store.maintenance()
                                     .counts(
                                             view,
-                                            (node, n) -> assertEquals(view.edgesTo(node).size(), n));
+                                            (node, n) ->
+                                                    assertEquals(view.edgesTo(node).size(), n));
                             return null;
                         });
         assertEquals(List.of(), store.maintenance().checkFiles(true));
@@ -177,8 +180,7 @@ final class RecoveryTest {
             Path victim = files.get(random.nextInt(files.size()));
             byte[] bytes = Files.readAllBytes(victim);
             switch (random.nextInt(4)) {
-                case 0 ->
-                        bytes = java.util.Arrays.copyOf(bytes, random.nextInt(bytes.length));
+                case 0 -> bytes = java.util.Arrays.copyOf(bytes, random.nextInt(bytes.length));
                 case 1 -> bytes[random.nextInt(bytes.length)] ^= 0x40;
                 case 2 ->
                         java.util.Arrays.fill(
@@ -378,8 +380,7 @@ final class RecoveryTest {
                                 return null;
                             });
             ImageException e =
-                    assertThrows(
-                            ImageException.class, () -> store.images().find(NS, "broken"));
+                    assertThrows(ImageException.class, () -> store.images().find(NS, "broken"));
             assertEquals(ErrorKind.DATA_LOSS, e.kind());
             assertTrue(e.getMessage().contains("image broken"), e.getMessage());
         }

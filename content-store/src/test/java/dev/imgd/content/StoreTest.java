@@ -10,6 +10,10 @@ import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -18,8 +22,6 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /// Opening, owning and closing a store, and the names in it.
 final class StoreTest {
@@ -62,8 +64,7 @@ final class StoreTest {
             assertArrayEquals(content, store.content().read(digest, 10));
             assertEquals(Map.of("k", "v"), store.content().info(NS, digest).labels());
             assertEquals(List.of(image), store.images().list(NS));
-            assertEquals(
-                    List.of(NodeId.blob(digest)), store.leases().held(NS, "lease"));
+            assertEquals(List.of(NodeId.blob(digest)), store.leases().held(NS, "lease"));
             assertEquals(2L, (long) store.database().read(v -> v.references(NodeId.blob(digest))));
             assertFalse(store.rebuilt());
         }
@@ -95,8 +96,7 @@ final class StoreTest {
         Files.setPosixFilePermissions(root(), PosixFilePermissions.fromString("rwxr-x--x"));
         open().close();
         assertEquals(
-                "rwx------",
-                PosixFilePermissions.toString(Files.getPosixFilePermissions(root())));
+                "rwx------", PosixFilePermissions.toString(Files.getPosixFilePermissions(root())));
     }
 
     @Test
@@ -104,8 +104,7 @@ final class StoreTest {
         Store store = open();
         store.close();
         store.close();
-        ImageException e =
-                assertThrows(ImageException.class, () -> store.images().list(NS));
+        ImageException e = assertThrows(ImageException.class, () -> store.images().list(NS));
         assertEquals(ErrorKind.UNAVAILABLE, e.kind());
     }
 }

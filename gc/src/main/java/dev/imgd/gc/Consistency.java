@@ -6,6 +6,7 @@ import dev.imgd.content.Maintenance;
 import dev.imgd.content.NodeId;
 import dev.imgd.model.ImageException;
 import dev.imgd.snapshot.SnapshotMetadata;
+
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -33,8 +34,7 @@ final class Consistency {
         for (ImageRecord image : images) {
             objects.add(NodeId.image(image.namespace(), image.name()));
         }
-        maintenance.leases(
-                view, lease -> objects.add(NodeId.lease(lease.namespace(), lease.id())));
+        maintenance.leases(view, lease -> objects.add(NodeId.lease(lease.namespace(), lease.id())));
         maintenance.blobs(view, blob -> objects.add(NodeId.blob(blob.digest())));
         SnapshotMetadata.visitNodes(view, (node, _) -> objects.add(node));
 

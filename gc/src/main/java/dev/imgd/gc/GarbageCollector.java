@@ -17,6 +17,10 @@ import dev.imgd.snapshot.LayerRemover;
 import dev.imgd.snapshot.SnapshotMetadata;
 import dev.imgd.snapshot.StoredSnapshot;
 import dev.imgd.snapshot.Usage;
+
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
 import java.time.Instant;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -28,19 +32,19 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /// Finds and deletes what no image, lease or snapshot needs.
 ///
-/// Two ways lead to the same end. [#plan] and [#collect] walk the graph from its roots on one consistent
-/// state; [#sweep] looks only at objects whose last reference went since the last time, so that its cost is
-/// that of what it frees. Either way an object is removed by a transaction that checks again that nothing
-/// refers to it, so a pull that holds a lease on what it is going to write is never disturbed: what it holds
-/// before the check stays, and what it asks for after the removal is not there and is fetched.
+/// Two ways lead to the same end. [#plan] and [#collect] walk the graph from its roots on one
+/// consistent state; [#sweep] looks only at objects whose last reference went since the last time,
+/// so that its cost is that of what it frees. Either way an object is removed by a transaction that
+/// checks again that nothing refers to it, so a pull that holds a lease on what it is going to
+/// write is never disturbed: what it holds before the check stays, and what it asks for after the
+/// removal is not there and is fetched.
 ///
-/// Blobs go with their rows first and their files later: a crash in between leaves files that the next start or
-/// the next collection deletes. Safe for use by many threads; collections run one after the other.
+/// Blobs go with their rows first and their files later: a crash in between leaves files that the
+/// next start or the next collection deletes. Safe for use by many threads; collections run one
+/// after the other.
 public final class GarbageCollector {
     private static final Logger LOG = LoggerFactory.getLogger(GarbageCollector.class);
     private static final int BATCH = 128;
@@ -76,7 +80,8 @@ public final class GarbageCollector {
             Instant youngest = now.minus(options.grace());
             for (NodeId node : useless) {
                 if (created(node).orElse(Instant.MIN).isAfter(youngest)) {
-                    marker.keep(node, "nothing needs it, but it is younger than " + options.grace());
+                    marker.keep(
+                            node, "nothing needs it, but it is younger than " + options.grace());
                 }
             }
         }
@@ -236,8 +241,7 @@ public final class GarbageCollector {
     private Report finish(List<Item> removed) throws ImageException {
         maintenance.emptyTrash(new Pace(options.bytesPerSecond())::before);
         Report report = Report.of(removed);
-        LOG.info(
-                "collected: removed={} freed_bytes={}", removed.size(), report.freedBytes());
+        LOG.info("collected: removed={} freed_bytes={}", removed.size(), report.freedBytes());
         return report;
     }
 
@@ -268,7 +272,8 @@ public final class GarbageCollector {
                 switch (node.type()) {
                     case BLOB -> blobs.add(node);
                     case SNAPSHOT, LAYER -> removeTree(node, gone, open);
-                    case IMAGE, LEASE -> {} // They are removed by name, never for want of references.
+                    case IMAGE,
+                            LEASE -> {} // They are removed by name, never for want of references.
                 }
             }
             removeBlobs(blobs, gone, open);
@@ -295,7 +300,8 @@ public final class GarbageCollector {
         database.write(
                 tx -> {
                     for (NodeId node : nodes) {
-                        // The edges themselves, not their count: a wrong count must not cost a blob.
+                        // The edges themselves, not their count: a wrong count must not cost a
+                        // blob.
                         if (!tx.edgesTo(node).isEmpty()) {
                             continue;
                         }
@@ -330,8 +336,8 @@ public final class GarbageCollector {
         maintenance.discard(digests);
     }
 
-    /// Removes blobs that nothing needs although they refer to each other in a circle, which no honest
-    /// image does.
+    /// Removes blobs that nothing needs although they refer to each other in a circle, which no
+    /// honest image does.
     private Set<NodeId> breakCycles(Set<NodeId> rest) throws ImageException {
         Set<NodeId> circle = new HashSet<>(rest);
         circle.removeIf(node -> node.type() != NodeId.Type.BLOB);
@@ -362,8 +368,8 @@ public final class GarbageCollector {
         return forgotten.keySet();
     }
 
-    /// Checks the store against itself: edges stored both ways, counts, edges of objects that are gone, names
-    /// without their manifest, rows and files in both directions.
+    /// Checks the store against itself: edges stored both ways, counts, edges of objects that are
+    /// gone, names without their manifest, rows and files in both directions.
     ///
     /// @param rehash also reads every byte of every blob
     /// @return one line per finding, empty when all is well

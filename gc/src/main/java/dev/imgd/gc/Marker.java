@@ -8,6 +8,9 @@ import dev.imgd.content.Maintenance.StoredBlob;
 import dev.imgd.content.NodeId;
 import dev.imgd.model.ImageException;
 import dev.imgd.snapshot.SnapshotMetadata;
+
+import org.jspecify.annotations.Nullable;
+
 import java.time.Instant;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -17,16 +20,16 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import org.jspecify.annotations.Nullable;
 
-/// The objects of a store and the edges between them, read from one consistent state, and the walk from
-/// the roots. For one thread.
+/// The objects of a store and the edges between them, read from one consistent state, and the walk
+/// from the roots. For one thread.
 final class Marker {
     /// Every object that has a row, except expired leases; images first.
     final Set<NodeId> objects = new LinkedHashSet<>();
 
     /// What blobs take, in bytes.
     final Map<NodeId, Long> sizes = new HashMap<>();
+
     final List<Lease> expired = new ArrayList<>();
 
     private final Map<NodeId, List<NodeId>> edges = new HashMap<>();
@@ -61,7 +64,9 @@ final class Marker {
                 });
         maintenance.blobs(view, this::add);
         maintenance.edges(
-                view, true, (from, to) -> edges.computeIfAbsent(from, _ -> new ArrayList<>()).add(to));
+                view,
+                true,
+                (from, to) -> edges.computeIfAbsent(from, _ -> new ArrayList<>()).add(to));
         walk();
     }
 
@@ -150,11 +155,12 @@ final class Marker {
 
     private static String describe(NodeId node) {
         return switch (node.type()) {
-            case IMAGE -> "image ";
-            case LEASE -> "lease ";
-            case BLOB -> "blob ";
-            case SNAPSHOT -> "snapshot ";
-            case LAYER -> "layer ";
-        } + node.key();
+                    case IMAGE -> "image ";
+                    case LEASE -> "lease ";
+                    case BLOB -> "blob ";
+                    case SNAPSHOT -> "snapshot ";
+                    case LAYER -> "layer ";
+                }
+                + node.key();
     }
 }

@@ -21,7 +21,8 @@ final class Pace {
             return;
         }
         long wait;
-        while ((wait = readyNanos - System.nanoTime()) > 0 && !Thread.currentThread().isInterrupted()) {
+        while ((wait = readyNanos - System.nanoTime()) > 0
+                && !Thread.currentThread().isInterrupted()) {
             LockSupport.parkNanos(wait);
         }
         double seconds = (double) bytes / bytesPerSecond;

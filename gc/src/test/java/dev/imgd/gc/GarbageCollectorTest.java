@@ -19,6 +19,13 @@ import dev.imgd.snapshot.LayerRemover;
 import dev.imgd.snapshot.SnapshotMetadata;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.Usage;
+
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -43,11 +50,6 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.stream.Collectors;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
 
 @Timeout(180)
 final class GarbageCollectorTest {
@@ -323,8 +325,7 @@ final class GarbageCollectorTest {
         image("a:1", manifest);
         assertEquals(List.of(), collector().verify(true));
         Files.write(store.content().path(layer), bytes("LAYER"));
-        Files.write(
-                store.content().path(layer).resolveSibling("0".repeat(64)), bytes("no row"));
+        Files.write(store.content().path(layer).resolveSibling("0".repeat(64)), bytes("no row"));
         store.database()
                 .write(
                         tx -> {
@@ -433,8 +434,7 @@ final class GarbageCollectorTest {
                     ingest.commit(layer.length, layerDigest, Map.of(), List.of());
                 }
             }
-            store.content()
-                    .write(NS, manifestDigest, manifest, Map.of(), List.of(layerDigest));
+            store.content().write(NS, manifestDigest, manifest, Map.of(), List.of(layerDigest));
             image(name, manifestDigest);
             store.leases().delete(NS, lease);
             store.content().read(layerDigest, 100);
