@@ -25,7 +25,7 @@ final class DaemonChannel implements AutoCloseable {
 
     /// Connects with the first call.
     static DaemonChannel to(Path socket) {
-        TransportLog.configure();
+        TransportSettings.apply();
         EventLoopGroup loop =
                 new MultiThreadIoEventLoopGroup(
                         1,

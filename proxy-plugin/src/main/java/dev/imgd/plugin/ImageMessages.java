@@ -253,7 +253,7 @@ final class ImageMessages {
             case EXPORT_FORMAT_UNSPECIFIED, UNRECOGNIZED ->
                     throw ImageException.invalidArgument(
                             "export: this daemon does not know the format; use the imgctl of its"
-                                + " version");
+                                    + " version");
         };
     }
 

@@ -129,7 +129,7 @@ public final class SocketServer implements AutoCloseable {
     }
 
     private static void loadNative() throws ImageException {
-        TransportLog.configure();
+        TransportSettings.apply();
         String directory = System.getProperty("imgd.native.dir");
         if (directory != null && System.getProperty("io.netty.native.workdir") == null) {
             System.setProperty("io.netty.native.workdir", directory);

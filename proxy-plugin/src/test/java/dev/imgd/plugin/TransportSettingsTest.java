@@ -12,7 +12,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 
-class TransportLogTest {
+class TransportSettingsTest {
     /// A server and a client in a process of their own, because loggers stay as they were first
     /// made.
     static final class Conversation {
