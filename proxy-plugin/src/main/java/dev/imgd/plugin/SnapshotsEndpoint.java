@@ -111,9 +111,8 @@ public final class SnapshotsEndpoint extends SnapshotsImplBase {
         } else if (accelerating.present(target.get())) {
             throw exists(target.get());
         } else {
-            // The wait may take minutes and ends in native calls: neither a thread of the pool nor
-            // a
-            // virtual one.
+            // The wait may take minutes and ends in native calls: neither a thread of the pool
+            // nor a virtual one.
             Answer.Work work = () -> accelerate(accelerating, target.get(), view, request, answer);
             Thread.ofPlatform()
                     .name("imgd-accelerate")

@@ -34,9 +34,8 @@ final class TransportSettings {
         InternalLoggerFactory configured = InternalLoggerFactory.getDefaultFactory();
         InternalLoggerFactory.setDefaultFactory(JdkLoggerFactory.INSTANCE);
         try {
-            // Classes take their loggers when they are initialised, and levels belong to a back
-            // end:
-            // these two get the one whose levels are known here.
+            // Classes take their loggers when they are initialised, and levels belong to a
+            // back end: these two get the one whose levels are known here.
             var _ = new Bootstrap();
             var _ = new ServerBootstrap();
         } finally {
