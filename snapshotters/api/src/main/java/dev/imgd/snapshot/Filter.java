@@ -11,8 +11,8 @@ import org.jspecify.annotations.Nullable;
 
 /// A condition in containerd's filter language.
 ///
-/// A list of filters holds when any of them does; an empty list and an empty filter always hold. A filter
-/// is a comma-separated list of selectors that must all hold:
+/// A list of filters holds when any of them does; an empty list and an empty filter always hold. A
+/// filter is a comma-separated list of selectors that must all hold:
 ///
 /// ```
 /// selector  = fieldpath [ ("==" | "!=" | "~=") value ]     bare: the field is present
@@ -35,15 +35,15 @@ public final class Filter {
         MATCHES
     }
 
-    record Selector(
-            List<String> path, Operator operator, String value, @Nullable Pattern pattern) {
+    record Selector(List<String> path, Operator operator, String value, @Nullable Pattern pattern) {
         boolean matches(Function<List<String>, @Nullable String> fields) {
             String field = fields.apply(path);
             return switch (operator) {
                 case PRESENT -> field != null;
                 case EQUAL -> field != null && field.equals(value);
                 case NOT_EQUAL -> field == null ? !value.isEmpty() : !field.equals(value);
-                case MATCHES -> pattern != null && pattern.matcher(field == null ? "" : field).find();
+                case MATCHES ->
+                        pattern != null && pattern.matcher(field == null ? "" : field).find();
             };
         }
     }
@@ -90,8 +90,9 @@ public final class Filter {
         return true;
     }
 
-    /// Whether the filter holds for a snapshot: `name`, `parent` (always present), `kind` (`active`, `view`,
-    /// `committed`) and `labels.<key>`, whose key is the rest of the path joined by dots.
+    /// Whether the filter holds for a snapshot: `name`, `parent` (always present), `kind`
+    /// (`active`, `view`, `committed`) and `labels.<key>`, whose key is the rest of the path joined
+    /// by dots.
     public boolean matches(SnapshotInfo info) {
         return matches(path -> field(info, path));
     }
@@ -223,7 +224,7 @@ public final class Filter {
             return input.substring(start, at);
         }
 
-        /// In `/…/` and `|…|` a backslash only escapes the quote, so that regular expressions keep theirs.
+        /// In `/…/` and `|…|` a backslash only escapes the quote, for regular expressions.
         private String quoted(char quote) throws ImageException {
             int start = at++;
             StringBuilder out = new StringBuilder();

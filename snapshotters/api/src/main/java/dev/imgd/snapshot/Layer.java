@@ -7,8 +7,8 @@ import java.util.Optional;
 /// The tree of one unpacked layer on disk.
 ///
 /// @param id the key of its [dev.imgd.content.NodeId#layer] node, see [#id(Digest)]
-/// @param directory the number of its directory; 0 when a power cut took its files, until it is unpacked
-///     again
+/// @param directory the number of its directory; 0 when a power cut took its files, until it is
+///   unpacked again
 /// @param usage what it takes
 /// @param created when it was unpacked
 public record Layer(String id, Digest diffId, long directory, Usage usage, Instant created) {
@@ -17,8 +17,8 @@ public record Layer(String id, Digest diffId, long directory, Usage usage, Insta
         return diffId.toString();
     }
 
-    /// The id of a layer that left out directory entries, so that it took their owners, modes and times from
-    /// the layers below.
+    /// The id of a layer that left out directory entries, so that it took their owners, modes and
+    /// times from the layers below.
     ///
     /// @param parentChain the chainID of the layers below, empty for the lowest layer
     public static String id(Digest diffId, Optional<Digest> parentChain) {

@@ -1,9 +1,9 @@
 package dev.imgd.snapshot;
 
-import dev.imgd.content.Database;
 import dev.imgd.content.Database.Table;
 import dev.imgd.content.Database.Transaction;
 import dev.imgd.content.Database.View;
+import dev.imgd.content.Database;
 import dev.imgd.content.NodeId;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
@@ -27,9 +27,9 @@ import org.jspecify.annotations.Nullable;
 
 /// The rows of all snapshots and unpacked layers: containerd's rules, without any directory.
 ///
-/// Every method is one transaction or one consistent read; what it wrote is durable when it returns. Costs do
-/// not grow with the number of snapshots, except for [#walk] without a usable condition and for
-/// [#visitNodes] and [#directories]. Safe for use by many threads.
+/// Every method is one transaction or one consistent read; what it wrote is durable when it
+/// returns. Costs do not grow with the number of snapshots, except for [#walk] without a usable
+/// condition and for [#visitNodes] and [#directories]. Safe for use by many threads.
 ///
 /// Keys, where `|` stands for U+0001, which no name may contain:
 ///
@@ -42,11 +42,11 @@ import org.jspecify.annotations.Nullable;
 ///            m|session              "open" or "closed"
 /// ```
 ///
-/// Edges of the graph: snapshot to its parent, snapshot to the layer it shows. Roots, which live without
-/// references, follow from the row ([#isRoot]): they are not marked by edges.
+/// Edges of the graph: snapshot to its parent, snapshot to the layer it shows. Roots, which live
+/// without references, follow from the row ([#isRoot]): they are not marked by edges.
 public final class SnapshotMetadata {
-    /// The label of a Prepare that names the snapshot which an image layer will become.
-    /// **Source:** containerd `pkg/labels`, `core/snapshots`.
+    /// The label of a Prepare that names the snapshot which an image layer will become. **Source:**
+    /// containerd `pkg/labels`, `core/snapshots`.
     public static final String REF_LABEL = "containerd.io/snapshot.ref";
 
     private static final String SEPARATOR = "\u0001";
@@ -221,8 +221,8 @@ public final class SnapshotMetadata {
     ///
     /// @param key the key of the new snapshot
     /// @return empty without a parent
-    /// @throws ImageException `ALREADY_EXISTS` (key), `NOT_FOUND`, `INVALID_ARGUMENT` when the parent is not
-    ///     committed, `DATA_LOSS` when it is lost
+    /// @throws ImageException `ALREADY_EXISTS` (key), `NOT_FOUND`, `INVALID_ARGUMENT` when the
+    ///   parent is not committed, `DATA_LOSS` when it is lost
     public Optional<Long> parentDirectory(String view, String key, String parent)
             throws ImageException {
         return database.read(
@@ -237,8 +237,8 @@ public final class SnapshotMetadata {
 
     /// The directories of a committed snapshot and its ancestors, nearest first.
     ///
-    /// @throws ImageException `NOT_FOUND`, `INVALID_ARGUMENT` when it is not committed, `DATA_LOSS` when it
-    ///     or an ancestor is lost
+    /// @throws ImageException `NOT_FOUND`, `INVALID_ARGUMENT` when it is not committed, `DATA_LOSS`
+    ///   when it or an ancestor is lost
     public List<Long> lowers(String view, String name) throws ImageException {
         return database.read(
                 v -> {
@@ -271,13 +271,15 @@ public final class SnapshotMetadata {
         }
         throw new ImageException(
                 ErrorKind.DATA_LOSS,
-                "snapshot %s: the machine stopped before its files were on the disk; remove the image and"
-                                .formatted(Text.printable(snapshot.info().name(), 200))
-                        + " pull it again");
+                "snapshot %s: the machine stopped before its files were on the disk; %s"
+                        .formatted(
+                                Text.printable(snapshot.info().name(), 200),
+                                "remove the image and pull it again"));
     }
 
-    /// Calls `visitor` with each snapshot of the view for which the filter holds, until it returns false.
-    /// A condition on the name, on the label [#REF_LABEL] or on a parent is answered from an index.
+    /// Calls `visitor` with each snapshot of the view for which the filter holds, until it returns
+    /// false. A condition on the name, on the label [#REF_LABEL] or on a parent is answered from an
+    /// index.
     public void walk(String view, Filter filter, Predicate<StoredSnapshot> visitor)
             throws ImageException {
         database.read(
@@ -299,8 +301,7 @@ public final class SnapshotMetadata {
                 });
     }
 
-    private static void scan(
-            View v, String view, Filter filter, Predicate<StoredSnapshot> visitor)
+    private static void scan(View v, String view, Filter filter, Predicate<StoredSnapshot> visitor)
             throws ImageException {
         String prefix = "s" + SEPARATOR + view + SEPARATOR;
         FirstError error = new FirstError();
@@ -376,8 +377,8 @@ public final class SnapshotMetadata {
     /// Adds an active snapshot or a view.
     ///
     /// @param directory its own directory, 0 when it needs none
-    /// @throws ImageException `ALREADY_EXISTS` (key), `NOT_FOUND` (parent), `INVALID_ARGUMENT` (parent not
-    ///     committed)
+    /// @throws ImageException `ALREADY_EXISTS` (key), `NOT_FOUND` (parent), `INVALID_ARGUMENT`
+    ///   (parent not committed)
     public StoredSnapshot create(
             String view,
             String key,
@@ -413,7 +414,7 @@ public final class SnapshotMetadata {
     /// [Snapshotter#commit].
     ///
     /// @param bootId the running boot: the files count as lost when another one starts before
-    ///     [#settled] was called with the directory
+    ///   [#settled] was called with the directory
     public StoredSnapshot commit(
             String view,
             String name,
@@ -451,8 +452,7 @@ public final class SnapshotMetadata {
                     StoredSnapshot committed =
                             new StoredSnapshot(
                                     view,
-                                    new SnapshotInfo(
-                                            name, below, Kind.COMMITTED, now, now, labels),
+                                    new SnapshotInfo(name, below, Kind.COMMITTED, now, now, labels),
                                     active.directory(),
                                     "",
                                     Optional.empty(),
@@ -490,8 +490,7 @@ public final class SnapshotMetadata {
             if (!path.equals("labels") && !path.startsWith("labels.")) {
                 throw ImageException.invalidArgument(
                         "update of snapshot %s: only labels can change, got field path \"%s\""
-                                .formatted(
-                                        Text.printable(name, 200), Text.printable(path, 200)));
+                                .formatted(Text.printable(name, 200), Text.printable(path, 200)));
             }
         }
         return database.write(
@@ -559,8 +558,8 @@ public final class SnapshotMetadata {
         return Optional.ofNullable(database.read(v -> readLayer(v, id)));
     }
 
-    private static @Nullable Layer usableLayer(
-            View v, Digest diffId, Optional<Digest> parentChain) throws ImageException {
+    private static @Nullable Layer usableLayer(View v, Digest diffId, Optional<Digest> parentChain)
+            throws ImageException {
         Layer layer = readLayer(v, Layer.id(diffId));
         if (layer == null || layer.lost()) {
             layer = readLayer(v, Layer.id(diffId, parentChain));
@@ -568,8 +567,8 @@ public final class SnapshotMetadata {
         return layer == null || layer.lost() ? null : layer;
     }
 
-    /// Adds a layer. One that is there already and has its files wins; one that lost them takes the new
-    /// directory, and so do the snapshots that show it.
+    /// Adds a layer. One that is there already and has its files wins; one that lost them takes the
+    /// new directory, and so do the snapshots that show it.
     ///
     /// @param bootId the running boot, see [#commit]
     /// @return the layer that is now stored
@@ -634,8 +633,9 @@ public final class SnapshotMetadata {
 
     // ---- garbage collection
 
-    /// Whether a snapshot lives without references: active snapshots and views belong to whoever prepared
-    /// them, and every snapshot outside of [SnapshotService#LOCAL] belongs to that view's caller.
+    /// Whether a snapshot lives without references: active snapshots and views belong to whoever
+    /// prepared them, and every snapshot outside of [SnapshotService#LOCAL] belongs to that view's
+    /// caller.
     public static boolean isRoot(String view, Kind kind) {
         return kind != Kind.COMMITTED || !view.equals(SnapshotService.LOCAL);
     }
@@ -654,8 +654,7 @@ public final class SnapshotMetadata {
                                     String view = key.substring(snapshots.length(), slash);
                                     String name = key.substring(slash + 1);
                                     Kind kind = Rows.snapshot(view, name, row).info().kind();
-                                    visitor.visit(
-                                            NodeId.snapshot(view, name), isRoot(view, kind));
+                                    visitor.visit(NodeId.snapshot(view, name), isRoot(view, kind));
                                     return true;
                                 }));
         error.rethrow();
@@ -671,7 +670,8 @@ public final class SnapshotMetadata {
 
     /// Removes a snapshot or layer that is no root and that no edge points to.
     ///
-    /// @return the number of the directory to delete, 0 when it has none; empty when nothing was removed
+    /// @return the number of the directory to delete, 0 when it has none; empty when nothing was
+    ///   removed
     public Optional<Long> removeUnreferenced(NodeId node) throws ImageException {
         return switch (node.type()) {
             case SNAPSHOT -> {
@@ -726,7 +726,8 @@ public final class SnapshotMetadata {
                 : Session.OPEN;
     }
 
-    /// Records that directories are about to change, so that the next owner compares them with the rows.
+    /// Records that directories are about to change, so that the next owner compares them with the
+    /// rows.
     public void sessionOpened() throws ImageException {
         session("open");
     }
@@ -757,7 +758,8 @@ public final class SnapshotMetadata {
                                 String text = new String(row, StandardCharsets.UTF_8);
                                 found.add(
                                         new Unsynced(
-                                                Long.parseLong(key, UNSYNCED.length(), key.length(), 10),
+                                                Long.parseLong(
+                                                        key, UNSYNCED.length(), key.length(), 10),
                                                 text.substring(0, text.indexOf(SEPARATOR))));
                                 return true;
                             });
@@ -799,8 +801,8 @@ public final class SnapshotMetadata {
         }
     }
 
-    /// Records that a directory lost its files: a layer is forgotten or, when snapshots show it, waits to be
-    /// unpacked again; a committed snapshot of its own cannot be used any more.
+    /// Records that a directory lost its files: a layer is forgotten or, when snapshots show it,
+    /// waits to be unpacked again; a committed snapshot of its own cannot be used any more.
     ///
     /// @return the name of what lost its files, for a report; empty when nothing uses the directory
     public Optional<String> lost(long directory) throws ImageException {
@@ -816,8 +818,8 @@ public final class SnapshotMetadata {
                 });
     }
 
-    /// Like [#lost(long)] for a directory that turned out to be missing: also finds owners that were
-    /// durable once. Reads all rows.
+    /// Like [#lost(long)] for a directory that turned out to be missing: also finds owners that
+    /// were durable once. Reads all rows.
     public List<String> missing(Set<Long> directories) throws ImageException {
         return database.write(
                 tx -> {
@@ -927,10 +929,7 @@ public final class SnapshotMetadata {
         indexRef(tx, snapshot);
         NodeId node = NodeId.snapshot(snapshot.view(), info.name());
         if (!info.parent().isEmpty()) {
-            tx.put(
-                    Table.SNAPSHOTS,
-                    childKey(snapshot.view(), info.parent(), info.name()),
-                    EMPTY);
+            tx.put(Table.SNAPSHOTS, childKey(snapshot.view(), info.parent(), info.name()), EMPTY);
             tx.link(node, NodeId.snapshot(snapshot.view(), info.parent()));
         }
         if (!snapshot.layer().isEmpty()) {
@@ -943,8 +942,7 @@ public final class SnapshotMetadata {
         tx.delete(Table.SNAPSHOTS, snapshotKey(snapshot.view(), info.name()));
         unindexRef(tx, snapshot);
         if (!info.parent().isEmpty()) {
-            tx.delete(
-                    Table.SNAPSHOTS, childKey(snapshot.view(), info.parent(), info.name()));
+            tx.delete(Table.SNAPSHOTS, childKey(snapshot.view(), info.parent(), info.name()));
         }
         tx.unlinkAll(NodeId.snapshot(snapshot.view(), info.name()));
     }
@@ -959,10 +957,7 @@ public final class SnapshotMetadata {
     private static void indexRef(Transaction tx, StoredSnapshot snapshot) throws ImageException {
         String ref = snapshot.info().labels().get(REF_LABEL);
         if (ref != null) {
-            tx.put(
-                    Table.SNAPSHOTS,
-                    refKey(snapshot.view(), ref, snapshot.info().name()),
-                    EMPTY);
+            tx.put(Table.SNAPSHOTS, refKey(snapshot.view(), ref, snapshot.info().name()), EMPTY);
         }
     }
 
@@ -973,8 +968,8 @@ public final class SnapshotMetadata {
         }
     }
 
-    private static void markUnsynced(
-            Transaction tx, long directory, String owner, String bootId) throws ImageException {
+    private static void markUnsynced(Transaction tx, long directory, String owner, String bootId)
+            throws ImageException {
         tx.put(
                 Table.LAYERS,
                 unsyncedKey(directory),
@@ -1010,8 +1005,7 @@ public final class SnapshotMetadata {
             throw new ImageException(
                     notCommitted,
                     "parent snapshot %s: wanted a committed one, got a %s one"
-                            .formatted(
-                                    Text.printable(parent, 200), word(snapshot.info().kind())));
+                            .formatted(Text.printable(parent, 200), word(snapshot.info().kind())));
         }
     }
 

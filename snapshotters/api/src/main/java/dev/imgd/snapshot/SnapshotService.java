@@ -9,10 +9,10 @@ import java.util.Optional;
 
 /// A back end with all its views, and the unpacked layers they share.
 ///
-/// A *view* is what one caller sees: one per name of a containerd proxy plugin, and [#LOCAL] for imgd's
-/// own images. Views never see each other's snapshots. A *layer* is the tree of one unpacked layer on
-/// disk, known by its diffID; committed snapshots of several views may show the same layer, and it lives
-/// as long as any of them. Safe for use by many threads.
+/// A *view* is what one caller sees: one per name of a containerd proxy plugin, and [#LOCAL] for
+/// imgd's own images. Views never see each other's snapshots. A *layer* is the tree of one unpacked
+/// layer on disk, known by its diffID; committed snapshots of several views may show the same
+/// layer, and it lives as long as any of them. Safe for use by many threads.
 public interface SnapshotService extends LayerRemover, AutoCloseable {
     /// The view of images that imgd pulled for itself.
     String LOCAL = "local";
@@ -22,11 +22,11 @@ public interface SnapshotService extends LayerRemover, AutoCloseable {
     /// @param view a name without a slash, at most 255 characters
     Snapshotter view(String view) throws ImageException;
 
-    /// Starts to build the layer of a diffID in a directory that nobody sees until [Staging#commit].
-    /// Several layers of an image are built at once; only commits are ordered.
+    /// Starts to build the layer of a diffID in a directory that nobody sees until
+    /// [Staging#commit]. Several layers of an image are built at once; only commits are ordered.
     ///
-    /// @param parentChain the chainID of the layers below, or empty for the lowest layer; matters only to
-    ///     layers that leave out directory entries
+    /// @param parentChain the chainID of the layers below, or empty for the lowest layer; matters
+    ///   only to layers that leave out directory entries
     Staging stage(Digest diffId, Optional<Digest> parentChain) throws ImageException;
 
     /// Whether the layer is on disk, usable on top of `parentChain`.
@@ -47,22 +47,25 @@ public interface SnapshotService extends LayerRemover, AutoCloseable {
             Map<String, String> labels)
             throws ImageException;
 
-    /// A layer under construction. For one thread; [#close] without commit deletes everything in the
-    /// background.
+    /// A layer under construction. For one thread; [#close] without commit deletes everything in
+    /// the background.
     interface Staging extends AutoCloseable {
         /// The directory to fill; its own mode is already 0755.
         Path directory();
 
-        /// Makes the layer known: [SnapshotService#link] finds it when this returns. An equal layer that
-        /// somebody else committed first wins. Its files become durable within seconds, or with
-        /// [SnapshotService#sync]; when the machine stops before, the next owner reports the layer as absent
-        /// ([SnapshotService#hasLayer]), and committing it again heals all snapshots that show it.
+        /// Makes the layer known: [SnapshotService#link] finds it when this returns. An equal layer
+        /// that somebody else committed first wins. Its files become durable within seconds, or
+        /// with [SnapshotService#sync]; when the machine stops before, the next owner reports the
+        /// layer as absent ([SnapshotService#hasLayer]), and committing it again heals all
+        /// snapshots that show it.
         ///
         /// @param usage what the layer takes
-        /// @param implicitDirectories directories that had no entry of their own, relative, parents first;
-        ///     they get owner, mode, times and extended attributes of the same directory in the layers below
+        /// @param implicitDirectories directories that had no entry of their own, relative, parents
+        ///   first; they get owner, mode, times and extended attributes of the same directory in
+        ///   the layers below
         /// @param parent the committed snapshot below in the view [SnapshotService#LOCAL], or empty
-        void commit(Usage usage, List<String> implicitDirectories, String parent) throws ImageException;
+        void commit(Usage usage, List<String> implicitDirectories, String parent)
+                throws ImageException;
 
         /// Idempotent.
         @Override

@@ -76,9 +76,25 @@ class FilterTest {
     @ParameterizedTest
     @ValueSource(
             strings = {
-                "=", "name=", "name==", "name=x", "name<x", "name==a b", "name==a,", ",name",
-                "name==\"a", "name==\"\\q\"", "name==\"\\x4\"", "name==\"\\UFFFFFFFF\"",
-                "labels.", "labels..x", "name~=[", "name~=/a", "name==a|b c", "-x", "name==\"a\"b"
+                "=",
+                "name=",
+                "name==",
+                "name=x",
+                "name<x",
+                "name==a b",
+                "name==a,",
+                ",name",
+                "name==\"a",
+                "name==\"\\q\"",
+                "name==\"\\x4\"",
+                "name==\"\\UFFFFFFFF\"",
+                "labels.",
+                "labels..x",
+                "name~=[",
+                "name~=/a",
+                "name==a|b c",
+                "-x",
+                "name==\"a\"b"
             })
     void parse_malformed_isInvalidArgument(String filter) {
         ImageException error =

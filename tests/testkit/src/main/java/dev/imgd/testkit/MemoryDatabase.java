@@ -22,9 +22,9 @@ import org.jspecify.annotations.Nullable;
 
 /// A [Database] in memory, for tests of what stands on it.
 ///
-/// A transaction works on copies that replace the state when it ends well, so that readers keep one consistent
-/// state without locks and a failed body leaves nothing. Writing costs as much as the tables it touches
-/// are long: meant for some thousand rows.
+/// A transaction works on copies that replace the state when it ends well, so that readers keep one
+/// consistent state without locks and a failed body leaves nothing. Writing costs as much as the
+/// tables it touches are long: meant for some thousand rows.
 public final class MemoryDatabase implements Database {
     /// Byte order of UTF-8, which differs from [String#compareTo] above U+FFFF.
     private static final Comparator<String> UTF_8_ORDER =
@@ -148,8 +148,7 @@ public final class MemoryDatabase implements Database {
     }
 
     private static final class Copy extends Reader implements Transaction {
-        private final Map<Table, NavigableMap<String, byte[]>> changed =
-                new EnumMap<>(Table.class);
+        private final Map<Table, NavigableMap<String, byte[]>> changed = new EnumMap<>(Table.class);
         private @Nullable Set<Edge> edges;
         private @Nullable Set<NodeId> zero;
         private @Nullable Map<String, Long> sequences;

@@ -13,8 +13,8 @@ import dev.imgd.model.ImageException;
 import dev.imgd.snapshot.Kind;
 import dev.imgd.snapshot.Mount;
 import dev.imgd.snapshot.SnapshotInfo;
-import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.SnapshotService.Staging;
+import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.Snapshotter;
 import dev.imgd.snapshot.Usage;
 import java.io.IOException;
@@ -38,9 +38,10 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 
-/// What every [SnapshotService] promises, with real mounts: containerd's own suite, and the views and layers
-/// that imgd adds. A back end's test class implements [#open] and nothing else. Needs root.
-/// **Source:** containerd `core/snapshots/testsuite`, `core/snapshots/storage/metastore_test.go`.
+/// What every [SnapshotService] promises, with real mounts: containerd's own suite, and the views
+/// and layers that imgd adds. A back end's test class implements [#open] and nothing else. Needs
+/// root. **Source:** containerd `core/snapshots/testsuite`,
+/// `core/snapshots/storage/metastore_test.go`.
 public interface SnapshotterContract {
     /// Opens the back end under test; called again with the same arguments after closing.
     SnapshotService open(Path root, Database database) throws ImageException;
@@ -78,8 +79,7 @@ public interface SnapshotterContract {
     }
 
     /// Asserts what a view of a committed snapshot looks like.
-    private static void seen(
-            SnapshotService service, Snapshotter view, String name, Visit visit)
+    private static void seen(SnapshotService service, Snapshotter view, String name, Visit visit)
             throws IOException {
         mounted(service, view.view("view-" + name, name, Map.of()), visit);
         view.remove("view-" + name);
@@ -186,11 +186,9 @@ public interface SnapshotterContract {
             assertEquals("base", top.parent());
             assertEquals(Kind.COMMITTED, top.kind());
             fails(ErrorKind.NOT_FOUND, () -> view.stat("next"));
-            assertEquals(
-                    Set.of(view.stat("base"), view.stat("top")), new HashSet<>(list(view)));
+            assertEquals(Set.of(view.stat("base"), view.stat("top")), new HashSet<>(list(view)));
             seen(service, view, "top", m -> assertEquals(wanted, tree(m)));
-            ImageException error =
-                    assertThrows(ImageException.class, () -> view.remove("base"));
+            ImageException error = assertThrows(ImageException.class, () -> view.remove("base"));
             assertEquals(ErrorKind.FAILED_PRECONDITION, error.kind());
             assertTrue(error.getMessage().contains("remove"), error.getMessage());
             view.remove("top");
@@ -226,8 +224,7 @@ public interface SnapshotterContract {
     }
 
     @Test
-    default void transitivity_threeLayers_parentsFormAChain(@TempDir Path root)
-            throws IOException {
+    default void transitivity_threeLayers_parentsFormAChain(@TempDir Path root) throws IOException {
         try (SnapshotService service = open(root, new MemoryDatabase())) {
             Snapshotter view = service.view("suite");
             layer(service, view, "a", "", m -> write(m.resolve("foo"), "1"));
@@ -295,8 +292,7 @@ public interface SnapshotterContract {
                         Map.of("a.b/c", "d"),
                         view.update(name, Map.of("a.b/c", "d"), List.of("labels")).labels());
                 assertEquals(
-                        Map.of(),
-                        view.update(name, Map.of(), List.of("labels.a.b/c")).labels());
+                        Map.of(), view.update(name, Map.of(), List.of("labels.a.b/c")).labels());
                 fails(
                         ErrorKind.INVALID_ARGUMENT,
                         () -> view.update(name, Map.of(), List.of("parent")));
@@ -330,8 +326,7 @@ public interface SnapshotterContract {
     }
 
     @Test
-    default void walk_filters_selectWhatContainerdSelects(@TempDir Path root)
-            throws IOException {
+    default void walk_filters_selectWhatContainerdSelects(@TempDir Path root) throws IOException {
         try (SnapshotService service = open(root, new MemoryDatabase())) {
             Snapshotter view = service.view("suite");
             view.prepare("ap", "", Map.of());
@@ -350,25 +345,21 @@ public interface SnapshotterContract {
             assertEquals(Set.of("a"), names(view, "name==a", "name==a,kind==committed"));
             assertEquals(Set.of("a-child", "v-child"), names(view, "parent==a"));
             assertEquals(Set.of("a-child"), names(view, "parent==a,kind==active"));
-            assertEquals(
-                    Set.of("a", "b/with slash", "a-bottom"), names(view, "parent!=a"));
-            assertEquals(
-                    Set.of("a", "b/with slash", "a-bottom"), names(view, "parent==\"\""));
+            assertEquals(Set.of("a", "b/with slash", "a-bottom"), names(view, "parent!=a"));
+            assertEquals(Set.of("a", "b/with slash", "a-bottom"), names(view, "parent==\"\""));
             assertEquals(all, names(view, "parent"));
             assertEquals(Set.of("v-child"), names(view, "kind==view"));
             assertEquals(Set.of("a", "b/with slash"), names(view, "kind==committed"));
             assertEquals(Set.of("a-child", "v-child"), names(view, "labels.l==2"));
             assertEquals(Set.of("a-bottom", "a-child", "v-child"), names(view, "labels.l"));
-            assertEquals(
-                    Set.of("b/with slash"), names(view, "labels.\"with.dots/x\"==two"));
+            assertEquals(Set.of("b/with slash"), names(view, "labels.\"with.dots/x\"==two"));
             assertEquals(Set.of("a-bottom", "a-child"), names(view, "name~=^a-"));
             assertEquals(Set.of("a-child"), names(view, "name~=/child$/,kind!=view"));
             assertEquals(
                     Set.of("a-child"),
                     names(view, "labels.\"containerd.io/snapshot.ref\"==T,parent==\"a\""));
             assertEquals(
-                    Set.of(),
-                    names(view, "labels.\"containerd.io/snapshot.ref\"==T,parent==\"\""));
+                    Set.of(), names(view, "labels.\"containerd.io/snapshot.ref\"==T,parent==\"\""));
             assertEquals(Set.of(), names(view, "unknown==x"));
             fails(ErrorKind.INVALID_ARGUMENT, () -> list(view, "name=a"));
             int[] visited = {0};
@@ -378,8 +369,7 @@ public interface SnapshotterContract {
     }
 
     @Test
-    default void layerFileUpdate_sameSizeAndTime_upperWins(@TempDir Path root)
-            throws IOException {
+    default void layerFileUpdate_sameSizeAndTime_upperWins(@TempDir Path root) throws IOException {
         try (SnapshotService service = open(root, new MemoryDatabase())) {
             Snapshotter view = service.view("suite");
             FileTime time = FileTime.from(Instant.ofEpochSecond(1_700_000_000));
@@ -435,9 +425,7 @@ public interface SnapshotterContract {
                     service,
                     view,
                     "l3",
-                    m ->
-                            assertEquals(
-                                    Set.of("", "d", "d/new", "d/more"), tree(m).keySet()));
+                    m -> assertEquals(Set.of("", "d", "d/new", "d/more"), tree(m).keySet()));
         }
     }
 
@@ -532,8 +520,7 @@ public interface SnapshotterContract {
     }
 
     @Test
-    default void removeIntermediate_hasChild_onlyFromTheTop(@TempDir Path root)
-            throws IOException {
+    default void removeIntermediate_hasChild_onlyFromTheTop(@TempDir Path root) throws IOException {
         try (SnapshotService service = open(root, new MemoryDatabase())) {
             Snapshotter view = service.view("suite");
             layer(service, view, "base", "", m -> {});
@@ -549,8 +536,7 @@ public interface SnapshotterContract {
     }
 
     @Test
-    default void deletedFile_emptyThirdLayer_staysDeleted(@TempDir Path root)
-            throws IOException {
+    default void deletedFile_emptyThirdLayer_staysDeleted(@TempDir Path root) throws IOException {
         try (SnapshotService service = open(root, new MemoryDatabase())) {
             Snapshotter view = service.view("suite");
             layer(
@@ -569,8 +555,7 @@ public interface SnapshotterContract {
     }
 
     @Test
-    default void file_movedWithLinkFromLower_arrivesWhole(@TempDir Path root)
-            throws IOException {
+    default void file_movedWithLinkFromLower_arrivesWhole(@TempDir Path root) throws IOException {
         try (SnapshotService service = open(root, new MemoryDatabase())) {
             Snapshotter view = service.view("suite");
             layer(
@@ -757,8 +742,7 @@ public interface SnapshotterContract {
     // ---- the metadata's rules
 
     @Test
-    default void parents_missingOrNotCommitted_areRefused(@TempDir Path root)
-            throws IOException {
+    default void parents_missingOrNotCommitted_areRefused(@TempDir Path root) throws IOException {
         try (SnapshotService service = open(root, new MemoryDatabase())) {
             Snapshotter view = service.view("suite");
             view.prepare("a", "", Map.of());
@@ -781,15 +765,10 @@ public interface SnapshotterContract {
             Snapshotter view = service.view("suite");
             layer(service, view, "base", "", m -> write(m.resolve("low"), "low"));
             layer(service, view, "other", "", m -> {});
-            mounted(
-                    service,
-                    view.prepare("k", "", Map.of()),
-                    m -> write(m.resolve("up"), "up"));
+            mounted(service, view.prepare("k", "", Map.of()), m -> write(m.resolve("up"), "up"));
             view.prepare("active", "", Map.of());
             fails(ErrorKind.NOT_FOUND, () -> view.commit("top", "k", Map.of(), "nobody"));
-            fails(
-                    ErrorKind.FAILED_PRECONDITION,
-                    () -> view.commit("top", "k", Map.of(), "active"));
+            fails(ErrorKind.FAILED_PRECONDITION, () -> view.commit("top", "k", Map.of(), "active"));
             view.commit("top", "k", Map.of(), "base");
             assertEquals("base", view.stat("top").parent());
             fails(ErrorKind.FAILED_PRECONDITION, () -> view.remove("base"));
@@ -799,9 +778,7 @@ public interface SnapshotterContract {
                     "top",
                     m -> assertEquals(Set.of("", "low", "up"), tree(m).keySet()));
             view.prepare("k2", "base", Map.of());
-            fails(
-                    ErrorKind.INVALID_ARGUMENT,
-                    () -> view.commit("top2", "k2", Map.of(), "other"));
+            fails(ErrorKind.INVALID_ARGUMENT, () -> view.commit("top2", "k2", Map.of(), "other"));
             view.commit("top2", "k2", Map.of(), "base");
             assertEquals("base", view.stat("top2").parent());
         }
@@ -816,7 +793,8 @@ public interface SnapshotterContract {
             assertEquals(key, view.stat(key).name());
             view.prepare("ключ/🚀", "", Map.of());
             assertEquals("ключ/🚀", view.stat("ключ/🚀").name());
-            for (String bad : List.of("", "a\u0001b", "a\u0000", "a\nb", "\ud800", "x".repeat(1025))) {
+            for (String bad :
+                    List.of("", "a\u0001b", "a\u0000", "a\nb", "\ud800", "x".repeat(1025))) {
                 fails(ErrorKind.INVALID_ARGUMENT, () -> view.prepare(bad, "", Map.of()));
             }
             fails(
@@ -936,9 +914,7 @@ public interface SnapshotterContract {
             assertFalse(service.hasLayer(digest("d1"), Optional.empty()));
             fails(
                     ErrorKind.NOT_FOUND,
-                    () ->
-                            service.link(
-                                    "other", "x", "", digest("d1"), Optional.empty(), Map.of()));
+                    () -> service.link("other", "x", "", digest("d1"), Optional.empty(), Map.of()));
             unpack(
                     service,
                     "d1",
@@ -966,9 +942,7 @@ public interface SnapshotterContract {
                             "other", "ns/1/chain1", "", digest("d1"), Optional.empty(), labels));
             assertEquals(
                     Set.of("ns/1/chain1"),
-                    names(
-                            other,
-                            "labels.\"containerd.io/snapshot.ref\"==chain1,parent==\"\""));
+                    names(other, "labels.\"containerd.io/snapshot.ref\"==chain1,parent==\"\""));
             fails(
                     ErrorKind.NOT_FOUND,
                     () ->
@@ -1003,8 +977,7 @@ public interface SnapshotterContract {
     }
 
     @Test
-    default void stage_closedWithoutCommit_leavesNothing(@TempDir Path root)
-            throws IOException {
+    default void stage_closedWithoutCommit_leavesNothing(@TempDir Path root) throws IOException {
         try (SnapshotService service = open(root, new MemoryDatabase())) {
             Path directory;
             try (Staging staging = service.stage(digest("d"), Optional.empty())) {
@@ -1036,19 +1009,14 @@ public interface SnapshotterContract {
                             Map.of()));
             Snapshotter local = service.view(SnapshotService.LOCAL);
             assertEquals(new Usage(1, 1), local.usage("c"));
-            seen(
-                    service,
-                    local,
-                    "c",
-                    m -> assertEquals("first", Files.readString(m.resolve("f"))));
+            seen(service, local, "c", m -> assertEquals("first", Files.readString(m.resolve("f"))));
             local.cleanup();
             assertFalse(Files.exists(second.directory()));
         }
     }
 
     @Test
-    default void stage_implicitDirectories_takeWhatIsBelow(@TempDir Path root)
-            throws IOException {
+    default void stage_implicitDirectories_takeWhatIsBelow(@TempDir Path root) throws IOException {
         try (SnapshotService service = open(root, new MemoryDatabase())) {
             FileTime time = FileTime.from(Instant.ofEpochSecond(1_600_000_000, 5));
             unpack(
@@ -1063,7 +1031,8 @@ public interface SnapshotterContract {
                         chown(m.resolve("a/b"), 13, 14);
                         Files.setPosixFilePermissions(
                                 m.resolve("a/b"), PosixFilePermissions.fromString("rwx--x---"));
-                        Files.setAttribute(m.resolve("a/b"), "user:k", "v".getBytes(StandardCharsets.UTF_8));
+                        Files.setAttribute(
+                                m.resolve("a/b"), "user:k", "v".getBytes(StandardCharsets.UTF_8));
                         Files.setLastModifiedTime(m.resolve("a/b"), time);
                     });
             Optional<Digest> below = Optional.of(digest("chain1"));
@@ -1071,8 +1040,7 @@ public interface SnapshotterContract {
                 Files.createDirectories(staging.directory().resolve("a/b"));
                 Files.createDirectories(staging.directory().resolve("new"));
                 write(staging.directory().resolve("a/b/f"), "f");
-                staging.commit(
-                        new Usage(1, 1), List.of("a", "a/b", "new"), "chain1");
+                staging.commit(new Usage(1, 1), List.of("a", "a/b", "new"), "chain1");
             }
             assertTrue(service.hasLayer(digest("d2"), below));
             assertFalse(
@@ -1116,8 +1084,7 @@ public interface SnapshotterContract {
             local.prepare("mine", "c2", Map.of());
             assertFalse(service.removeUnreferenced(NodeId.snapshot(SnapshotService.LOCAL, "c1")));
             assertFalse(service.removeUnreferenced(NodeId.snapshot(SnapshotService.LOCAL, "c2")));
-            assertFalse(
-                    service.removeUnreferenced(NodeId.snapshot(SnapshotService.LOCAL, "mine")));
+            assertFalse(service.removeUnreferenced(NodeId.snapshot(SnapshotService.LOCAL, "mine")));
             local.remove("mine");
             assertFalse(service.removeUnreferenced(NodeId.snapshot(SnapshotService.LOCAL, "c1")));
             assertTrue(service.removeUnreferenced(NodeId.snapshot(SnapshotService.LOCAL, "c2")));

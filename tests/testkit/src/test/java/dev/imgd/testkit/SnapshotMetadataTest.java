@@ -13,10 +13,10 @@ import dev.imgd.model.ImageException;
 import dev.imgd.snapshot.Filter;
 import dev.imgd.snapshot.Kind;
 import dev.imgd.snapshot.Layer;
-import dev.imgd.snapshot.SnapshotMetadata;
 import dev.imgd.snapshot.SnapshotMetadata.Measured;
 import dev.imgd.snapshot.SnapshotMetadata.Session;
 import dev.imgd.snapshot.SnapshotMetadata.Unsynced;
+import dev.imgd.snapshot.SnapshotMetadata;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.StoredSnapshot;
 import dev.imgd.snapshot.Usage;
@@ -108,8 +108,7 @@ class SnapshotMetadataTest {
         active("k", "c");
         assertEquals(
                 List.of(1000L, b.directory(), a.directory()), metadata.stack("v", "k").lowers());
-        assertEquals(
-                List.of(b.directory(), a.directory()), metadata.lowers("v", "b"));
+        assertEquals(List.of(b.directory(), a.directory()), metadata.lowers("v", "b"));
         assertEquals(Optional.of(1000L), metadata.parentDirectory("v", "new", "c"));
         assertEquals(Optional.empty(), metadata.parentDirectory("v", "new", ""));
         fails(ErrorKind.ALREADY_EXISTS, () -> metadata.parentDirectory("v", "k", "c"));
@@ -125,9 +124,7 @@ class SnapshotMetadataTest {
         fails(ErrorKind.ALREADY_EXISTS, () -> active("k", "a"));
         fails(ErrorKind.NOT_FOUND, () -> active("x", "nobody"));
         fails(ErrorKind.INVALID_ARGUMENT, () -> active("x", "k"));
-        fails(
-                ErrorKind.ALREADY_EXISTS,
-                () -> metadata.commit("v", "a", "k", Map.of(), "", "boot"));
+        fails(ErrorKind.ALREADY_EXISTS, () -> metadata.commit("v", "a", "k", Map.of(), "", "boot"));
         fails(ErrorKind.FAILED_PRECONDITION, () -> metadata.remove("v", "a"));
         assertEquals(before, database.keys(Table.SNAPSHOTS));
     }
@@ -176,8 +173,7 @@ class SnapshotMetadataTest {
     void settled_usage_onlyForTheSameCommittedSnapshot() throws ImageException {
         StoredSnapshot a = committed("a", "");
         assertEquals(Optional.empty(), a.usage());
-        assertEquals(
-                List.of(new Unsynced(a.directory(), "boot")), metadata.unsynced());
+        assertEquals(List.of(new Unsynced(a.directory(), "boot")), metadata.unsynced());
         Usage usage = new Usage(1, 2);
         metadata.settled(
                 List.of(),
@@ -258,8 +254,7 @@ class SnapshotMetadataTest {
         assertTrue(metadata.layer(digest("d"), parent).isPresent());
         assertFalse(metadata.layer(digest("d"), Optional.empty()).isPresent());
         layer("d", Layer.id(digest("d"), Optional.empty()), 1001);
-        assertEquals(
-                1001, metadata.layer(digest("d"), Optional.empty()).orElseThrow().directory());
+        assertEquals(1001, metadata.layer(digest("d"), Optional.empty()).orElseThrow().directory());
     }
 
     @Test
@@ -272,9 +267,12 @@ class SnapshotMetadataTest {
         metadata.directories(directories::put);
         assertEquals(
                 Map.of(
-                        a.directory(), Kind.COMMITTED,
-                        k.directory(), Kind.ACTIVE,
-                        1000L, Kind.COMMITTED),
+                        a.directory(),
+                        Kind.COMMITTED,
+                        k.directory(),
+                        Kind.ACTIVE,
+                        1000L,
+                        Kind.COMMITTED),
                 directories);
         assertEquals(
                 Set.of("snapshot v/a", "layer " + Layer.id(digest("d"))),
@@ -350,8 +348,7 @@ class SnapshotMetadataTest {
         List<List<String>> filters = new ArrayList<>();
         for (int t = 0; t < 4; t++) {
             filters.add(List.of("labels.\"containerd.io/snapshot.ref\"==t" + t));
-            filters.add(
-                    List.of("labels.\"containerd.io/snapshot.ref\"==t" + t + ",parent==\"\""));
+            filters.add(List.of("labels.\"containerd.io/snapshot.ref\"==t" + t + ",parent==\"\""));
         }
         for (String name : names) {
             filters.add(List.of("parent==" + name));
@@ -382,7 +379,6 @@ class SnapshotMetadataTest {
                         database, Clock.fixed(START.plus(Duration.ofHours(1)), ZoneOffset.UTC));
         later.update("v", "a", Map.of(), List.of());
         assertEquals(START, later.require("v", "a").info().created());
-        assertEquals(
-                START.plus(Duration.ofHours(1)), later.require("v", "a").info().updated());
+        assertEquals(START.plus(Duration.ofHours(1)), later.require("v", "a").info().updated());
     }
 }

@@ -16,8 +16,9 @@ import org.jspecify.annotations.Nullable;
 
 /// Counts what a tree takes: allocated bytes and inodes, a file with several links once.
 ///
-/// The tree may be a container's and change meanwhile: what vanishes is not counted, links and mounts are not
-/// followed, and one descriptor is open at a time however deep the tree is. For one thread.
+/// The tree may be a container's and change meanwhile: what vanishes is not counted, links and
+/// mounts are not followed, and one descriptor is open at a time however deep the tree is. For one
+/// thread.
 final class DiskUsage {
     private static final int BLOCK_BYTES = 512; // of st_blocks
 
@@ -56,12 +57,14 @@ final class DiskUsage {
                 levels.pop();
                 Level above = levels.peek();
                 if (above != null) {
-                    Fd parent = Fd.of(Fs.openat(current.fd(), "..", Fs.O_RDONLY | Fs.O_DIRECTORY, 0));
+                    Fd parent =
+                            Fd.of(Fs.openat(current.fd(), "..", Fs.O_RDONLY | Fs.O_DIRECTORY, 0));
                     current.close();
                     current = parent;
                     Stat found = Fs.statx(current.fd(), "", Fs.AT_EMPTY_PATH, Fs.STATX_ALL);
                     if (!found.isSameFile(above.self())) {
-                        // Somebody moved the directory while it was counted; the rest is unreachable from here.
+                        // Somebody moved the directory while it was counted; the rest is
+                        // unreachable from here.
                         return;
                     }
                 }
@@ -102,8 +105,7 @@ final class DiskUsage {
         inodes++;
     }
 
-    private static @Nullable Stat stat(Fd directory, String name)
-            throws ErrnoException {
+    private static @Nullable Stat stat(Fd directory, String name) throws ErrnoException {
         try {
             return Fs.statx(directory.fd(), name, Fs.AT_SYMLINK_NOFOLLOW, Fs.STATX_ALL);
         } catch (ErrnoException e) {
@@ -115,8 +117,7 @@ final class DiskUsage {
     }
 
     /// Null when it vanished, became something else or is a mount.
-    private static @Nullable Fd child(Fd directory, String name)
-            throws ErrnoException {
+    private static @Nullable Fd child(Fd directory, String name) throws ErrnoException {
         try {
             return Fd.of(
                     Fs.openat2(

@@ -1,8 +1,8 @@
 package dev.imgd.snapshot.overlay;
 
 import dev.imgd.model.ImageException;
-import dev.imgd.snapshot.SnapshotMetadata;
 import dev.imgd.snapshot.SnapshotMetadata.Measured;
+import dev.imgd.snapshot.SnapshotMetadata;
 import dev.imgd.snapshot.Usage;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -19,12 +19,12 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/// Brings the files of committed directories to the disk, many with one syncfs(2), and records it together
-/// with what was measured meanwhile: one transaction for many commits.
+/// Brings the files of committed directories to the disk, many with one syncfs(2), and records it
+/// together with what was measured meanwhile: one transaction for many commits.
 ///
-/// What syncfs reported as failed is never tried again: the kernel may have dropped the pages, and a second call
-/// would succeed without them. Such directories stay recorded as not durable, so that the next boot
-/// takes them for lost. Thread-safe.
+/// What syncfs reported as failed is never tried again: the kernel may have dropped the pages, and
+/// a second call would succeed without them. Such directories stay recorded as not durable, so that
+/// the next boot takes them for lost. Thread-safe.
 final class Durability {
     private static final Logger log = LoggerFactory.getLogger(Durability.class);
 

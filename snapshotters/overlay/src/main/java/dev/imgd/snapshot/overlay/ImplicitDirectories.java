@@ -10,11 +10,12 @@ import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/// Gives directories that a layer's archive left out the metadata they have in the layers below, as if
-/// overlayfs had copied them up.
+/// Gives directories that a layer's archive left out the metadata they have in the layers below, as
+/// if overlayfs had copied them up.
 ///
-/// The directory is looked up in the merged view of the layers below: whiteouts, opaque directories and files in
-/// the way hide what is under them. Where the view has no such directory, nothing changes.
+/// The directory is looked up in the merged view of the layers below: whiteouts, opaque directories
+/// and files in the way hide what is under them. Where the view has no such directory, nothing
+/// changes.
 final class ImplicitDirectories {
     private static final String OPAQUE = "trusted.overlay.opaque";
     private static final int OPEN_DIRECTORY = Fs.O_RDONLY | Fs.O_DIRECTORY | Fs.O_NOFOLLOW;
@@ -40,7 +41,8 @@ final class ImplicitDirectories {
         }
     }
 
-    /// The directory that the merged view of the layers below shows at a path, or null; the caller closes it.
+    /// The directory that the merged view of the layers below shows at a path, or null; the caller
+    /// closes it.
     private static @Nullable Fd visible(String name, List<Fd> lowers) throws ErrnoException {
         List<Fd> current = List.of();
         boolean first = true;

@@ -14,10 +14,10 @@ import java.util.Optional;
 
 /// How a snapshot is mounted: exactly one bind or overlay mount.
 ///
-/// Without a parent it is a bind of its own files; a view of one layer is a read-only bind of that layer; all
-/// else is an overlay whose options come in the order in which containerd gives them, because its
-/// fast path and its compaction of long options read them. Immutable. **Source:** containerd
-/// `plugins/snapshots/overlay/overlay.go`.
+/// Without a parent it is a bind of its own files; a view of one layer is a read-only bind of that
+/// layer; all else is an overlay whose options come in the order in which containerd gives them,
+/// because its fast path and its compaction of long options read them. Immutable. **Source:**
+/// containerd `plugins/snapshots/overlay/overlay.go`.
 final class MountShapes {
     /// **Source:** Linux `fs/overlayfs/params.h` OVL_MAX_STACK.
     private static final int MAX_LAYERS = 500;
@@ -51,8 +51,8 @@ final class MountShapes {
         }
     }
 
-    /// @throws ImageException `FAILED_PRECONDITION` for a committed snapshot, `INVALID_ARGUMENT` for more
-    ///     layers than overlayfs stacks
+    /// @throws ImageException `FAILED_PRECONDITION` for a committed snapshot, `INVALID_ARGUMENT`
+    ///   for more layers than overlayfs stacks
     List<Mount> of(SnapshotStack stack) throws ImageException {
         Kind kind = stack.top().info().kind();
         long own = stack.top().directory();

@@ -6,13 +6,14 @@ import java.util.List;
 
 /// How the overlay back end behaves.
 ///
-/// @param mountOptions further overlayfs options for every overlay mount, for example `metacopy=on`;
-///     `index=off` is added unless `index` is given and where the kernel knows it
-/// @param upperDirectoryLabel whether infos carry the label `containerd.io/snapshot/overlay.upperdir`
-/// @param remapIds whether the labels `containerd.io/snapshot/uidmapping` and `gidmapping` of a container's
-///     snapshot are honoured
+/// @param mountOptions further overlayfs options for every overlay mount, for example
+///   `metacopy=on`; `index=off` is added unless `index` is given and where the kernel knows it
+/// @param upperDirectoryLabel whether infos carry the label
+///   `containerd.io/snapshot/overlay.upperdir`
+/// @param remapIds whether the labels `containerd.io/snapshot/uidmapping` and `gidmapping` of a
+///   container's snapshot are honoured
 /// @param usageTtl how long the usage of an active snapshot is not measured again; much longer when
-///     measuring it is expensive
+///   measuring it is expensive
 /// @param syncDelay how long after a commit its files are written to the disk in the background
 /// @param syncOnClose whether [OverlaySnapshotService#close] waits until they are
 /// @param clock gives created and updated

@@ -11,9 +11,9 @@ import dev.imgd.model.ImageException;
 import dev.imgd.snapshot.Kind;
 import dev.imgd.snapshot.Layer;
 import dev.imgd.snapshot.Mount;
-import dev.imgd.snapshot.SnapshotMetadata;
 import dev.imgd.snapshot.SnapshotMetadata.Session;
 import dev.imgd.snapshot.SnapshotMetadata.Unsynced;
+import dev.imgd.snapshot.SnapshotMetadata;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.Snapshotter;
 import dev.imgd.snapshot.Usage;
@@ -38,13 +38,15 @@ import org.slf4j.LoggerFactory;
 
 /// Snapshots as directories stacked by overlayfs.
 ///
-/// Rows are the truth about what exists, [SnapshotDirectories] holds the files. A directory is made before its
-/// row is written and deleted after the row is gone, so a crash leaves at most directories without rows; the
-/// next owner throws those away. Commit and remove only touch rows: usage is measured, files are synced
-/// and directories deleted by two background threads. What was committed and not yet synced when the machine
-/// stopped is reported as lost by the next owner, never shown.
+/// Rows are the truth about what exists, [SnapshotDirectories] holds the files. A directory is made
+/// before its row is written and deleted after the row is gone, so a crash leaves at most
+/// directories without rows; the next owner throws those away. Commit and remove only touch rows:
+/// usage is measured, files are synced and directories deleted by two background threads. What was
+/// committed and not yet synced when the machine stopped is reported as lost by the next owner,
+/// never shown.
 ///
-/// Safe for use by many threads; one instance for a root at a time, which the owner of the database is.
+/// Safe for use by many threads; one instance for a root at a time, which the owner of the database
+/// is.
 public final class OverlaySnapshotService implements SnapshotService {
     private static final Logger log = LoggerFactory.getLogger(OverlaySnapshotService.class);
 
@@ -79,8 +81,7 @@ public final class OverlaySnapshotService implements SnapshotService {
         this.worker = executor("imgd-snapshots");
         this.deleter = executor("imgd-trash");
         this.trash = new Trash(directories, deleter);
-        this.durability =
-                new Durability(directories::sync, metadata, worker, options.syncDelay());
+        this.durability = new Durability(directories::sync, metadata, worker, options.syncDelay());
         this.meter =
                 new UsageMeter(
                         directory -> DiskUsage.of(directories.openFiles(directory)),
@@ -96,10 +97,11 @@ public final class OverlaySnapshotService implements SnapshotService {
         return executor;
     }
 
-    /// Opens or creates the back end and brings rows and directories into agreement after a crash or reboot.
+    /// Opens or creates the back end and brings rows and directories into agreement after a crash
+    /// or reboot.
     ///
-    /// @param root a directory on a file system that overlayfs accepts for upper directories; its path may not
-    ///     hold colons, commas, backslashes, quotes and control characters
+    /// @param root a directory on a file system that overlayfs accepts for upper directories; its
+    ///   path may not hold colons, commas, backslashes, quotes and control characters
     /// @param database holds the rows; stays open longer than the service
     public static OverlaySnapshotService open(Path root, Database database, OverlayOptions options)
             throws ImageException {
@@ -166,7 +168,8 @@ public final class OverlaySnapshotService implements SnapshotService {
         }
     }
 
-    /// Directories without a database are those of a database that was lost: containers may run on them.
+    /// Directories without a database are those of a database that was lost: containers may run on
+    /// them.
     private void putAsideForeign() throws ImageException {
         if (!directories.ids().isEmpty()) {
             Instant now = options.clock().instant();
@@ -285,13 +288,13 @@ public final class OverlaySnapshotService implements SnapshotService {
             Optional<Digest> parentChain,
             Map<String, String> labels)
             throws ImageException {
-        Optional<Layer> layer =
-                metadata.link(view, name, parent, diffId, parentChain, labels);
+        Optional<Layer> layer = metadata.link(view, name, parent, diffId, parentChain, labels);
         layer.ifPresent(shown -> unlinkedLayers.remove(shown.id()));
         return layer.isPresent();
     }
 
-    /// Stores the layer in `directory`, or throws the directory away when the layer is there already.
+    /// Stores the layer in `directory`, or throws the directory away when the layer is there
+    /// already.
     void addLayer(String id, Digest diffId, long directory, Usage usage) throws ImageException {
         unlinkedLayers.put(id, System.nanoTime());
         Layer stored =

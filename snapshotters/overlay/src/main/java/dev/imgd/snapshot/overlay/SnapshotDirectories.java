@@ -7,6 +7,7 @@ import dev.imgd.linux.Stat;
 import dev.imgd.model.ErrnoException;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Text;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -20,9 +21,9 @@ import java.util.List;
 /// <root>/lost/<name>           moved out of the way when the database was lost; never deleted here
 /// ```
 ///
-/// Ids are numbers in base 36, never given out twice, so that hundreds of lower directories fit into the page
-/// of options that mount(2) takes. A directory is made before its row and unlinked after it: what has no
-/// row after a crash is garbage. Thread-safe.
+/// Ids are numbers in base 36, never given out twice, so that hundreds of lower directories fit
+/// into the page of options that mount(2) takes. A directory is made before its row and unlinked
+/// after it: what has no row after a crash is garbage. Thread-safe.
 final class SnapshotDirectories implements AutoCloseable {
     /// Who the root of a new snapshot belongs to.
     record Owner(long uid, long gid) {}
@@ -51,9 +52,8 @@ final class SnapshotDirectories implements AutoCloseable {
             char c = name.charAt(i);
             if (c == ':' || c == ',' || c == '\\' || c == '"' || Character.isISOControl(c)) {
                 throw ImageException.invalidArgument(
-                        "snapshot root %s: wanted a path without : , \\ \" and control characters, which"
-                                        .formatted(name)
-                                + " mount options cannot hold; choose another root");
+                        "snapshot root %s: mount options cannot hold :,\\\" and control characters; %s"
+                                .formatted(Text.printable(name, 200), "choose another root"));
             }
         }
         makePath(name);
@@ -81,7 +81,8 @@ final class SnapshotDirectories implements AutoCloseable {
             try {
                 Fs.mkdirat(Fs.AT_FDCWD, part, PRIVATE_MODE);
             } catch (ErrnoException e) {
-                // What exists is checked when it is opened; a read-only ancestor says EROFS before EEXIST.
+                // What exists is checked when it is opened; a read-only ancestor says EROFS before
+                // EEXIST.
                 if (end < 0 && e.errno() != ErrnoException.EEXIST) {
                     throw e;
                 }
@@ -149,10 +150,7 @@ final class SnapshotDirectories implements AutoCloseable {
         try {
             Stat stat =
                     Fs.statx(
-                            snapshots.fd(),
-                            name(id) + "/fs",
-                            Fs.AT_SYMLINK_NOFOLLOW,
-                            Fs.STATX_ALL);
+                            snapshots.fd(), name(id) + "/fs", Fs.AT_SYMLINK_NOFOLLOW, Fs.STATX_ALL);
             return new Owner(stat.uid(), stat.gid());
         } catch (ErrnoException e) {
             throw missing(id, e);
@@ -262,7 +260,7 @@ final class SnapshotDirectories implements AutoCloseable {
         } catch (ErrnoException e) {
             throw new ImageException(
                     ErrorKind.DATA_LOSS,
-                    "snapshots in %s: the disk did not take them: %s; unpack again what was committed last"
+                    "snapshots in %s: the disk did not take them: %s; pull the last images again"
                             .formatted(snapshotsPath, e.getMessage()),
                     e);
         }
@@ -270,7 +268,9 @@ final class SnapshotDirectories implements AutoCloseable {
 
     @Override
     public void close() throws ErrnoException {
-        try (root; snapshots; trash) {
+        try (root;
+                snapshots;
+                trash) {
             // All three are closed even if one of them fails.
         }
     }

@@ -51,7 +51,8 @@ final class Trash {
                         background.schedule(
                                 this::runScheduled, DELAY_MILLIS, TimeUnit.MILLISECONDS);
             } catch (RejectedExecutionException e) {
-                // The service is closing: what waits here is moved then and deleted by the next owner.
+                // The service is closing: what waits here is moved then and deleted by the next
+                // owner.
                 scheduled.set(false);
             }
         }
@@ -78,7 +79,8 @@ final class Trash {
         }
     }
 
-    /// Moves what waits into the trash directory, where the next owner finds it without comparing rows.
+    /// Moves what waits into the trash directory, where the next owner finds it without comparing
+    /// rows.
     List<ImageException> moveQueued() {
         List<ImageException> failures = new ArrayList<>();
         for (Long directory = queue.poll(); directory != null; directory = queue.poll()) {

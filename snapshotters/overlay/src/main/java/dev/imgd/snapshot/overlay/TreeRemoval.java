@@ -12,9 +12,9 @@ import java.util.Set;
 
 /// Deletes everything in a trash directory, whatever containers left there.
 ///
-/// Never follows a symbolic link and never enters another mount. Trees deeper than [#MAX_DEPTH] are cut: the
-/// subtree moves up to the trash and is deleted from there, so that descriptors stay bounded. For one
-/// thread.
+/// Never follows a symbolic link and never enters another mount. Trees deeper than [#MAX_DEPTH] are
+/// cut: the subtree moves up to the trash and is deleted from there, so that descriptors stay
+/// bounded. For one thread.
 final class TreeRemoval {
     static final int MAX_DEPTH = 64;
 

@@ -4,18 +4,18 @@ import dev.imgd.model.ImageException;
 import dev.imgd.snapshot.Usage;
 import java.time.Duration;
 import java.util.Map;
-import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.Executor;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executor;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
 /// Measures directories, and active ones not more often than is cheap.
 ///
 /// Callers poll: a measurement is served again until it is as old as the time to live or as
-/// [#COST_FACTOR] times what it took, and one that took long is renewed in the background while the old
-/// one is served. Calls for the same directory share one measurement. Thread-safe.
+/// [#COST_FACTOR] times what it took, and one that took long is renewed in the background while the
+/// old one is served. Calls for the same directory share one measurement. Thread-safe.
 final class UsageMeter {
     /// Keeps measuring below 2 % of one processor for each directory.
     private static final int COST_FACTOR = 50;

@@ -29,8 +29,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /// The shapes of mounts, which containerd's own fast paths read.
 class OverlayMountsTest {
-    private static final OverlayOptions OPTIONS =
-            OverlayOptions.defaults().withSyncOnClose(false);
+    private static final OverlayOptions OPTIONS = OverlayOptions.defaults().withSyncOnClose(false);
     private static final List<String> INDEX_OFF =
             Files.exists(Path.of("/sys/module/overlay/parameters/index"))
                     ? List.of("index=off")
@@ -123,8 +122,7 @@ class OverlayMountsTest {
                 PosixFilePermissions.toString(
                         Files.getPosixFilePermissions(Path.of(directory("k"), "work"))));
         assertEquals(
-                "rwx------",
-                PosixFilePermissions.toString(Files.getPosixFilePermissions(root)));
+                "rwx------", PosixFilePermissions.toString(Files.getPosixFilePermissions(root)));
     }
 
     @Test
@@ -150,8 +148,8 @@ class OverlayMountsTest {
         }
         for (int i = 499; i <= 500; i++) {
             rows.create("v", "work", Kind.ACTIVE, parent, Map.of(), rows.newDirectory());
-            service.directories().create(
-                    rows.require("v", "work").directory(), false, new Owner(0, 0));
+            service.directories()
+                    .create(rows.require("v", "work").directory(), false, new Owner(0, 0));
             rows.commit("v", "l" + i, "work", Map.of(), "", "boot");
             parent = "l" + i;
         }
@@ -201,8 +199,18 @@ class OverlayMountsTest {
     @ParameterizedTest
     @ValueSource(
             strings = {
-                "", "0:1000", "0:1000:0", "a:1:1", "0:-1:5", "0:1:1:1", "0:4294967295:1", "1:1:1",
-                "0:1:1,", "0:4294967290:10", "99999999999:0:1", "0:1:1,\nupperdir=/"
+                "",
+                "0:1000",
+                "0:1000:0",
+                "a:1:1",
+                "0:-1:5",
+                "0:1:1:1",
+                "0:4294967295:1",
+                "1:1:1",
+                "0:1:1,",
+                "0:4294967290:10",
+                "99999999999:0:1",
+                "0:1:1,\nupperdir=/"
             })
     void idMapping_malformed_isRefusedAndLeavesNothing(String mapping) {
         Map<String, String> labels =

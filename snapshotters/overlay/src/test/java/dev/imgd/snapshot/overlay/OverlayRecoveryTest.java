@@ -9,8 +9,8 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.snapshot.Mount;
-import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.SnapshotService.Staging;
+import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.Snapshotter;
 import dev.imgd.snapshot.Usage;
 import dev.imgd.testkit.MemoryDatabase;
@@ -30,14 +30,13 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/// What the next owner finds after a process was killed, the machine stopped, or directories vanished.
+/// What the next owner finds after a process was killed, the machine stopped, or directories
+/// vanished.
 ///
 /// A killed process is a service that is not closed: nothing it does at closing has happened.
 class OverlayRecoveryTest {
     private static final OverlayOptions OPTIONS =
-            OverlayOptions.defaults()
-                    .withSyncOnClose(false)
-                    .withSyncDelay(Duration.ofHours(1));
+            OverlayOptions.defaults().withSyncOnClose(false).withSyncDelay(Duration.ofHours(1));
     private static final Digest DIFF = Digest.sha256("d".getBytes(StandardCharsets.UTF_8));
 
     @TempDir Path root;
@@ -77,8 +76,11 @@ class OverlayRecoveryTest {
         OverlaySnapshotService killed = open("b1");
         commit(killed, "a", "");
         Set<String> used = directories();
-        killed.directories().create(
-                killed.metadata().newDirectory(), true, new SnapshotDirectories.Owner(0, 0));
+        killed.directories()
+                .create(
+                        killed.metadata().newDirectory(),
+                        true,
+                        new SnapshotDirectories.Owner(0, 0));
         Staging staging = killed.stage(DIFF, Optional.empty());
         Files.writeString(staging.directory().resolve("f"), "half");
         assertEquals(used.size() + 2, directories().size());
@@ -215,8 +217,7 @@ class OverlayRecoveryTest {
         }
     }
 
-    private static void unpack(OverlaySnapshotService service, String content)
-            throws IOException {
+    private static void unpack(OverlaySnapshotService service, String content) throws IOException {
         try (Staging staging = service.stage(DIFF, Optional.empty())) {
             Files.writeString(staging.directory().resolve("f"), content);
             staging.commit(new Usage(1, 1), List.of(), "");
@@ -256,7 +257,8 @@ class OverlayRecoveryTest {
         database.clear();
         try (OverlaySnapshotService next = open("b1")) {
             assertEquals(Set.of(), directories());
-            Path aside = root.resolve("lost").resolve(names(root.resolve("lost")).iterator().next());
+            Path aside =
+                    root.resolve("lost").resolve(names(root.resolve("lost")).iterator().next());
             Path found = aside.resolve(names(aside).iterator().next());
             assertEquals("a", Files.readString(found.resolve("fs/a")));
             commit(next, "a", "");

@@ -16,13 +16,13 @@ import java.util.Map;
 
 /// Question: does a call take longer when the view holds 20,000 snapshots?
 ///
-/// Workload: a real store; 200 images of 10 committed layers and, on them, active snapshots up to the number
-/// given; then rounds of Prepare, Stat, Usage, Commit, a walk by `snapshot.ref` and Remove, one caller.
-/// Prints percentiles of each call in microseconds, of a plain append and fdatasync beside them, and the time
-/// of one full walk.
+/// Workload: a real store; 200 images of 10 committed layers and, on them, active snapshots up to
+/// the number given; then rounds of Prepare, Stat, Usage, Commit, a walk by `snapshot.ref` and
+/// Remove, one caller. Prints percentiles of each call in microseconds, of a plain append and
+/// fdatasync beside them, and the time of one full walk.
 ///
-/// Run: `java -cp <test class path> dev.imgd.snapshot.overlay.SnapshotLatencyBenchmark DIR [SNAPSHOTS]
-/// [ROUNDS]`, DIR an absent directory on the disk in question.
+/// Run: `java -cp <test class path> dev.imgd.snapshot.overlay.SnapshotLatencyBenchmark DIR
+/// [SNAPSHOTS] [ROUNDS]`, DIR an absent directory on the disk in question.
 final class SnapshotLatencyBenchmark {
     private static final int IMAGES = 200;
     private static final int LAYERS = 10;
@@ -90,8 +90,7 @@ final class SnapshotLatencyBenchmark {
                         seen[0]++;
                         return true;
                     });
-            System.out.printf(
-                    "walk of %d: %.1f ms%n", seen[0], (System.nanoTime() - walk) / 1e6);
+            System.out.printf("walk of %d: %.1f ms%n", seen[0], (System.nanoTime() - walk) / 1e6);
         }
     }
 
