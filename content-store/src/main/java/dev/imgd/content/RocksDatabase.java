@@ -162,6 +162,8 @@ final class RocksDatabase implements Database, AutoCloseable {
                         .setWriteBufferManager(buffers)
                         .setMaxBackgroundJobs(2)
                         .setMaxOpenFiles(128)
+                        // The default starts 16 threads for each family with files.
+                        .setMaxFileOpeningThreads(1)
                         .setMaxManifestFileSize(1 << 20)
                         .setManifestPreallocationSize(64 << 10)
                         // The rest keeps opening and closing short: a command line does both each
