@@ -12,7 +12,8 @@ import java.util.List;
 ///
 /// Its own loader unpacks 17 MB to the temporary directory at each start unless the library is on
 /// `java.library.path`. A launcher that has unpacked it once names the directory in the system
-/// property `imgd.native.dir`.
+/// property `imgd.native.dir`. It also sets `ROCKSDB_MUSL_LIBC=false` in the environment of a glibc
+/// host; otherwise the loader starts a shell and `ldd` to find out.
 final class NativeLibraries {
     private static final String DIRECTORY_PROPERTY = "imgd.native.dir";
     private static final String LIBRARY = "rocksdbjni";
