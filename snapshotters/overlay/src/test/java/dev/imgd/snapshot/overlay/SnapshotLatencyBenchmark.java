@@ -65,6 +65,9 @@ final class SnapshotLatencyBenchmark {
     public static void main(String[] args) throws Exception {
         Path root = Files.createDirectory(Path.of(args[0]));
         int snapshots = args.length > 1 ? Integer.parseInt(args[1]) : 20_000;
+        if (snapshots < IMAGES * LAYERS) {
+            throw new IllegalArgumentException("wanted at least " + IMAGES * LAYERS + " snapshots");
+        }
         int rounds = args.length > 2 ? Integer.parseInt(args[2]) : 2_000;
         try (Store store = Store.open(root, StoreOptions.defaults());
                 OverlaySnapshotService service =
