@@ -9,7 +9,7 @@ import dev.imgd.image.ImageTree.PlatformImage;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
-import dev.imgd.model.ErrorKind;
+import dev.imgd.model.DigestMismatchException;
 import dev.imgd.model.ImageConfig;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Index;
@@ -19,16 +19,17 @@ import dev.imgd.model.JsonWriter;
 import dev.imgd.model.Limits;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Reference;
+import dev.imgd.model.SizeMismatchException;
+import dev.imgd.model.Text;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.UUID;
+import java.util.concurrent.locks.ReadWriteLock;
 import org.jspecify.annotations.Nullable;
 
 /// Reads images from an archive into the store.
@@ -43,26 +44,34 @@ final class ArchiveImport {
     private static final int BUFFER_BYTES = 256 << 10;
 
     /// An image whose content is in the store.
-    ///
-    /// @param lease holds the content until the caller has given it a name
-    record Found(String name, Descriptor target, String lease) {}
+    record Found(String name, Descriptor target) {}
 
     private final Store store;
     private final ArchiveSource archive;
     private final Limits limits;
-    private final String lease = "import/" + UUID.randomUUID();
+    private final String lease;
+    private final ReadWriteLock collection;
+    private int files;
 
-    ArchiveImport(Store store, ArchiveSource archive, Limits limits) {
+    /// @param lease holds what is stored until the caller has given it a name
+    /// @param collection held for reading while something is stored that the lease does not hold yet
+    ArchiveImport(
+            Store store,
+            ArchiveSource archive,
+            Limits limits,
+            String lease,
+            ReadWriteLock collection) {
         this.store = store;
         this.archive = archive;
         this.limits = limits;
+        this.lease = lease;
+        this.collection = collection;
     }
 
     /// Stores every image of the archive.
     ///
     /// @param name the name to use; only for archives with one image
     List<Found> read(Optional<String> name) throws ImageException {
-        store.leases().create(NAMESPACE, lease, Duration.ofHours(24), Map.of());
         Optional<Bytes> index = archive.read("index.json", limits.manifestBytes());
         if (index.isPresent()) {
             return layout(index.get(), name);
@@ -93,7 +102,7 @@ final class ArchiveImport {
                                             target.annotations().getOrDefault(REF_NAME, "")),
                             target.digest());
             store(chosen, target);
-            found.add(new Found(chosen, target, lease));
+            found.add(new Found(chosen, target));
         }
         if (found.isEmpty()) {
             throw ImageException.invalidContent(
@@ -102,8 +111,8 @@ final class ArchiveImport {
         return found;
     }
 
-    /// A recorded name is used only when it is a full reference; a bare tag such as `latest` is put behind the
-    /// name of the archive's file.
+    /// A recorded name is used only when it is a full reference; of a bare tag such as `latest` nobody can
+    /// tell what it is a tag of.
     private String nameOf(Optional<String> wanted, int images, String recorded, Digest digest)
             throws ImageException {
         if (wanted.isPresent()) {
@@ -125,9 +134,7 @@ final class ArchiveImport {
                                 recorded.isEmpty()
                                         ? "no name"
                                         : "only the tag \"%s\" for a name"
-                                                .formatted(
-                                                        dev.imgd.model.Text.printable(
-                                                                recorded, 64))));
+                                                .formatted(Text.printable(recorded, 64))));
     }
 
     private void store(String name, Descriptor target) throws ImageException {
@@ -153,7 +160,8 @@ final class ArchiveImport {
                         true);
         if (tree.images().isEmpty()) {
             throw ImageException.invalidContent(
-                    "%s: no manifest of %s is in the archive".formatted(archive.path(), name));
+                    "%s: the manifest or the configuration of %s is missing"
+                            .formatted(archive.path(), name));
         }
         List<NodeId> nodes = new ArrayList<>();
         tree.documents().keySet().forEach(digest -> nodes.add(NodeId.blob(digest)));
@@ -162,7 +170,7 @@ final class ArchiveImport {
         store.leases().hold(NAMESPACE, lease, nodes);
         for (PlatformImage image : tree.images()) {
             for (Descriptor blob : image.blobs()) {
-                copy(blobName(blob.digest()), Optional.of(blob));
+                copy(blobName(blob.digest()), blob);
             }
         }
         List<Map.Entry<Digest, Bytes>> bottomUp =
@@ -180,8 +188,14 @@ final class ArchiveImport {
 
     private void verify(Descriptor descriptor, Bytes bytes) throws ImageException {
         Digest got = bytes.digestLike(descriptor.digest());
+        if (bytes.size() != descriptor.sizeBytes()) {
+            throw new SizeMismatchException(
+                    "%s: %s".formatted(archive.path(), descriptor.digest()),
+                    descriptor.sizeBytes(),
+                    bytes.size());
+        }
         if (!got.equals(descriptor.digest())) {
-            throw new dev.imgd.model.DigestMismatchException(
+            throw new DigestMismatchException(
                     archive.path().toString(), descriptor.digest(), got, bytes.size());
         }
     }
@@ -191,39 +205,49 @@ final class ArchiveImport {
     }
 
     /// Copies one file into the store, verified.
-    ///
+    private void copy(String file, Descriptor expected) throws ImageException {
+        ContentStore content = store.content();
+        if (content.find(NAMESPACE, expected.digest()).isEmpty()
+                && !content.adopt(NAMESPACE, expected.digest(), Map.of())) {
+            copy(file, Optional.of(expected));
+        }
+    }
+
     /// @param expected its digest and size; empty takes it as it is
     private BlobInfo copy(String file, Optional<Descriptor> expected) throws ImageException {
-        ContentStore content = store.content();
-        if (expected.isPresent()) {
-            Digest digest = expected.get().digest();
-            Optional<BlobInfo> present = content.find(NAMESPACE, digest);
-            if (present.isPresent()) {
-                return present.get();
-            }
-            if (content.adopt(NAMESPACE, digest, Map.of())) {
-                return content.info(NAMESPACE, digest);
-            }
-        }
         if (!archive.has(file)) {
             throw ImageException.invalidContent(
-                    "%s: %s is missing".formatted(archive.path(), file));
+                    "%s: %s is missing".formatted(archive.path(), Text.printable(file, 100)));
         }
-        String ref =
-                expected.map(d -> "import-" + d.digest()).orElse(lease + "/" + file);
-        try (Ingest ingest = content.ingest(NAMESPACE, ref, expected);
-                InputStream in = archive.open(file)) {
-            in.skipNBytes(ingest.offset());
-            byte[] buffer = new byte[BUFFER_BYTES];
-            for (int n = in.read(buffer); n >= 0; n = in.read(buffer)) {
-                ingest.write(ByteBuffer.wrap(buffer, 0, n));
+        // A name of its own: nothing of another archive is gone on with.
+        String ref = lease + "/" + files++;
+        try (Ingest ingest = store.content().ingest(NAMESPACE, ref, Optional.empty())) {
+            boolean complete = false;
+            try (InputStream in = archive.open(file)) {
+                byte[] buffer = new byte[BUFFER_BYTES];
+                for (int n = in.read(buffer); n >= 0; n = in.read(buffer)) {
+                    ingest.write(ByteBuffer.wrap(buffer, 0, n));
+                }
+                @Nullable Digest digest = expected.map(Descriptor::digest).orElse(null);
+                BlobInfo blob =
+                        ingest.commit(
+                                expected.map(Descriptor::sizeBytes).orElse(-1L),
+                                digest,
+                                Map.of(),
+                                List.of());
+                complete = true;
+                return blob;
+            } finally {
+                if (!complete) {
+                    ingest.abort();
+                }
             }
-            @Nullable Digest digest = expected.map(Descriptor::digest).orElse(null);
-            return ingest.commit(
-                    expected.map(Descriptor::sizeBytes).orElse(-1L),
-                    digest,
-                    Map.of(),
-                    List.of());
+        } catch (DigestMismatchException e) {
+            throw new DigestMismatchException(
+                    "%s: %s".formatted(archive.path(), Text.printable(file, 100)),
+                    e.wanted(),
+                    e.got(),
+                    expected.map(Descriptor::sizeBytes).orElse(-1L));
         } catch (ImageException e) {
             throw e;
         } catch (IOException e) {
@@ -241,15 +265,11 @@ final class ArchiveImport {
             List<String> tags = image.texts("RepoTags");
             if (name.isPresent() || tags.isEmpty()) {
                 found.add(
-                        new Found(
-                                nameOf(name, images.size(), "", target.digest()), target, lease));
+                        new Found(nameOf(name, images.size(), "", target.digest()), target));
             } else {
                 for (String tag : tags) {
                     found.add(
-                            new Found(
-                                    Reference.parse(tag).withDefaultTag().toString(),
-                                    target,
-                                    lease));
+                            new Found(Reference.parse(tag).withDefaultTag().toString(), target));
                 }
             }
         }
@@ -278,6 +298,7 @@ final class ArchiveImport {
                             .formatted(archive.path(), layers.size(), parsed.diffIds().size()));
         }
         Digest configDigest = config.sha256();
+        store.leases().hold(NAMESPACE, lease, List.of(NodeId.blob(configDigest)));
         store.content()
                 .write(NAMESPACE, configDigest, config.toArray(), Map.of(), List.of());
         JsonWriter manifest =
@@ -294,38 +315,68 @@ final class ArchiveImport {
         Map<String, BlobInfo> copied = new LinkedHashMap<>();
         List<Digest> references = new ArrayList<>();
         references.add(configDigest);
-        for (String layer : layers) {
+        for (int i = 0; i < layers.size(); i++) {
+            String layer = layers.get(i);
+            String mediaType = layerType(layer);
             BlobInfo blob = copied.get(layer);
             if (blob == null) {
-                blob = copy(layer, Optional.empty());
+                blob = copyHeld(layer);
                 copied.put(layer, blob);
             }
-            store.leases().hold(NAMESPACE, lease, List.of(NodeId.blob(blob.digest())));
+            if (mediaType.equals(MediaType.DOCKER_LAYER)
+                    && !blob.digest().equals(parsed.diffIds().get(i))) {
+                throw new DigestMismatchException(
+                        "%s: %s".formatted(archive.path(), Text.printable(layer, 100)),
+                        parsed.diffIds().get(i),
+                        blob.digest(),
+                        blob.sizeBytes());
+            }
             references.add(blob.digest());
             manifest.beginObject()
-                    .member("mediaType", compressed(layer) ? MediaType.DOCKER_LAYER_GZIP : MediaType.DOCKER_LAYER)
+                    .member("mediaType", mediaType)
                     .member("size", blob.sizeBytes())
                     .member("digest", blob.digest().toString())
                     .endObject();
         }
         byte[] bytes = manifest.endArray().endObject().toBytes();
         Digest digest = Digest.sha256(bytes);
-        store.leases()
-                .hold(
-                        NAMESPACE,
-                        lease,
-                        List.of(NodeId.blob(configDigest), NodeId.blob(digest)));
+        store.leases().hold(NAMESPACE, lease, List.of(NodeId.blob(digest)));
         store.content().write(NAMESPACE, digest, bytes, Map.of(), references);
         return new Descriptor(MediaType.DOCKER_MANIFEST, digest, bytes.length);
     }
 
-    private boolean compressed(String file) throws ImageException {
+    /// Copies a file whose digest is not known before; no collection comes between its bytes and the lease.
+    private BlobInfo copyHeld(String file) throws ImageException {
+        collection.readLock().lock();
+        try {
+            BlobInfo blob = copy(file, Optional.empty());
+            store.leases().hold(NAMESPACE, lease, List.of(NodeId.blob(blob.digest())));
+            return blob;
+        } finally {
+            collection.readLock().unlock();
+        }
+    }
+
+    private String layerType(String file) throws ImageException {
+        if (!archive.has(file)) {
+            throw ImageException.invalidContent(
+                    "%s: %s is missing".formatted(archive.path(), Text.printable(file, 100)));
+        }
         try (InputStream in = archive.open(file)) {
-            byte[] magic = in.readNBytes(2);
-            return magic.length == 2 && magic[0] == 0x1f && (magic[1] & 0xff) == 0x8b;
+            byte[] magic = in.readNBytes(4);
+            if (magic.length == 4 && magic[0] == 0x1f && (magic[1] & 0xff) == 0x8b) {
+                return MediaType.DOCKER_LAYER_GZIP;
+            }
+            if (magic.length == 4
+                    && magic[0] == 0x28
+                    && (magic[1] & 0xff) == 0xb5
+                    && magic[2] == 0x2f
+                    && (magic[3] & 0xff) == 0xfd) {
+                return MediaType.DOCKER_LAYER_ZSTD;
+            }
+            return MediaType.DOCKER_LAYER;
         } catch (IOException e) {
-            throw new ImageException(
-                    ErrorKind.INVALID_CONTENT, archive.path() + ": " + e.getMessage(), e);
+            throw archive.failed(file, e);
         }
     }
 }

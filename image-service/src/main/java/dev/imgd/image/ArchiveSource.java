@@ -4,10 +4,13 @@ import dev.imgd.model.Bytes;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
+import dev.imgd.linux.Fd;
+import dev.imgd.linux.Fs;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
 import java.nio.file.Files;
-import java.nio.file.LinkOption;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
@@ -54,9 +57,6 @@ abstract sealed class ArchiveSource implements AutoCloseable {
     /// Whether there is a regular file of that name.
     abstract boolean has(String name);
 
-    /// The size of a file, in bytes.
-    abstract long size(String name) throws IOException;
-
     /// Opens a file; the caller closes it.
     abstract InputStream open(String name) throws IOException;
 
@@ -96,6 +96,8 @@ abstract sealed class ArchiveSource implements AutoCloseable {
     @Override
     public abstract void close() throws ImageException;
 
+    /// The archive is somebody else's: no name in it leads out of it, through a link or otherwise, and
+    /// nothing but regular files is read.
     private static final class Directory extends ArchiveSource {
         private final Path directory;
 
@@ -104,19 +106,59 @@ abstract sealed class ArchiveSource implements AutoCloseable {
             this.directory = directory;
         }
 
-        @Override
-        boolean has(String name) {
-            return Files.isRegularFile(directory.resolve(name), LinkOption.NOFOLLOW_LINKS);
+        private Fd openFile(String name) throws ImageException {
+            try (Fd root = Fd.open(directory.toString(), Fs.O_PATH | Fs.O_DIRECTORY, 0)) {
+                Fd file =
+                        Fd.of(
+                                Fs.openat2(
+                                        root.fd(),
+                                        name,
+                                        Fs.O_RDONLY | Fs.O_NONBLOCK | Fs.O_NOCTTY | Fs.O_CLOEXEC,
+                                        0,
+                                        Fs.RESOLVE_BENEATH | Fs.RESOLVE_NO_MAGICLINKS));
+                if (Fs.statx(file.fd(), "", Fs.AT_EMPTY_PATH, Fs.STATX_ALL).isRegularFile()) {
+                    return file;
+                }
+                file.close();
+                throw ImageException.invalidContent(
+                        "%s: %s: wanted a regular file"
+                                .formatted(directory, Text.printable(name, 100)));
+            }
         }
 
         @Override
-        long size(String name) throws IOException {
-            return Files.size(directory.resolve(name));
+        boolean has(String name) {
+            if (name.isEmpty() || name.indexOf('\0') >= 0) {
+                return false;
+            }
+            try (Fd _ = openFile(name)) {
+                return true;
+            } catch (ImageException e) {
+                return false; // what cannot be opened is as good as nothing
+            }
         }
 
         @Override
         InputStream open(String name) throws IOException {
-            return Files.newInputStream(directory.resolve(name), LinkOption.NOFOLLOW_LINKS);
+            Fd file = openFile(name);
+            return new InputStream() {
+                @Override
+                public int read() throws IOException {
+                    byte[] one = new byte[1];
+                    return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
+                }
+
+                @Override
+                public int read(byte[] into, int offset, int length) throws IOException {
+                    int n = (int) Fs.read(file.fd(), ByteBuffer.wrap(into, offset, length));
+                    return n == 0 && length > 0 ? -1 : n;
+                }
+
+                @Override
+                public void close() throws IOException {
+                    file.close();
+                }
+            };
         }
 
         @Override
@@ -150,18 +192,25 @@ abstract sealed class ArchiveSource implements AutoCloseable {
                 if (hops == 8) {
                     throw new IOException("too many links");
                 }
-                Path target =
-                        entry.isLink()
-                                ? Path.of(entry.getLinkName())
-                                : Path.of("/" + entry.getName())
-                                        .resolveSibling(entry.getLinkName());
-                String normal = target.normalize().toString();
-                entry = entries.get(normal.startsWith("/") ? normal.substring(1) : normal);
+                entry = entries.get(target(entry));
             }
             if (entry == null || !entry.isFile()) {
                 throw new IOException("no such file in the archive");
             }
             return entry;
+        }
+
+        /// The name that a link leads to.
+        private static String target(TarArchiveEntry link) throws IOException {
+            try {
+                Path target =
+                        link.isLink()
+                                ? Path.of("/" + link.getLinkName())
+                                : Path.of("/" + link.getName()).resolveSibling(link.getLinkName());
+                return target.normalize().toString().substring(1);
+            } catch (InvalidPathException e) {
+                throw new IOException("a link with a target that is no path", e);
+            }
         }
 
         @Override
@@ -172,11 +221,6 @@ abstract sealed class ArchiveSource implements AutoCloseable {
             } catch (IOException e) {
                 return false; // a dangling link is as good as nothing
             }
-        }
-
-        @Override
-        long size(String name) throws IOException {
-            return resolve(name).getSize();
         }
 
         @Override

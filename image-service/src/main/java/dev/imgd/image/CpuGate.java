@@ -1,6 +1,9 @@
 package dev.imgd.image;
 
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
 import java.util.PriorityQueue;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 
@@ -16,6 +19,8 @@ final class CpuGate {
             return first != null && first.order == order;
         }
     }
+
+    private static final long CHECK_NANOS = TimeUnit.MILLISECONDS.toNanos(100);
 
     private final ReentrantLock lock = new ReentrantLock();
     private final PriorityQueue<Waiter> waiters =
@@ -34,7 +39,9 @@ final class CpuGate {
     /// Waits for a place.
     ///
     /// @param work how much is left to do, in any unit that all callers share
-    void enter(long work) {
+    /// @param check asked ten times a second whether to go on waiting
+    /// @throws ImageException that of the check; then there is no place to give back
+    void enter(long work, Check check) throws ImageException {
         lock.lock();
         try {
             if (free > 0 && waiters.isEmpty()) {
@@ -43,12 +50,19 @@ final class CpuGate {
             }
             Waiter self = new Waiter(work, arrivals++, lock.newCondition());
             waiters.add(self);
-            while (free == 0 || !self.isFirst(waiters)) {
-                self.turn.awaitUninterruptibly();
+            try {
+                while (free == 0 || !self.isFirst(waiters)) {
+                    self.turn.awaitNanos(CHECK_NANOS);
+                    check.run();
+                }
+                free--;
+            } catch (InterruptedException e) {
+                throw new ImageException(
+                        ErrorKind.CANCELLED, "interrupted while waiting for a processor", e);
+            } finally {
+                waiters.remove(self);
+                wakeNext();
             }
-            waiters.remove();
-            free--;
-            wakeNext();
         } finally {
             lock.unlock();
         }

@@ -126,6 +126,7 @@ final class ImageTree {
                     return Optional.of(image);
                 }
                 offered.add(platform.get().format());
+                forget(descriptor);
                 return Optional.empty();
             }
             case Index index -> {
@@ -141,6 +142,7 @@ final class ImageTree {
                             return image;
                         }
                     }
+                    forget(descriptor);
                     return Optional.empty();
                 } finally {
                     path.remove(descriptor.digest());
@@ -161,6 +163,7 @@ final class ImageTree {
             }
         } catch (ImageException e) {
             if (skipMissing && e.kind() == ErrorKind.NOT_FOUND) {
+                forget(descriptor);
                 return;
             }
             throw e;
@@ -171,15 +174,20 @@ final class ImageTree {
             enter(descriptor);
             List<Digest> children = new ArrayList<>();
             for (Descriptor child : index.manifests()) {
-                int before = documents.size();
                 collect(child, images, skipMissing, depth + 1);
-                if (documents.size() > before || documents.containsKey(child.digest())) {
+                if (documents.containsKey(child.digest())) {
                     children.add(child.digest());
                 }
             }
             references.put(descriptor.digest(), children);
             path.remove(descriptor.digest());
         }
+    }
+
+    /// A document that led nowhere is no part of the result: what it points to is not fetched.
+    private void forget(Descriptor descriptor) {
+        documents.remove(descriptor.digest());
+        references.remove(descriptor.digest());
     }
 
     private ManifestDocument read(Descriptor descriptor, int depth) throws ImageException {
@@ -240,6 +248,35 @@ final class ImageTree {
         }
         image.config.get().checkLayers(what, image.manifest);
         return image.config.get().diffIds();
+    }
+
+    /// The image that a platform runs best.
+    static Optional<PlatformImage> bestOf(List<PlatformImage> images, Platform platform) {
+        PlatformMatcher matcher = PlatformMatcher.only(platform);
+        PlatformImage best = null;
+        for (PlatformImage image : images) {
+            Optional<Platform> candidate = image.platform().filter(matcher::matches);
+            if (candidate.isPresent()
+                    && (best == null
+                            || matcher.prefers(candidate.get(), best.platform().orElseThrow()))) {
+                best = image;
+            }
+        }
+        return Optional.ofNullable(best);
+    }
+
+    /// As [#bestOf].
+    ///
+    /// @throws ImageException `NOT_FOUND` listing the platforms there are
+    static PlatformImage choose(String what, List<PlatformImage> images, Platform platform)
+            throws ImageException {
+        Optional<PlatformImage> best = bestOf(images, platform);
+        if (best.isPresent()) {
+            return best.get();
+        }
+        List<String> offered = new ArrayList<>();
+        images.forEach(image -> image.platform().ifPresent(p -> offered.add(p.format())));
+        throw PlatformMatcher.only(platform).noMatch(what, offered);
     }
 
     /// Reads from the store.

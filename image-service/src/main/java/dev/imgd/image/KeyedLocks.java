@@ -1,12 +1,16 @@
 package dev.imgd.image;
 
+import dev.imgd.model.ImageException;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 
 /// One lock per key, for as long as somebody uses it. Keeps two pulls in one process from fetching or
 /// unpacking the same thing twice. Thread-safe.
 final class KeyedLocks {
+    private static final long CHECK_MILLIS = 100;
+
     private static final class Entry {
         final ReentrantLock lock = new ReentrantLock();
         int users;
@@ -16,16 +20,19 @@ final class KeyedLocks {
 
     /// Waits for the lock of `key`.
     ///
+    /// @param check asked ten times a second whether to go on waiting
     /// @throws InterruptedException when the thread is interrupted while it waits
-    Held lock(Object key) throws InterruptedException {
+    Held lock(Object key, Check check) throws InterruptedException, ImageException {
         Entry entry;
         synchronized (entries) {
             entry = entries.computeIfAbsent(key, k -> new Entry());
             entry.users++;
         }
         try {
-            entry.lock.lockInterruptibly();
-        } catch (InterruptedException e) {
+            while (!entry.lock.tryLock(CHECK_MILLIS, TimeUnit.MILLISECONDS)) {
+                check.run();
+            }
+        } catch (InterruptedException | ImageException e) {
             release(key, entry);
             throw e;
         }

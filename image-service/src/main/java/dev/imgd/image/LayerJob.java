@@ -16,7 +16,10 @@ final class LayerJob {
     /// An unpacked layer that waits for its turn to be committed.
     ///
     /// @param staging empty when the layer was on disk already
-    record Unpacked(Optional<Staging> staging, @Nullable Applied applied) {}
+    record Unpacked(Optional<Staging> staging, @Nullable Applied applied) {
+        /// It was there before.
+        static final Unpacked BEFORE = new Unpacked(Optional.empty(), null);
+    }
 
     final Descriptor descriptor;
     /// Empty when the layer is only stored.

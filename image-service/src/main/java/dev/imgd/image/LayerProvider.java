@@ -39,6 +39,7 @@ public final class LayerProvider implements AutoCloseable {
     private static final Duration LEASE = Duration.ofHours(24);
 
     private final Store store;
+    private final LocalImageService images;
     private final PullEngine engine;
     private final RegistryClients registries;
     private final Limits limits;
@@ -67,6 +68,7 @@ public final class LayerProvider implements AutoCloseable {
             Duration grace,
             Runnable released) {
         this.store = store;
+        this.images = images;
         this.engine = images.engine();
         this.registries = registries;
         this.limits = limits;
@@ -89,7 +91,7 @@ public final class LayerProvider implements AutoCloseable {
             try {
                 provide(lease);
                 var _ = timer.schedule(() -> release(lease), grace.toMillis(), TimeUnit.MILLISECONDS);
-            } catch (ImageException | RuntimeException e) {
+            } catch (ImageException | RuntimeException | Error e) {
                 LOG.warn("image={} msg=\"cannot provide its layers: {}\"", key.reference, e.getMessage());
                 fail(e);
                 release(lease);
@@ -98,7 +100,14 @@ public final class LayerProvider implements AutoCloseable {
 
         private void provide(String lease) throws ImageException {
             Reference reference = key.reference;
-            RegistryClient client = registries.client(reference.registry(), false);
+            try (RegistryClient client =
+                    registries.client(reference.registry(), false).session()) {
+                provide(lease, reference, client);
+            }
+        }
+
+        private void provide(String lease, Reference reference, RegistryClient client)
+                throws ImageException {
             FetchedManifest target =
                     client.resolve(
                             key.manifest.isPresent()
@@ -109,15 +118,7 @@ public final class LayerProvider implements AutoCloseable {
                             reference.toString(),
                             target.descriptor(),
                             Platform.host(),
-                            descriptor -> {
-                                if (descriptor.digest().equals(target.descriptor().digest())) {
-                                    return target.content();
-                                }
-                                return descriptor.type()
-                                                instanceof dev.imgd.model.MediaType.ManifestType
-                                        ? client.manifest(reference, descriptor).content()
-                                        : client.smallBlob(reference, descriptor);
-                            },
+                            images.fetching(client, reference, target),
                             limits);
             PlatformImage image = tree.images().getFirst();
             List<Digest> diffIds = ImageTree.diffIds(reference.toString(), image);
@@ -140,7 +141,13 @@ public final class LayerProvider implements AutoCloseable {
             PullEngine.Outcome outcome =
                     engine.run(
                             new PullEngine.Plan(
-                                    NAMESPACE, reference, client, image.layers(), diffIds, false),
+                                    NAMESPACE,
+                                    reference,
+                                    client,
+                                    image.layers(),
+                                    diffIds,
+                                    List.of(),
+                                    false),
                             ImageService.ProgressListener.NONE,
                             (i, id) ->
                                     Objects.requireNonNull(futures.get(id))
@@ -159,7 +166,7 @@ public final class LayerProvider implements AutoCloseable {
                     (System.nanoTime() - started) / 1_000_000);
         }
 
-        private void fail(Exception cause) {
+        private void fail(Throwable cause) {
             synchronized (running) {
                 running.remove(key, this);
             }

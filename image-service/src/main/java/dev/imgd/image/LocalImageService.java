@@ -8,7 +8,6 @@ import dev.imgd.gc.GarbageCollector;
 import dev.imgd.gc.Plan;
 import dev.imgd.gc.Report;
 import dev.imgd.image.ImageTree.PlatformImage;
-import dev.imgd.layers.LayerApplier;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.ChainId;
 import dev.imgd.model.Descriptor;
@@ -54,6 +53,8 @@ public final class LocalImageService implements ImageService {
     private final ReadWriteLock collection = new ReentrantReadWriteLock();
     private final PullEngine engine;
     private final Mounting mounting;
+    private final Object documents = new Object();
+    private final Object names = new Object();
     private final Set<String> activeLeases = ConcurrentHashMap.newKeySet();
 
     /// Puts a service together. The service closes none of the parts.
@@ -79,7 +80,7 @@ public final class LocalImageService implements ImageService {
                 new PullEngine(
                         store,
                         snapshots,
-                        new LayerApplier(limits),
+                        limits,
                         collection,
                         fetches,
                         unpacks);
@@ -93,9 +94,23 @@ public final class LocalImageService implements ImageService {
         Platform platform = platform(request.platform());
         progress.progress(
                 new Progress(reference.toString(), "resolving", 0, 0, 0, List.of()));
-        RegistryClient client =
-                registries.client(reference.registry(), request.plainHttp());
-        FetchedManifest target = client.resolve(reference);
+        try (RegistryClient client =
+                registries.client(reference.registry(), request.plainHttp()).session()) {
+            return pull(request, progress, reference, platform, client, started);
+        }
+    }
+
+    private PullResult pull(
+            PullRequest request,
+            ProgressListener progress,
+            Reference reference,
+            Platform platform,
+            RegistryClient client,
+            long started)
+            throws ImageException {
+        FetchedManifest target =
+                Interruptible.call(
+                        "pull of " + reference, client, () -> client.resolve(reference));
         PullLease lease = new PullLease(reference);
         boolean resumable = false;
         try {
@@ -120,19 +135,23 @@ public final class LocalImageService implements ImageService {
             throws ImageException {
         ImageTree.Documents documents = fetching(client, reference, target);
         ImageTree.Result tree =
-                request.allPlatforms()
-                        ? ImageTree.all(
-                                reference.toString(),
-                                target.descriptor(),
-                                documents,
-                                limits,
-                                false)
-                        : ImageTree.select(
-                                reference.toString(),
-                                target.descriptor(),
-                                platform,
-                                documents,
-                                limits);
+                Interruptible.call(
+                        "pull of " + reference,
+                        client,
+                        () ->
+                                request.allPlatforms()
+                                        ? ImageTree.all(
+                                                reference.toString(),
+                                                target.descriptor(),
+                                                documents,
+                                                limits,
+                                                false)
+                                        : ImageTree.select(
+                                                reference.toString(),
+                                                target.descriptor(),
+                                                platform,
+                                                documents,
+                                                limits));
         Optional<PlatformImage> unpackable =
                 request.unpack() ? matching(reference, tree.images(), platform) : Optional.empty();
         Fetched fetched =
@@ -182,7 +201,7 @@ public final class LocalImageService implements ImageService {
     }
 
     /// Documents come from the store where it has them, else from the registry; both verified.
-    private ImageTree.Documents fetching(
+    ImageTree.Documents fetching(
             RegistryClient client, Reference reference, FetchedManifest target) {
         return descriptor -> {
             if (descriptor.digest().equals(target.descriptor().digest())) {
@@ -190,7 +209,14 @@ public final class LocalImageService implements ImageService {
             }
             ContentStore content = store.content();
             if (content.find(NAMESPACE, descriptor.digest()).isPresent()) {
-                return Bytes.of(content.read(descriptor.digest(), limits.manifestBytes()));
+                try {
+                    return Bytes.of(content.read(descriptor.digest(), limits.manifestBytes()));
+                } catch (ImageException e) {
+                    if (e.kind() != ErrorKind.NOT_FOUND) {
+                        throw e;
+                    }
+                    // Nothing held it, and a collection took it in between.
+                }
             }
             return switch (descriptor.type()) {
                 case dev.imgd.model.MediaType.IndexType _,
@@ -305,43 +331,41 @@ public final class LocalImageService implements ImageService {
         PullEngine.Outcome outcome =
                 engine.run(
                         new PullEngine.Plan(
-                                NAMESPACE, reference, client, layers, diffIds, true),
+                                NAMESPACE,
+                                reference,
+                                client,
+                                layers,
+                                diffIds,
+                                List.copyOf(others.values()),
+                                true),
                         progress,
                         (i, id) -> {});
-        PullEngine.Outcome rest =
-                others.isEmpty()
-                        ? new PullEngine.Outcome(List.of(), 0, 0, Map.of(), List.of())
-                        : engine.run(
-                                new PullEngine.Plan(
-                                        NAMESPACE,
-                                        reference,
-                                        client,
-                                        List.copyOf(others.values()),
-                                        List.of(),
-                                        true),
-                                progress,
-                                (i, id) -> {});
-        List<Map.Entry<Digest, Bytes>> bottomUp =
-                new ArrayList<>(tree.documents().entrySet()).reversed();
-        for (Map.Entry<Digest, Bytes> document : bottomUp) {
-            store.content()
-                    .write(
-                            NAMESPACE,
-                            document.getKey(),
-                            document.getValue().toArray(),
-                            Map.of(),
-                            childrenOf(document.getKey(), tree));
-        }
-        Map<String, Long> bySource = new LinkedHashMap<>(outcome.bytesBySource());
-        rest.bytesBySource().forEach((host, bytes) -> bySource.merge(host, bytes, Long::sum));
-        long fetchedBytes = outcome.fetchedBytes() + rest.fetchedBytes();
+        writeDocuments(tree);
         return new Fetched(
                 chain,
-                fetchedBytes,
-                Math.max(0, total - fetchedBytes),
+                outcome.fetchedBytes(),
+                Math.max(0, total - outcome.fetchedBytes()),
                 tree.images().stream().mapToInt(i -> i.manifest().layers().size()).sum(),
-                bySource,
+                outcome.bytesBySource(),
                 outcome.warnings());
+    }
+
+    /// Stores manifests and indexes, after everything they point to.
+    private void writeDocuments(ImageTree.Result tree) throws ImageException {
+        List<Map.Entry<Digest, Bytes>> bottomUp =
+                new ArrayList<>(tree.documents().entrySet()).reversed();
+        // What an index points to is read and then written; two platforms of it may be pulled at once.
+        synchronized (documents) {
+            for (Map.Entry<Digest, Bytes> document : bottomUp) {
+                store.content()
+                        .write(
+                                NAMESPACE,
+                                document.getKey(),
+                                document.getValue().toArray(),
+                                Map.of(),
+                                childrenOf(document.getKey(), tree));
+            }
+        }
     }
 
     /// What the document points to now, together with what an earlier pull of another platform found.
@@ -363,24 +387,28 @@ public final class LocalImageService implements ImageService {
 
     private ImageRecord record(String name, Descriptor target, List<String> tops)
             throws ImageException {
-        Optional<ImageRecord> before = store.images().find(NAMESPACE, name);
-        Set<String> all = new LinkedHashSet<>();
-        if (before.isPresent() && before.get().target().digest().equals(target.digest())) {
-            all.addAll(before.get().snapshots());
+        synchronized (names) {
+            Optional<ImageRecord> before = store.images().find(NAMESPACE, name);
+            Set<String> all = new LinkedHashSet<>();
+            if (before.isPresent() && before.get().target().digest().equals(target.digest())) {
+                all.addAll(before.get().snapshots());
+            }
+            all.addAll(tops);
+            Instant now = clock.instant();
+            return store.images()
+                    .put(
+                            new ImageRecord(
+                                    NAMESPACE,
+                                    name,
+                                    new Descriptor(
+                                            target.mediaType(),
+                                            target.digest(),
+                                            target.sizeBytes()),
+                                    List.copyOf(all),
+                                    Map.of(),
+                                    before.map(ImageRecord::created).orElse(now),
+                                    now));
         }
-        all.addAll(tops);
-        Instant now = clock.instant();
-        return store.images()
-                .put(
-                        new ImageRecord(
-                                NAMESPACE,
-                                name,
-                                new Descriptor(
-                                        target.mediaType(), target.digest(), target.sizeBytes()),
-                                List.copyOf(all),
-                                Map.of(),
-                                before.map(ImageRecord::created).orElse(now),
-                                now));
     }
 
     @Override
@@ -456,15 +484,11 @@ public final class LocalImageService implements ImageService {
 
     private PlatformImage selected(ImageRecord image, Optional<String> platform)
             throws ImageException {
-        ImageTree.Documents documents = ImageTree.stored(store.content(), limits);
         List<PlatformImage> images = stored(image).images();
         if (platform.isEmpty() && images.size() == 1) {
             return images.getFirst();
         }
-        return ImageTree.select(
-                        image.name(), image.target(), platform(platform), documents, limits)
-                .images()
-                .getFirst();
+        return ImageTree.choose(image.name(), images, platform(platform));
     }
 
     @Override
@@ -535,13 +559,20 @@ public final class LocalImageService implements ImageService {
 
     @Override
     public ImageSummary tag(String source, String target) throws ImageException {
-        ImageRecord image = find(source);
         Reference name = Reference.parse(target).withDefaultTag();
         if (name.digest().isPresent()) {
             throw ImageException.invalidArgument(
                     "tag %s: a target has no digest; use name:tag".formatted(target));
         }
-        ImageRecord tagged = record(name.toString(), image.target(), image.snapshots());
+        ImageRecord tagged;
+        // So that nothing is collected between finding and naming it.
+        collection.readLock().lock();
+        try {
+            ImageRecord image = find(source);
+            tagged = record(name.toString(), image.target(), image.snapshots());
+        } finally {
+            collection.readLock().unlock();
+        }
         return summary(tagged);
     }
 
@@ -594,37 +625,84 @@ public final class LocalImageService implements ImageService {
     /// The top snapshot of the host's platform.
     private Digest unpackedTop(ImageRecord image) throws ImageException {
         PlatformImage selected = selected(image, Optional.empty());
-        List<Digest> chain = ChainId.of(ImageTree.diffIds(image.name(), selected));
+        List<Digest> diffIds = ImageTree.diffIds(image.name(), selected);
+        List<Digest> chain = ChainId.of(diffIds);
         if (chain.isEmpty()) {
             throw ImageException.failedPrecondition(
                     "image %s: an artifact without a file system; it cannot be mounted"
                             .formatted(image.name()));
         }
-        if (!isCommitted(chain.getLast())) {
-            unpackStored(image, selected);
+        if (!isUnpacked(diffIds, chain)) {
+            try (CallLease lease = new CallLease("unpack")) {
+                unpackStored(image, selected, lease.id);
+                // Not by name: it may have been removed or moved while its layers were unpacked.
+                synchronized (names) {
+                    Optional<ImageRecord> now = store.images().find(NAMESPACE, image.name());
+                    if (now.isPresent()
+                            && now.get().target().digest().equals(image.target().digest())) {
+                        record(image.name(), image.target(), List.of(top(chain)));
+                    }
+                }
+            }
         }
         return chain.getLast();
     }
 
+    private static String top(List<Digest> chain) {
+        return SnapshotService.LOCAL + "/" + chain.getLast();
+    }
+
+    /// Whether all layers are on disk; a power cut may have taken some that had been.
+    private boolean isUnpacked(List<Digest> diffIds, List<Digest> chain) throws ImageException {
+        for (int i = 0; i < chain.size(); i++) {
+            Optional<Digest> parent = i == 0 ? Optional.empty() : Optional.of(chain.get(i - 1));
+            if (!isCommitted(chain.get(i)) || !snapshots.hasLayer(diffIds.get(i), parent)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /// Holds what a call is putting together; ends with the call.
+    private final class CallLease implements AutoCloseable {
+        final String id;
+
+        CallLease(String what) throws ImageException {
+            id = what + "/" + UUID.randomUUID();
+            store.leases().create(NAMESPACE, id, PULL_LEASE, Map.of());
+        }
+
+        @Override
+        public void close() throws ImageException {
+            store.leases().delete(NAMESPACE, id);
+        }
+    }
+
     /// Unpacks what was stored without unpacking.
-    private void unpackStored(ImageRecord image, PlatformImage selected) throws ImageException {
+    ///
+    /// @param lease holds the snapshots until somebody else does
+    /// @return the chainIDs
+    private List<Digest> unpackStored(ImageRecord image, PlatformImage selected, String lease)
+            throws ImageException {
         Reference reference = Reference.parse(image.name());
         List<Digest> diffIds = ImageTree.diffIds(image.name(), selected);
-        PullEngine.Outcome outcome =
-                engine.run(
-                        new PullEngine.Plan(
-                                NAMESPACE,
-                                reference,
-                                registries.client(reference.registry(), false),
-                                selected.layers(),
-                                diffIds,
-                                true),
-                        ProgressListener.NONE,
-                        (i, id) -> {});
-        record(
-                image.name(),
-                image.target(),
-                List.of(SnapshotService.LOCAL + "/" + outcome.chain().getLast()));
+        List<Digest> blobs = new ArrayList<>();
+        selected.layers().forEach(layer -> blobs.add(layer.digest()));
+        store.leases().hold(NAMESPACE, lease, PullEngine.nodes(blobs, ChainId.of(diffIds)));
+        try (RegistryClient client = registries.client(reference.registry(), false).session()) {
+            return engine.run(
+                            new PullEngine.Plan(
+                                    NAMESPACE,
+                                    reference,
+                                    client,
+                                    selected.layers(),
+                                    diffIds,
+                                    List.of(),
+                                    true),
+                            ProgressListener.NONE,
+                            (i, id) -> {})
+                    .chain();
+        }
     }
 
     @Override
@@ -652,38 +730,48 @@ public final class LocalImageService implements ImageService {
     public List<ImageSummary> importImages(Path source, Optional<String> name, boolean unpack)
             throws ImageException {
         List<ImageSummary> imported = new ArrayList<>();
-        try (ArchiveSource archive = ArchiveSource.open(source)) {
-            for (ArchiveImport.Found found :
-                    new ArchiveImport(store, archive, limits).read(name)) {
-                ImageRecord image = record(found.name(), found.target(), List.of());
-                if (unpack) {
-                    List<PlatformImage> images = stored(image).images();
-                    Optional<PlatformImage> match =
-                            images.size() == 1
-                                    ? images.stream().findFirst()
-                                    : images.stream()
-                                            .filter(
-                                                    i ->
-                                                            i.platform()
-                                                                    .filter(
-                                                                            dev.imgd.model
-                                                                                            .PlatformMatcher
-                                                                                            .only(
-                                                                                                    Platform
-                                                                                                            .host())
-                                                                                    ::matches)
-                                                                    .isPresent())
-                                            .findFirst();
-                    if (match.isPresent()
-                            && !ImageTree.diffIds(image.name(), match.get()).isEmpty()) {
-                        unpackStored(image, match.get());
-                    }
+        try (ArchiveSource archive = ArchiveSource.open(source);
+                CallLease lease = new CallLease("import")) {
+            List<ArchiveImport.Found> found =
+                    new ArchiveImport(store, archive, limits, lease.id, collection).read(name);
+            // Names come last: an archive that turns out to be wrong leaves none.
+            Map<Digest, List<String>> tops = new LinkedHashMap<>();
+            for (ArchiveImport.Found image : unpack ? found : List.<ArchiveImport.Found>of()) {
+                if (!tops.containsKey(image.target().digest())) {
+                    tops.put(image.target().digest(), unpackFound(image, lease.id));
                 }
-                store.leases().delete(NAMESPACE, found.lease());
-                imported.add(summary(find(found.name())));
+            }
+            for (ArchiveImport.Found image : found) {
+                imported.add(
+                        summary(
+                                record(
+                                        image.name(),
+                                        image.target(),
+                                        tops.getOrDefault(
+                                                image.target().digest(), List.of()))));
             }
         }
         return imported;
+    }
+
+    /// Unpacks the only platform, or this host's where there are several.
+    ///
+    /// @return the top snapshot, if there is something to unpack
+    private List<String> unpackFound(ArchiveImport.Found found, String lease)
+            throws ImageException {
+        Instant now = clock.instant();
+        ImageRecord image =
+                new ImageRecord(
+                        NAMESPACE, found.name(), found.target(), List.of(), Map.of(), now, now);
+        List<PlatformImage> images = stored(image).images();
+        Optional<PlatformImage> match =
+                images.size() == 1
+                        ? Optional.of(images.getFirst())
+                        : ImageTree.bestOf(images, Platform.host());
+        if (match.isEmpty() || ImageTree.diffIds(image.name(), match.get()).isEmpty()) {
+            return List.of();
+        }
+        return List.of(top(unpackStored(image, match.get(), lease)));
     }
 
     @Override

@@ -12,7 +12,8 @@ import java.util.List;
 import java.util.Map;
 
 /// Mounts of images at directories of users. The snapshot's key holds the directory, so that a later
-/// process can undo the mount, and so that the image's layers live as long as it.
+/// process can undo the mount, and so that the image's layers live as long as it. Thread-safe: one mount
+/// is made or undone at a time.
 final class Mounting {
     private static final String KEY = "mount:";
 
@@ -24,7 +25,7 @@ final class Mounting {
 
     /// @param top the name of the top snapshot
     /// @param directory absolute; created when absent
-    void mount(String top, Path directory, boolean writable) throws ImageException {
+    synchronized void mount(String top, Path directory, boolean writable) throws ImageException {
         Snapshotter view = snapshots.view(SnapshotService.LOCAL);
         Path target = create(directory);
         String key = KEY + target;
@@ -64,7 +65,7 @@ final class Mounting {
     }
 
     /// Undoes a mount; `directory` may also be that of a bundle.
-    void unmount(Path directory) throws ImageException {
+    synchronized void unmount(Path directory) throws ImageException {
         Snapshotter view = snapshots.view(SnapshotService.LOCAL);
         Path real = real(directory);
         Path target = real;

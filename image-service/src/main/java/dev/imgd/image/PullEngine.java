@@ -16,6 +16,7 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.DigestMismatchException;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.Reference;
 import dev.imgd.model.SizeMismatchException;
 import dev.imgd.registry.RegistryClient;
@@ -46,7 +47,9 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.ReadWriteLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -61,9 +64,11 @@ final class PullEngine implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(PullEngine.class);
     private static final int BUFFER_BYTES = 256 << 10;
     private static final long TICK_MILLIS = 100;
+    private static final int MAX_ATTEMPTS = 5;
 
     private final Store store;
     private final SnapshotService snapshots;
+    private final Limits limits;
     private final LayerApplier applier;
     private final ReadWriteLock collection;
     private final ExecutorService fetchers;
@@ -72,6 +77,8 @@ final class PullEngine implements AutoCloseable {
     private final KeyedLocks blobLocks = new KeyedLocks();
     private final KeyedLocks layerLocks = new KeyedLocks();
     private final ArrayDeque<ByteBuffer> buffers = new ArrayDeque<>();
+    private final ReadWriteLock life = new ReentrantReadWriteLock();
+    private volatile boolean closed;
 
     /// @param collection held for reading while objects are put together, for writing by the collector
     /// @param fetches how many blobs are downloaded at once, over all pulls
@@ -79,13 +86,14 @@ final class PullEngine implements AutoCloseable {
     PullEngine(
             Store store,
             SnapshotService snapshots,
-            LayerApplier applier,
+            Limits limits,
             ReadWriteLock collection,
             int fetches,
             int unpacks) {
         this.store = store;
         this.snapshots = snapshots;
-        this.applier = applier;
+        this.limits = limits;
+        this.applier = new LayerApplier(limits);
         this.collection = collection;
         this.fetchers =
                 Executors.newFixedThreadPool(
@@ -98,8 +106,10 @@ final class PullEngine implements AutoCloseable {
 
     /// What to fetch and to unpack.
     ///
-    /// @param layers every layer to store, lowest first
+    /// @param client for this pull alone: it is closed when the pull ends early
+    /// @param layers the layers to store, lowest first
     /// @param diffIds of the layers to unpack, in the order of `layers`; empty to only store
+    /// @param others further blobs to store
     /// @param keepBlobs whether the compressed bytes are wanted even where the layer is unpacked already
     record Plan(
             String namespace,
@@ -107,6 +117,7 @@ final class PullEngine implements AutoCloseable {
             RegistryClient client,
             List<Descriptor> layers,
             List<Digest> diffIds,
+            List<Descriptor> others,
             boolean keepBlobs) {}
 
     /// @param chain the chainIDs of the unpacked layers, lowest first
@@ -126,11 +137,50 @@ final class PullEngine implements AutoCloseable {
     /// Fetches and unpacks; returns when everything is durable. Interrupting the thread cancels.
     Outcome run(Plan plan, ProgressListener progress, LayerListener committed)
             throws ImageException {
-        Run run = new Run(plan, progress);
+        life.readLock().lock();
         try {
-            return run.execute(committed);
+            if (closed) {
+                throw ImageException.unavailable(
+                        "pull of %s: imgd is shutting down".formatted(plan.reference), null);
+            }
+            Run run = new Run(plan, progress);
+            try {
+                return run.execute(committed);
+            } finally {
+                run.stop();
+            }
         } finally {
-            run.stop();
+            life.readLock().unlock();
+        }
+    }
+
+    /// A piece of work in a pool. One that has not begun can be called off.
+    private static final class Worker implements Runnable {
+        private final Runnable work;
+        private final AtomicBoolean taken = new AtomicBoolean();
+        final CompletableFuture<Void> ended = new CompletableFuture<>();
+
+        Worker(Runnable work) {
+            this.work = work;
+        }
+
+        @Override
+        public void run() {
+            if (taken.compareAndSet(false, true)) {
+                try {
+                    work.run();
+                    ended.complete(null);
+                } catch (Throwable e) {
+                    // Also errors: whoever waits for this work must not wait for ever.
+                    ended.completeExceptionally(e);
+                }
+            }
+        }
+
+        void callOff() {
+            if (taken.compareAndSet(false, true)) {
+                ended.complete(null);
+            }
         }
     }
 
@@ -140,12 +190,11 @@ final class PullEngine implements AutoCloseable {
         private final Plan plan;
         private final ProgressListener listener;
         private final List<LayerJob> jobs = new ArrayList<>();
+        private final List<LayerJob> again = new ArrayList<>();
         private final List<Digest> chain;
         private final Map<String, Long> sources = new ConcurrentHashMap<>();
-        private final Set<BlobStream> open = ConcurrentHashMap.newKeySet();
         private final Set<Ingest> writing = ConcurrentHashMap.newKeySet();
-        private final List<CompletableFuture<?>> workers =
-                Collections.synchronizedList(new ArrayList<>());
+        private final List<Worker> workers = Collections.synchronizedList(new ArrayList<>());
         private volatile @Nullable ImageException cancelled;
 
         Run(Plan plan, ProgressListener listener) {
@@ -167,13 +216,18 @@ final class PullEngine implements AutoCloseable {
                 // Images repeat layers (the empty one, mostly); one job serves all places.
                 LayerJob job =
                         byDigest.computeIfAbsent(
-                                layer.digest(), d -> new LayerJob(layer, diffId, parent));
+                                layer.digest(), _ -> new LayerJob(layer, diffId, parent));
                 if (!job.diffId.equals(diffId)) {
                     throw ImageException.invalidContent(
                             "%s: the manifest lists layer %s twice, the configuration gives it two diffIDs"
                                     .formatted(plan.reference, layer.digest()));
                 }
                 stack.add(job);
+            }
+            for (Descriptor other : plan.others) {
+                byDigest.computeIfAbsent(
+                        other.digest(),
+                        _ -> new LayerJob(other, Optional.empty(), Optional.empty()));
             }
             jobs.addAll(byDigest.values());
             List<LayerJob> longestFirst = new ArrayList<>(jobs);
@@ -184,19 +238,32 @@ final class PullEngine implements AutoCloseable {
             }
             List<String> warnings = new ArrayList<>();
             Set<LayerJob> done = new HashSet<>();
+            long unpackedBytes = 0;
             for (int i = 0; i < stack.size(); i++) {
                 LayerJob job = stack.get(i);
                 await(job.blob);
                 if (unpack) {
                     Unpacked result = await(job.unpacked);
-                    commit(i, result, done.add(job));
-                    if (result.applied() != null) {
+                    boolean first = done.add(job);
+                    if (first && result.applied() != null) {
+                        unpackedBytes += result.applied().sizeBytes();
+                        limits.check(
+                                Limits.Key.IMAGE_UNCOMPRESSED_BYTES,
+                                plan.reference + ": size of all layers",
+                                unpackedBytes);
                         for (String warning : result.applied().warnings()) {
                             warnings.add("layer %d: %s".formatted(i + 1, warning));
                         }
                     }
+                    commit(i, job, first ? result : Unpacked.BEFORE);
                     committed.committed(i, chain.get(i));
                 }
+                if (job.state != LayerState.EXISTS) {
+                    job.state = LayerState.DONE;
+                }
+            }
+            for (LayerJob job : jobs) {
+                await(job.blob);
                 if (job.state != LayerState.EXISTS) {
                     job.state = LayerState.DONE;
                 }
@@ -208,15 +275,37 @@ final class PullEngine implements AutoCloseable {
                     chain, fetched, Math.max(0, total - fetched), Map.copyOf(sources), warnings);
         }
 
-        private void commit(int index, Unpacked result, boolean first)
-                throws ImageException {
+        /// Commits a layer at its place. It is unpacked once more when what was on disk has gone in the
+        /// meantime, or fits only on top of other layers than those of this place.
+        private void commit(int index, LayerJob job, Unpacked result) throws ImageException {
+            Unpacked next = result;
+            for (int attempt = 1; !link(index, next); attempt++) {
+                if (attempt == MAX_ATTEMPTS) {
+                    throw ImageException.unavailable(
+                            "pull of %s: layer %s was removed again and again; run it again"
+                                    .formatted(plan.reference, job.descriptor.digest()),
+                            null);
+                }
+                LayerJob once = new LayerJob(job.descriptor, job.diffId, parentChain(index));
+                again.add(once);
+                start(fetchers, () -> fetch(once));
+                await(once.blob);
+                next = await(once.unpacked);
+            }
+        }
+
+        private Optional<Digest> parentChain(int index) {
+            return index == 0 ? Optional.empty() : Optional.of(chain.get(index - 1));
+        }
+
+        /// @return false when the layer is not on disk
+        private boolean link(int index, Unpacked result) throws ImageException {
             String parent = index == 0 ? "" : chain.get(index - 1).toString();
-            Optional<Digest> parentChain =
-                    index == 0 ? Optional.empty() : Optional.of(chain.get(index - 1));
+            Digest diffId = plan.diffIds.get(index);
             collection.readLock().lock();
             try {
                 Applied applied = result.applied();
-                if (first && result.staging().isPresent() && applied != null) {
+                if (result.staging().isPresent() && applied != null) {
                     try (Staging staging = result.staging().get()) {
                         staging.commit(
                                 new Usage(applied.sizeBytes(), applied.inodes()),
@@ -224,13 +313,17 @@ final class PullEngine implements AutoCloseable {
                                 parent);
                     }
                 }
+                if (!snapshots.hasLayer(diffId, parentChain(index))) {
+                    return false;
+                }
                 snapshots.link(
                         SnapshotService.LOCAL,
                         chain.get(index).toString(),
                         parent,
-                        plan.diffIds.get(index),
-                        parentChain,
+                        diffId,
+                        parentChain(index),
                         Map.of());
+                return true;
             } finally {
                 collection.readLock().unlock();
             }
@@ -239,11 +332,11 @@ final class PullEngine implements AutoCloseable {
         private void fetch(LayerJob job) {
             for (boolean again = true; again; ) {
                 again = false;
-                try (KeyedLocks.Held _ = blobLocks.lock(job.descriptor.digest())) {
+                try (KeyedLocks.Held _ = blobLocks.lock(job.descriptor.digest(), this::checkCancelled)) {
                     again = fetchLocked(job);
                 } catch (InterruptedException e) {
                     fail(job, new ImageException(ErrorKind.CANCELLED, "interrupted", e));
-                } catch (IOException | RuntimeException e) {
+                } catch (IOException | RuntimeException | Error e) {
                     fail(job, e);
                 }
             }
@@ -261,7 +354,7 @@ final class PullEngine implements AutoCloseable {
             Descriptor layer = job.descriptor;
             boolean unpack = needsUnpacking(job);
             if (!unpack) {
-                job.unpacked.complete(new Unpacked(Optional.empty(), null));
+                job.unpacked.complete(Unpacked.BEFORE);
             }
             if (content.find(plan.namespace, layer.digest()).isPresent()
                     || content.adopt(plan.namespace, layer.digest(), Map.of())) {
@@ -320,7 +413,7 @@ final class PullEngine implements AutoCloseable {
                 } finally {
                     writing.remove(ingest);
                 }
-            } catch (IOException e) {
+            } catch (IOException | RuntimeException | Error e) {
                 settle(follower);
                 boolean wrongBytes =
                         e instanceof DigestMismatchException || e instanceof SizeMismatchException;
@@ -365,30 +458,12 @@ final class PullEngine implements AutoCloseable {
             ByteBuffer buffer = takeBuffer();
             try (BlobStream body =
                     plan.client.blob(plan.reference, job.descriptor, ingest.offset())) {
-                open.add(body);
-                try {
+                while (true) {
                     checkCancelled();
-                    while (true) {
-                        buffer.clear();
-                        int n = 0;
-                        while (buffer.hasRemaining() && n >= 0) {
-                            n = body.read(buffer);
-                        }
-                        int got = buffer.position();
-                        if (got > 0) {
-                            buffer.flip();
-                            ingest.write(buffer);
-                            job.stored.addAndGet(got);
-                            job.fetched.addAndGet(got);
-                            sources.merge(body.from(), (long) got, Long::sum);
-                        }
-                        checkCancelled();
-                        if (n < 0) {
-                            return body.from();
-                        }
+                    int n = fill(buffer, body, job, ingest);
+                    if (n < 0) {
+                        return body.from();
                     }
-                } finally {
-                    open.remove(body);
                 }
             } catch (IOException e) {
                 // Closing the stream is how a cancellation reaches a blocked read.
@@ -399,10 +474,34 @@ final class PullEngine implements AutoCloseable {
             }
         }
 
+        /// Moves a buffer full of bytes; those that came before a failure are kept.
+        ///
+        /// @return -1 after the last byte
+        private int fill(ByteBuffer buffer, BlobStream body, LayerJob job, Ingest ingest)
+                throws IOException {
+            buffer.clear();
+            int n = 0;
+            try {
+                while (buffer.hasRemaining() && n >= 0) {
+                    n = body.read(buffer);
+                }
+                return n;
+            } finally {
+                int got = buffer.position();
+                if (got > 0) {
+                    buffer.flip();
+                    ingest.write(buffer);
+                    job.stored.addAndGet(got);
+                    job.fetched.addAndGet(got);
+                    sources.merge(body.from(), (long) got, Long::sum);
+                }
+            }
+        }
+
         private void unpackStored(LayerJob job) {
             try (FileChannel blob = store.content().open(job.descriptor.digest())) {
                 unpack(job, blob, job.descriptor::sizeBytes, job.unpacked);
-            } catch (IOException | RuntimeException e) {
+            } catch (IOException | RuntimeException | Error e) {
                 job.unpacked.completeExceptionally(e);
             }
         }
@@ -415,28 +514,29 @@ final class PullEngine implements AutoCloseable {
             Digest diffId = job.diffId.orElseThrow();
             String what = "layer %s of %s".formatted(job.descriptor.digest(), plan.reference);
             try (bytes;
-                    KeyedLocks.Held _ = layerLocks.lock(diffId)) {
+                    KeyedLocks.Held _ = layerLocks.lock(diffId, this::checkCancelled)) {
                 if (snapshots.hasLayer(diffId, job.parentChain)) {
-                    result.complete(new Unpacked(Optional.empty(), null));
+                    result.complete(Unpacked.BEFORE);
                     return;
                 }
                 Staging staging = snapshots.stage(diffId, job.parentChain);
                 boolean complete = false;
-                gate.enter(job.descriptor.sizeBytes());
+                GatedSource source =
+                        new GatedSource(
+                                bytes,
+                                available,
+                                gate,
+                                this::checkCancelled,
+                                job.descriptor.sizeBytes(),
+                                job.unpackedBytes);
                 try {
-                    GatedSource source =
-                            new GatedSource(
-                                    bytes,
-                                    available,
-                                    gate,
-                                    job.descriptor.sizeBytes(),
-                                    job.unpackedBytes);
+                    source.enter();
                     Applied applied =
                             applier.apply(what, source, staging.directory(), diffId);
                     checkCancelled();
                     complete = result.complete(new Unpacked(Optional.of(staging), applied));
                 } finally {
-                    gate.leave();
+                    source.leave();
                     if (!complete) {
                         staging.close();
                     }
@@ -444,7 +544,7 @@ final class PullEngine implements AutoCloseable {
             } catch (InterruptedException e) {
                 result.completeExceptionally(
                         new ImageException(ErrorKind.CANCELLED, "interrupted", e));
-            } catch (IOException | RuntimeException e) {
+            } catch (IOException | RuntimeException | Error e) {
                 result.completeExceptionally(e);
             }
         }
@@ -463,7 +563,9 @@ final class PullEngine implements AutoCloseable {
         }
 
         private void start(ExecutorService pool, Runnable work) {
-            workers.add(CompletableFuture.runAsync(work, pool));
+            Worker worker = new Worker(work);
+            workers.add(worker);
+            pool.execute(worker);
         }
 
         private void checkCancelled() throws ImageException {
@@ -497,6 +599,13 @@ final class PullEngine implements AutoCloseable {
         /// A failed layer ends the pull at once, wherever the ordered commits are. A layer that does not
         /// unpack is judged only after its download, because corrupt bytes are the better explanation.
         private void failFast() throws ImageException {
+            synchronized (workers) {
+                for (Worker worker : workers) {
+                    if (worker.ended.isCompletedExceptionally()) {
+                        throw asImageException(worker.ended.exceptionNow());
+                    }
+                }
+            }
             for (LayerJob job : jobs) {
                 for (CompletableFuture<?> part : List.of(job.blob, job.unpacked)) {
                     if (part.isCompletedExceptionally()) {
@@ -540,10 +649,10 @@ final class PullEngine implements AutoCloseable {
                     new Progress(plan.reference.toString(), shown, done, total, fetched, layers));
         }
 
-        private @Nullable CompletableFuture<?> running() {
+        private @Nullable Worker running() {
             synchronized (workers) {
-                for (CompletableFuture<?> worker : workers) {
-                    if (!worker.isDone()) {
+                for (Worker worker : workers) {
+                    if (!worker.ended.isDone()) {
                         return worker;
                     }
                 }
@@ -559,19 +668,21 @@ final class PullEngine implements AutoCloseable {
                             "pull of %s: cancelled".formatted(plan.reference));
             boolean interrupted = Thread.interrupted();
             // A worker may start another one until it has seen the cancellation.
-            for (CompletableFuture<?> worker = running(); worker != null; worker = running()) {
-                open.forEach(BlobStream::close);
+            for (Worker worker = running(); worker != null; worker = running()) {
+                worker.callOff();
+                plan.client.close();
                 for (Ingest ingest : writing) {
                     ingest.fail(cancelled);
                 }
                 try {
-                    worker.get(TICK_MILLIS, TimeUnit.MILLISECONDS);
+                    worker.ended.get(TICK_MILLIS, TimeUnit.MILLISECONDS);
                 } catch (InterruptedException e) {
                     interrupted = true;
                 } catch (TimeoutException | ExecutionException | CancellationException e) {
                     LOG.trace("waiting for a worker to stop", e);
                 }
             }
+            jobs.addAll(again);
             for (LayerJob job : jobs) {
                 // Closing a committed staging does nothing.
                 if (job.unpacked.isDone() && !job.unpacked.isCompletedExceptionally()) {
@@ -605,8 +716,12 @@ final class PullEngine implements AutoCloseable {
         return nodes;
     }
 
+    /// Waits for what runs; refuses what comes later.
     @Override
     public void close() {
+        closed = true;
+        life.writeLock().lock();
+        life.writeLock().unlock();
         fetchers.shutdown();
         unpackers.shutdown();
     }

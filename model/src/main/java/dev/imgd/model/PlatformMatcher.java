@@ -42,6 +42,13 @@ public final class PlatformMatcher {
         return rank(image) >= 0;
     }
 
+    /// Whether the platform would rather run `one` than `other`; both match.
+    public boolean prefers(Platform one, Platform other) {
+        int difference = rank(one) - rank(other);
+        return difference < 0
+                || (difference == 0 && one.osFeatures().size() > other.osFeatures().size());
+    }
+
     /// The manifests and indexes of the index that may be run, best first.
     ///
     /// Entries without a platform come last: whether they fit, only their config can tell (see

@@ -44,11 +44,15 @@ final class HttpRegistryClient implements RegistryClient {
     private final RegistryOptions options;
     private final Connections connections;
     private final RetryPolicy retries;
-    private final ConcurrentHashMap<RegistryHost, Endpoint> endpoints = new ConcurrentHashMap<>();
+    private final ConcurrentHashMap<RegistryHost, Endpoint> endpoints;
     private final Set<Cancellation> active = ConcurrentHashMap.newKeySet();
+    private final Set<HttpRegistryClient> sessions = ConcurrentHashMap.newKeySet();
+    private final @Nullable HttpRegistryClient parent;
     private volatile boolean closed;
 
     HttpRegistryClient(RegistryOptions options) {
+        this.parent = null;
+        this.endpoints = new ConcurrentHashMap<>();
         this.options = options;
         this.connections = new Connections(options);
         this.retries =
@@ -58,6 +62,24 @@ final class HttpRegistryClient implements RegistryClient {
                         options.maximumBackoff(),
                         options.clock(),
                         () -> ThreadLocalRandom.current().nextLong());
+    }
+
+    private HttpRegistryClient(HttpRegistryClient parent) {
+        this.parent = parent;
+        this.endpoints = parent.endpoints;
+        this.options = parent.options;
+        this.connections = parent.connections;
+        this.retries = parent.retries;
+    }
+
+    @Override
+    public RegistryClient session() {
+        HttpRegistryClient session = new HttpRegistryClient(this);
+        sessions.add(session);
+        if (closed) {
+            session.close();
+        }
+        return session;
     }
 
     @Override
@@ -455,6 +477,11 @@ final class HttpRegistryClient implements RegistryClient {
     public void close() {
         closed = true;
         active.forEach(Cancellation::cancel);
-        connections.close();
+        sessions.forEach(HttpRegistryClient::close);
+        if (parent != null) {
+            parent.sessions.remove(this);
+        } else {
+            connections.close();
+        }
     }
 }

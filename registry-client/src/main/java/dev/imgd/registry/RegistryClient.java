@@ -61,7 +61,11 @@ public interface RegistryClient extends AutoCloseable {
         void close();
     }
 
-    /// Closes idle connections; running transfers fail.
+    /// A client that shares settings, connections and tokens with this one, and whose [#close] ends only
+    /// the calls that were made through it: whatever thread they block, they fail with `CANCELLED`.
+    RegistryClient session();
+
+    /// Closes idle connections; running transfers fail, those of sessions too.
     @Override
     void close();
 }

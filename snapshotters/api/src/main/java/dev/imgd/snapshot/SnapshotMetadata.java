@@ -235,7 +235,7 @@ public final class SnapshotMetadata {
                 });
     }
 
-    /// The directories of a committed snapshot and its ancestors, nearest first.
+    /// The directories of a committed snapshot and its ancestors, nearest first, each once.
     ///
     /// @throws ImageException `NOT_FOUND`, `INVALID_ARGUMENT` when it is not committed, `DATA_LOSS`
     ///   when it or an ancestor is lost
@@ -248,14 +248,16 @@ public final class SnapshotMetadata {
     }
 
     private static List<Long> lowers(View v, String view, String parent) throws ImageException {
-        List<Long> lowers = new ArrayList<>();
+        // Images repeat layers. Whatever lies between, the nearest place decides what the layer shows, and
+        // overlayfs refuses the same directory twice.
+        Set<Long> lowers = new LinkedHashSet<>();
         String name = parent;
         while (!name.isEmpty()) {
             StoredSnapshot snapshot = read(v, view, name);
             lowers.add(directory(v, snapshot));
             name = snapshot.info().parent();
         }
-        return lowers;
+        return List.copyOf(lowers);
     }
 
     /// The directory that holds the files of a committed snapshot.
