@@ -150,7 +150,7 @@ abstract sealed class ArchiveSource implements AutoCloseable {
 
                 @Override
                 public int read(byte[] into, int offset, int length) throws IOException {
-                    int n = (int) Fs.read(file.fd(), ByteBuffer.wrap(into, offset, length));
+                    int n = Fs.read(file.fd(), ByteBuffer.wrap(into, offset, length));
                     return n == 0 && length > 0 ? -1 : n;
                 }
 

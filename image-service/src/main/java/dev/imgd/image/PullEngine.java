@@ -721,8 +721,11 @@ final class PullEngine implements AutoCloseable {
     public void close() {
         closed = true;
         life.writeLock().lock();
-        life.writeLock().unlock();
-        fetchers.shutdown();
-        unpackers.shutdown();
+        try {
+            fetchers.shutdown();
+            unpackers.shutdown();
+        } finally {
+            life.writeLock().unlock();
+        }
     }
 }

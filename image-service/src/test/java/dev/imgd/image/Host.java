@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.content.Database.Table;
 import dev.imgd.content.LeaseStore;
+import dev.imgd.content.NodeId;
 import dev.imgd.content.Store;
 import dev.imgd.content.StoreOptions;
 import dev.imgd.gc.GarbageCollector;
@@ -18,6 +19,7 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
 import dev.imgd.registry.RegistryOptions;
+import dev.imgd.snapshot.SnapshotMetadata;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.overlay.OverlayOptions;
 import dev.imgd.snapshot.overlay.OverlaySnapshotService;
@@ -121,14 +123,13 @@ final class Host implements AutoCloseable {
 
     int layers() throws ImageException {
         List<String> keys = new ArrayList<>();
-        store.maintenance();
         store.database()
                 .read(
                         view -> {
-                            dev.imgd.snapshot.SnapshotMetadata.visitNodes(
+                            SnapshotMetadata.visitNodes(
                                     view,
                                     (node, _) -> {
-                                        if (node.type() == dev.imgd.content.NodeId.Type.LAYER) {
+                                        if (node.type() == NodeId.Type.LAYER) {
                                             keys.add(node.key());
                                         }
                                     });
