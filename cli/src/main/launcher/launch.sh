@@ -40,8 +40,8 @@ train() {
     rm -f "$dist/$mode.aot"
     # shellcheck disable=SC2086
     "$java_home/bin/java" $options -XX:AOTCacheOutput="$dist/$mode.aot.new" -Xlog:aot=off,cds=off \
-        -Dimgd.dist="$dist" -Dimgd.native.dir="$dist/native" -cp "$classpath" \
-        dev.imgd.cli.Training "$mode" >"$dist/$mode.training.log" 2>&1 </dev/null || true
+        -Dimgd.dist="$dist" -Dimgd.native.dir="$dist/native" -Djava.library.path="$dist/native" \
+        -cp "$classpath" dev.imgd.cli.Training "$mode" >"$dist/$mode.training.log" 2>&1 </dev/null || true
     if [ -s "$dist/$mode.aot.new" ]; then
         mv "$dist/$mode.aot.new" "$dist/$mode.aot"
     else
@@ -94,8 +94,9 @@ read -r classpath <"$dist/classpath"
 
 # glibc's per-thread arenas would hold on to memory that native code freed.
 export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-2}"
+# Keeps RocksDB's loader from running ldd to find out which libc this is; the library is glibc's.
+export ROCKSDB_MUSL_LIBC=false
 # shellcheck disable=SC2086
-exec "$java_home/bin/java" $options -XX:AOTCache="$dist/$mode.aot" -Xlog:aot=off,cds=off \
-    -Xlog:disable -Xlog:all=off:stderr \
-    -Dimgd.dist="$dist" -Dimgd.native.dir="$dist/native" -cp "$classpath" \
-    ${IMGD_JAVA_OPTIONS:-} "$program" "$@"
+exec "$java_home/bin/java" $options -XX:AOTCache="$dist/$mode.aot" -Xlog:disable \
+    -Dimgd.dist="$dist" -Dimgd.native.dir="$dist/native" -Djava.library.path="$dist/native" \
+    -cp "$classpath" ${IMGD_JAVA_OPTIONS:-} "$program" "$@"

@@ -45,6 +45,8 @@ record Assembly(
                             RegistryOptions.defaults()
                                     .withUserAgent("imgd/" + Version.NUMBER)
                                     .withLimits(config.limits())
+                                    .withRealmAllow(config.realmAllow())
+                                    .withForeignLayers(config.foreignLayers())
                                     .withCredentials(
                                             CredentialSource.standardFiles(System.getenv())),
                             config.plainHttp());

@@ -27,9 +27,12 @@ import tools.jackson.dataformat.toml.TomlMapper;
 /// @param uids who may connect besides root and the owner
 /// @param snapshotterAddress the socket that containerd's proxy plugin connects to
 /// @param accelerate whether Prepare may be answered by a pull of imgd's own
+/// @param labelSources which labels may name the image: `cri`, `stargz`
 /// @param fetches how many blobs are downloaded at once
 /// @param unpacks how many layers are unpacked at once
 /// @param plainHttp registries that are asked over plain http
+/// @param realmAllow token servers that may get credentials of registries under other domains
+/// @param foreignLayers whether layers are fetched from URLs that the manifest gives
 /// @param cacheBytes memory of the metadata database
 /// @param ingestTtl how long an interrupted download is kept
 /// @param gcInterval how often the daemon collects garbage; zero for never
@@ -42,9 +45,12 @@ record Config(
         List<Long> uids,
         Path snapshotterAddress,
         boolean accelerate,
+        Set<String> labelSources,
         int fetches,
         int unpacks,
         Set<String> plainHttp,
+        Set<String> realmAllow,
+        boolean foreignLayers,
         long cacheBytes,
         Duration ingestTtl,
         Duration gcInterval,
@@ -78,9 +84,12 @@ record Config(
                 List.of(),
                 run.resolve("snapshotter.sock"),
                 false,
+                Set.of("cri", "stargz"),
                 4,
                 Math.max(2, Runtime.getRuntime().availableProcessors()),
                 Set.of(),
+                Set.of(),
+                false,
                 24L << 20,
                 Duration.ofHours(24),
                 Duration.ofMinutes(1),
@@ -323,6 +332,21 @@ record Config(
             return texts;
         }
 
+        Set<String> someOf(String... choices) {
+            Set<String> texts = texts();
+            if (texts.isEmpty() || !List.of(choices).containsAll(texts)) {
+                throw wrong("a list of " + String.join(", ", choices));
+            }
+            return texts;
+        }
+
+        boolean bool() {
+            if (!node.isBoolean()) {
+                throw wrong("true or false");
+            }
+            return node.booleanValue();
+        }
+
         List<Long> ids() {
             List<Long> ids = new ArrayList<>();
             for (JsonNode item : list()) {
@@ -367,6 +391,12 @@ record Config(
                                 c.withAccelerate(
                                         v.oneOf("passive", "accelerate").equals("accelerate"))));
         keys.put(
+                "snapshotter.label_sources",
+                new Key(
+                        "[\"cri\", \"stargz\"]",
+                        "whose labels may name an image to accelerate: only what callers on this host write",
+                        (c, v) -> c.withLabelSources(v.someOf("cri", "stargz"))));
+        keys.put(
                 "pull.max_concurrent_downloads",
                 new Key(
                         "4",
@@ -384,6 +414,18 @@ record Config(
                         "[]",
                         "registries (host:port) that are asked over plain http",
                         (c, v) -> c.withPlainHttp(v.texts())));
+        keys.put(
+                "registry.realm_allow",
+                new Key(
+                        "[]",
+                        "token servers (host or host:port) that may get credentials of registries under other domains",
+                        (c, v) -> c.withRealmAllow(v.texts())));
+        keys.put(
+                "registry.foreign_layers",
+                new Key(
+                        "false",
+                        "whether layers are fetched from URLs that the manifest gives",
+                        (c, v) -> c.withForeignLayers(v.bool())));
         keys.put(
                 "store.cache",
                 new Key(
@@ -432,11 +474,13 @@ record Config(
         out.append("uids = ").append(uids).append("\n\n[snapshotter]\n");
         out.append("address = ").append(quote(snapshotterAddress)).append('\n');
         out.append("mode = ").append(quote(accelerate ? "accelerate" : "passive"));
+        out.append("\nlabel_sources = ").append(quoted(labelSources));
         out.append("\n\n[pull]\nmax_concurrent_downloads = ").append(fetches);
         out.append("\nmax_concurrent_unpacks = ").append(unpacks);
-        out.append("\n\n[registry]\nplain_http = [");
-        out.append(String.join(", ", plainHttp.stream().map(Config::quote).toList()));
-        out.append("]\n\n[store]\ncache = ").append(quote((cacheBytes >> 10) + "KiB"));
+        out.append("\n\n[registry]\nplain_http = ").append(quoted(plainHttp));
+        out.append("\nrealm_allow = ").append(quoted(realmAllow));
+        out.append("\nforeign_layers = ").append(foreignLayers);
+        out.append("\n\n[store]\ncache = ").append(quote((cacheBytes >> 10) + "KiB"));
         out.append("\ningest_ttl = ").append(quote(ingestTtl.toSeconds() + "s"));
         out.append("\n\n[gc]\ninterval = ").append(quote(gcInterval.toSeconds() + "s"));
         out.append("\n\n[log]\nformat = ").append(quote(logJson ? "json" : "text"));
@@ -450,6 +494,10 @@ record Config(
         return out.toString();
     }
 
+    private static String quoted(Set<String> values) {
+        return "[" + String.join(", ", values.stream().sorted().map(Config::quote).toList()) + "]";
+    }
+
     private static String quote(Object value) {
         return '"' + value.toString().replace("\\", "\\\\").replace("\"", "\\\"") + '"';
     }
@@ -461,9 +509,12 @@ record Config(
                 uids,
                 snapshotterAddress,
                 accelerate,
+                labelSources,
                 fetches,
                 unpacks,
                 plainHttp,
+                realmAllow,
+                foreignLayers,
                 cacheBytes,
                 ingestTtl,
                 gcInterval,
@@ -479,9 +530,12 @@ record Config(
                 uids,
                 snapshotterAddress,
                 accelerate,
+                labelSources,
                 fetches,
                 unpacks,
                 plainHttp,
+                realmAllow,
+                foreignLayers,
                 cacheBytes,
                 ingestTtl,
                 gcInterval,
@@ -497,9 +551,12 @@ record Config(
                 value,
                 snapshotterAddress,
                 accelerate,
+                labelSources,
                 fetches,
                 unpacks,
                 plainHttp,
+                realmAllow,
+                foreignLayers,
                 cacheBytes,
                 ingestTtl,
                 gcInterval,
@@ -515,9 +572,12 @@ record Config(
                 uids,
                 value,
                 accelerate,
+                labelSources,
                 fetches,
                 unpacks,
                 plainHttp,
+                realmAllow,
+                foreignLayers,
                 cacheBytes,
                 ingestTtl,
                 gcInterval,
@@ -533,9 +593,33 @@ record Config(
                 uids,
                 snapshotterAddress,
                 value,
+                labelSources,
                 fetches,
                 unpacks,
                 plainHttp,
+                realmAllow,
+                foreignLayers,
+                cacheBytes,
+                ingestTtl,
+                gcInterval,
+                logJson,
+                logLevel,
+                limits);
+    }
+
+    Config withLabelSources(Set<String> value) {
+        return new Config(
+                root,
+                address,
+                uids,
+                snapshotterAddress,
+                accelerate,
+                value,
+                fetches,
+                unpacks,
+                plainHttp,
+                realmAllow,
+                foreignLayers,
                 cacheBytes,
                 ingestTtl,
                 gcInterval,
@@ -551,9 +635,12 @@ record Config(
                 uids,
                 snapshotterAddress,
                 accelerate,
+                labelSources,
                 value,
                 unpacks,
                 plainHttp,
+                realmAllow,
+                foreignLayers,
                 cacheBytes,
                 ingestTtl,
                 gcInterval,
@@ -569,9 +656,12 @@ record Config(
                 uids,
                 snapshotterAddress,
                 accelerate,
+                labelSources,
                 fetches,
                 value,
                 plainHttp,
+                realmAllow,
+                foreignLayers,
                 cacheBytes,
                 ingestTtl,
                 gcInterval,
@@ -587,8 +677,53 @@ record Config(
                 uids,
                 snapshotterAddress,
                 accelerate,
+                labelSources,
                 fetches,
                 unpacks,
+                value,
+                realmAllow,
+                foreignLayers,
+                cacheBytes,
+                ingestTtl,
+                gcInterval,
+                logJson,
+                logLevel,
+                limits);
+    }
+
+    Config withRealmAllow(Set<String> value) {
+        return new Config(
+                root,
+                address,
+                uids,
+                snapshotterAddress,
+                accelerate,
+                labelSources,
+                fetches,
+                unpacks,
+                plainHttp,
+                value,
+                foreignLayers,
+                cacheBytes,
+                ingestTtl,
+                gcInterval,
+                logJson,
+                logLevel,
+                limits);
+    }
+
+    Config withForeignLayers(boolean value) {
+        return new Config(
+                root,
+                address,
+                uids,
+                snapshotterAddress,
+                accelerate,
+                labelSources,
+                fetches,
+                unpacks,
+                plainHttp,
+                realmAllow,
                 value,
                 cacheBytes,
                 ingestTtl,
@@ -605,9 +740,12 @@ record Config(
                 uids,
                 snapshotterAddress,
                 accelerate,
+                labelSources,
                 fetches,
                 unpacks,
                 plainHttp,
+                realmAllow,
+                foreignLayers,
                 value,
                 ingestTtl,
                 gcInterval,
@@ -623,9 +761,12 @@ record Config(
                 uids,
                 snapshotterAddress,
                 accelerate,
+                labelSources,
                 fetches,
                 unpacks,
                 plainHttp,
+                realmAllow,
+                foreignLayers,
                 cacheBytes,
                 value,
                 gcInterval,
@@ -641,9 +782,12 @@ record Config(
                 uids,
                 snapshotterAddress,
                 accelerate,
+                labelSources,
                 fetches,
                 unpacks,
                 plainHttp,
+                realmAllow,
+                foreignLayers,
                 cacheBytes,
                 ingestTtl,
                 value,
@@ -659,9 +803,12 @@ record Config(
                 uids,
                 snapshotterAddress,
                 accelerate,
+                labelSources,
                 fetches,
                 unpacks,
                 plainHttp,
+                realmAllow,
+                foreignLayers,
                 cacheBytes,
                 ingestTtl,
                 gcInterval,
@@ -677,9 +824,12 @@ record Config(
                 uids,
                 snapshotterAddress,
                 accelerate,
+                labelSources,
                 fetches,
                 unpacks,
                 plainHttp,
+                realmAllow,
+                foreignLayers,
                 cacheBytes,
                 ingestTtl,
                 gcInterval,
@@ -695,9 +845,12 @@ record Config(
                 uids,
                 snapshotterAddress,
                 accelerate,
+                labelSources,
                 fetches,
                 unpacks,
                 plainHttp,
+                realmAllow,
+                foreignLayers,
                 cacheBytes,
                 ingestTtl,
                 gcInterval,

@@ -26,7 +26,7 @@ final class GlobalOptions {
             names = "--root",
             scope = ScopeType.INHERIT,
             paramLabel = "DIR",
-            description = "Use the store in DIR directly, without a daemon.")
+            description = "Use the store in DIR (with --address: if no daemon answers there).")
     @Nullable Path root;
 
     @Option(

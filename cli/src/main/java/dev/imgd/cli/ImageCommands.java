@@ -108,6 +108,12 @@ final class ImageCommands {
         boolean quiet;
 
         @Override
+        public Integer call() throws ImageException {
+            Warmup.start();
+            return super.call();
+        }
+
+        @Override
         int run(ImageService images) throws ImageException {
             PullRequest request =
                     new PullRequest(

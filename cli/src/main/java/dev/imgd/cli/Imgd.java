@@ -6,6 +6,7 @@ import dev.imgd.model.ImageException;
 import dev.imgd.plugin.AccelerateOptions;
 import dev.imgd.plugin.Accelerator;
 import dev.imgd.plugin.ImageEndpoint;
+import dev.imgd.plugin.LabelSource;
 import dev.imgd.plugin.ProvidedLayer;
 import dev.imgd.plugin.RpcListener;
 import dev.imgd.plugin.SnapshotsEndpoint;
@@ -16,6 +17,7 @@ import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Duration;
 import java.util.List;
+import java.util.Locale;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
@@ -207,10 +209,17 @@ public final class Imgd implements AutoCloseable {
                                     request.image(), request.manifestDigest(), request.chainId());
                     return new ProvidedLayer(layer.diffId(), layer.parentChain());
                 };
+        Set<LabelSource> sources =
+                config.labelSources().stream()
+                        .map(name -> LabelSource.valueOf(name.toUpperCase(Locale.ROOT)))
+                        .collect(Collectors.toSet());
         return SnapshotsEndpoint.accelerating(
                 assembly.snapshots(),
                 accelerator,
-                AccelerateOptions.defaults(),
+                new AccelerateOptions(
+                        sources,
+                        AccelerateOptions.defaults().maxWait(),
+                        AccelerateOptions.defaults().retryAfter()),
                 Clock.systemUTC());
     }
 

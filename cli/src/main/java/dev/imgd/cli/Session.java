@@ -14,8 +14,8 @@ import org.jspecify.annotations.Nullable;
 
 /// What one command works with: the daemon if there is one, else the store itself.
 ///
-/// `--address` asks for that daemon and `--root` for that store without any daemon; with neither, a daemon
-/// that answers at the configured address is used.
+/// `--address` asks for that daemon, `--root` for that store; with both, the store is used if no daemon answers.
+/// With neither, a daemon that answers at the configured address is used, else the configured store.
 ///
 /// @param assembly closed with the session; null when a daemon owns the store
 record Session(ImageService images, @Nullable Assembly assembly) implements AutoCloseable {
@@ -23,19 +23,19 @@ record Session(ImageService images, @Nullable Assembly assembly) implements Auto
     static Session open(GlobalOptions options) throws ImageException {
         Config config = Config.load(options.config);
         if (options.address != null) {
-            if (options.root != null) {
-                throw ImageException.invalidArgument(
-                        "--root and --address: a daemon has its own store; use one of them");
+            if (answers(options.address)) {
+                return remote(options.address);
             }
-            if (!answers(options.address)) {
+            if (options.root == null) {
                 throw ImageException.unavailable(
-                        "no daemon answers at %s; start imgd, or leave --address out"
+                        "no daemon answers at %s; start imgd, or say --root DIR to use a store directly"
                                 .formatted(options.address),
                         null);
             }
-            return remote(options.address);
         }
-        if (options.root == null && Files.exists(config.address()) && answers(config.address())) {
+        if (options.root == null
+                && options.address == null
+                && Files.exists(config.address()) && answers(config.address())) {
             return remote(config.address());
         }
         Config effective =

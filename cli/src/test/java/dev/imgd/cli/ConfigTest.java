@@ -120,7 +120,7 @@ class ConfigTest {
                 .forEach(
                         (key, text) -> {
                             String shown =
-                                    text.getFirst().contains(" ")
+                                    text.getFirst().startsWith("the ")
                                             ? text.getFirst()
                                             : "`" + text.getFirst() + "`";
                             rows.add("| `%s` | %s | %s |".formatted(key, shown, text.getLast()));

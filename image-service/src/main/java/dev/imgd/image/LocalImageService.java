@@ -160,6 +160,8 @@ public final class LocalImageService implements ImageService {
                 fetched.chain.isEmpty()
                         ? List.of()
                         : List.of(SnapshotService.LOCAL + "/" + fetched.chain.getLast());
+        // One sync for all layers: a name never points to files that a power cut could take.
+        snapshots.sync();
         record(reference.toString(), target.descriptor(), tops);
         return new PullResult(
                 reference.toString(),
