@@ -72,7 +72,7 @@ final class ArchiveExport {
                 for (Descriptor blob : platform.blobs()) {
                     if (store.content().find(NAMESPACE, blob.digest()).isPresent()) {
                         blobs.add(blob.digest());
-                    } else if (tree.images().size() == 1) {
+                    } else {
                         throw ImageException.notFound(
                                 "export %s: blob %s is not in the store; pull the image again"
                                         .formatted(image.name(), blob.digest()));
@@ -103,7 +103,7 @@ final class ArchiveExport {
         if (format == ExportFormat.DOCKER_ARCHIVE) {
             documents.put("manifest.json", docker.endArray().toBytes());
         }
-        Path partial = target.resolveSibling("." + target.getFileName() + ".partial");
+        Path partial = partial(target, format);
         try {
             delete(partial);
             if (format == ExportFormat.OCI_DIRECTORY) {
@@ -128,6 +128,31 @@ final class ArchiveExport {
                 partial.toFile().deleteOnExit();
             }
         }
+    }
+
+    /// The name under which the target is written, after checking that it can be replaced.
+    private static Path partial(Path target, ExportFormat format) throws ImageException {
+        Path absolute = target.toAbsolutePath();
+        Path parent = absolute.getParent();
+        if (parent == null || !Files.isDirectory(parent)) {
+            throw ImageException.notFound(
+                    "export to %s: there is no directory %s".formatted(target, parent));
+        }
+        boolean replaceable =
+                format == ExportFormat.OCI_DIRECTORY
+                        ? !Files.exists(absolute) || isEmptyDirectory(absolute)
+                        : !Files.isDirectory(absolute);
+        if (!replaceable) {
+            throw ImageException.alreadyExists(
+                    "export to %s: exists already; remove it or choose another name"
+                            .formatted(target));
+        }
+        return parent.resolve(".%s.partial".formatted(absolute.getFileName()));
+    }
+
+    private static boolean isEmptyDirectory(Path path) {
+        String[] names = path.toFile().list();
+        return names != null && names.length == 0;
     }
 
     /// A docker archive has one platform of each image.

@@ -1,5 +1,6 @@
 package dev.imgd.image;
 
+import dev.imgd.content.LeaseStore;
 import dev.imgd.content.NodeId;
 import dev.imgd.content.Store;
 import dev.imgd.image.ImageTree.PlatformImage;
@@ -19,9 +20,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
@@ -36,6 +40,7 @@ import org.slf4j.LoggerFactory;
 public final class LayerProvider implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(LayerProvider.class);
     private static final String NAMESPACE = LocalImageService.NAMESPACE;
+    private static final String PREFIX = "provide/";
     private static final Duration LEASE = Duration.ofHours(24);
 
     private final Store store;
@@ -46,6 +51,8 @@ public final class LayerProvider implements AutoCloseable {
     private final Duration grace;
     private final Runnable released;
     private final Map<Key, Provision> running = new HashMap<>();
+    private final Set<Thread> threads = ConcurrentHashMap.newKeySet();
+    private volatile boolean closed;
     private final ScheduledExecutorService timer =
             Executors.newSingleThreadScheduledExecutor(
                     Thread.ofPlatform().name("imgd-provide").daemon().factory());
@@ -74,6 +81,40 @@ public final class LayerProvider implements AutoCloseable {
         this.limits = limits;
         this.grace = grace;
         this.released = released;
+        releaseOld();
+    }
+
+    /// What an earlier process promised is kept as long as it would have been.
+    private void releaseOld() {
+        try {
+            for (LeaseStore.Lease lease : store.leases().list(NAMESPACE)) {
+                if (lease.id().startsWith(PREFIX)) {
+                    later(() -> release(lease.id()));
+                }
+            }
+        } catch (ImageException e) {
+            LOG.warn("msg=\"leases of an earlier run stay until they expire: {}\"", e.getMessage());
+        }
+    }
+
+    private void later(Runnable work) {
+        try {
+            var _ = timer.schedule(work, grace.toMillis(), TimeUnit.MILLISECONDS);
+        } catch (RejectedExecutionException e) {
+            LOG.debug("closing: the lease stays for the next process", e);
+        }
+    }
+
+    private void release(String lease) {
+        if (closed) {
+            return; // the next process does it
+        }
+        try {
+            store.leases().delete(NAMESPACE, lease);
+        } catch (ImageException | RuntimeException e) {
+            LOG.debug("lease {} was not there to release", lease, e);
+        }
+        released.run();
     }
 
     /// One image on its way.
@@ -87,14 +128,16 @@ public final class LayerProvider implements AutoCloseable {
         }
 
         void run() {
-            String lease = "provide/" + key.reference + key.manifest.map(d -> "#" + d).orElse("");
+            String lease = PREFIX + key.reference + key.manifest.map(d -> "#" + d).orElse("");
             try {
                 provide(lease);
-                var _ = timer.schedule(() -> release(lease), grace.toMillis(), TimeUnit.MILLISECONDS);
+                later(() -> forget(lease));
             } catch (ImageException | RuntimeException | Error e) {
                 LOG.warn("image={} msg=\"cannot provide its layers: {}\"", key.reference, e.getMessage());
                 fail(e);
-                release(lease);
+                forget(lease);
+            } finally {
+                threads.remove(Thread.currentThread());
             }
         }
 
@@ -108,18 +151,23 @@ public final class LayerProvider implements AutoCloseable {
 
         private void provide(String lease, Reference reference, RegistryClient client)
                 throws ImageException {
-            FetchedManifest target =
-                    client.resolve(
-                            key.manifest.isPresent()
-                                    ? reference.withDigest(key.manifest.get())
-                                    : reference.withDefaultTag());
+            Reference wanted =
+                    key.manifest.isPresent()
+                            ? reference.withDigest(key.manifest.get())
+                            : reference.withDefaultTag();
             ImageTree.Result tree =
-                    ImageTree.select(
-                            reference.toString(),
-                            target.descriptor(),
-                            Platform.host(),
-                            images.fetching(client, reference, target),
-                            limits);
+                    Interruptible.call(
+                            "image " + reference,
+                            client,
+                            () -> {
+                                FetchedManifest target = client.resolve(wanted);
+                                return ImageTree.select(
+                                        reference.toString(),
+                                        target.descriptor(),
+                                        Platform.host(),
+                                        images.fetching(client, reference, target),
+                                        limits);
+                            });
             PlatformImage image = tree.images().getFirst();
             List<Digest> diffIds = ImageTree.diffIds(reference.toString(), image);
             List<Digest> chain = ChainId.of(diffIds);
@@ -175,16 +223,11 @@ public final class LayerProvider implements AutoCloseable {
             }
         }
 
-        private void release(String lease) {
+        private void forget(String lease) {
             synchronized (running) {
                 running.remove(key, this);
             }
-            try {
-                store.leases().delete(NAMESPACE, lease);
-                released.run();
-            } catch (ImageException | RuntimeException e) {
-                LOG.debug("lease {} was not there to release", lease, e);
-            }
+            release(lease);
         }
     }
 
@@ -202,9 +245,19 @@ public final class LayerProvider implements AutoCloseable {
         synchronized (running) {
             provision = running.get(key);
             if (provision == null) {
+                if (closed) {
+                    throw ImageException.unavailable(
+                            "image %s: imgd is shutting down".formatted(reference), null);
+                }
                 provision = new Provision(key);
                 running.put(key, provision);
-                Thread.ofPlatform().name("imgd-provide-run").daemon().start(provision::run);
+                Thread thread =
+                        Thread.ofPlatform()
+                                .name("imgd-provide-run")
+                                .daemon()
+                                .unstarted(provision::run);
+                threads.add(thread);
+                thread.start();
             }
         }
         try {
@@ -229,8 +282,26 @@ public final class LayerProvider implements AutoCloseable {
         }
     }
 
+    /// Cancels what runs and waits for it.
     @Override
     public void close() {
+        synchronized (running) {
+            closed = true;
+        }
         timer.shutdownNow();
+        boolean interrupted = false;
+        for (Thread thread : threads) {
+            thread.interrupt();
+            while (thread.isAlive()) {
+                try {
+                    thread.join();
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                }
+            }
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
     }
 }

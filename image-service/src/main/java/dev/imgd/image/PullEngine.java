@@ -193,7 +193,6 @@ final class PullEngine implements AutoCloseable {
         private final List<LayerJob> again = new ArrayList<>();
         private final List<Digest> chain;
         private final Map<String, Long> sources = new ConcurrentHashMap<>();
-        private final Set<Ingest> writing = ConcurrentHashMap.newKeySet();
         private final List<Worker> workers = Collections.synchronizedList(new ArrayList<>());
         private volatile @Nullable ImageException cancelled;
 
@@ -392,7 +391,6 @@ final class PullEngine implements AutoCloseable {
                             plan.namespace, "layer-" + layer.digest(), Optional.of(layer));
             String from = plan.reference.registry();
             try (ingest) {
-                writing.add(ingest);
                 resumed = ingest.offset();
                 job.stored.set(resumed);
                 if (unpack) {
@@ -410,8 +408,6 @@ final class PullEngine implements AutoCloseable {
                 } catch (IOException e) {
                     ingest.fail(e);
                     throw e;
-                } finally {
-                    writing.remove(ingest);
                 }
             } catch (IOException | RuntimeException | Error e) {
                 settle(follower);
@@ -670,10 +666,8 @@ final class PullEngine implements AutoCloseable {
             // A worker may start another one until it has seen the cancellation.
             for (Worker worker = running(); worker != null; worker = running()) {
                 worker.callOff();
+                // Ends the fetchers; they tell those that follow their ingests.
                 plan.client.close();
-                for (Ingest ingest : writing) {
-                    ingest.fail(cancelled);
-                }
                 try {
                     worker.ended.get(TICK_MILLIS, TimeUnit.MILLISECONDS);
                 } catch (InterruptedException e) {

@@ -11,11 +11,14 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /// OCI runtime bundles: what `runc run` takes. The confinement is that of containerd's default
 /// specification: the same capabilities, namespaces, masked paths and devices.
 /// **Source:** OCI runtime-spec v1.2, config.md.
 final class RuntimeBundle {
+    private static final Logger LOG = LoggerFactory.getLogger(RuntimeBundle.class);
     static final String ROOTFS = "rootfs";
 
     private static final String DEFAULT_PATH =
@@ -71,12 +74,15 @@ final class RuntimeBundle {
             throw ImageException.alreadyExists(
                     "%s: exists already; remove it or choose another directory".formatted(config));
         }
+        List<String> command = command(name, image.config(), arguments);
+        boolean newDirectory = !Files.exists(directory);
+        boolean newRootfs = !Files.exists(rootfs);
         mounting.mount(top.toString(), rootfs, true);
         boolean done = false;
         try {
             Accounts.Identity identity =
                     Accounts.read(rootfs).resolve(image.config().user());
-            String json = specification(name, image.config(), identity, arguments);
+            String json = specification(image.config(), identity, command);
             Files.writeString(config, json + "\n", StandardOpenOption.CREATE_NEW);
             done = true;
         } catch (ImageException e) {
@@ -89,7 +95,19 @@ final class RuntimeBundle {
         } finally {
             if (!done) {
                 mounting.unmount(rootfs);
+                if (newRootfs) {
+                    removeEmpty(rootfs);
+                }
+                if (newDirectory) {
+                    removeEmpty(directory);
+                }
             }
+        }
+    }
+
+    private static void removeEmpty(Path directory) {
+        if (!directory.toFile().delete()) {
+            LOG.debug("{}: left there, somebody else uses it", directory);
         }
     }
 
@@ -108,11 +126,7 @@ final class RuntimeBundle {
     }
 
     private static String specification(
-            String name,
-            ImageConfig.Execution config,
-            Accounts.Identity identity,
-            List<String> arguments)
-            throws ImageException {
+            ImageConfig.Execution config, Accounts.Identity identity, List<String> command) {
         List<String> environment = new ArrayList<>();
         if (config.env().stream().noneMatch(variable -> variable.startsWith("PATH="))) {
             environment.add(DEFAULT_PATH);
@@ -135,7 +149,7 @@ final class RuntimeBundle {
             json.endArray();
         }
         json.endObject()
-                .member("args", command(name, config, arguments))
+                .member("args", command)
                 .member("env", environment)
                 .member("cwd", config.workingDir().isEmpty() ? "/" : config.workingDir())
                 .beginObject("capabilities")

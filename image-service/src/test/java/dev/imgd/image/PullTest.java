@@ -496,7 +496,7 @@ class PullTest {
         ImageException e = assertFails(kind, () -> host.pull(reference));
         assertFalse(e.getMessage().contains("\n"), e.getMessage());
         host.assertNoMess();
-        assertEquals(List.of(), Host.busyWorkers());
+        Host.await("the workers to rest", () -> Host.busyWorkers().isEmpty());
         return e;
     }
 
@@ -597,7 +597,7 @@ class PullTest {
             assertFalse(e.getMessage().contains("\n"), e.getMessage());
             assertFalse(host.hasBlob(bad));
             host.assertNoMess();
-            assertEquals(List.of(), Host.busyWorkers());
+            Host.await("the workers to rest", () -> Host.busyWorkers().isEmpty());
             registry.behave();
             host.pull(reference);
             host.assertSound();

@@ -1,0 +1,336 @@
+package dev.imgd.image;
+
+import static dev.imgd.image.Host.assertFails;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.imgd.content.IngestStatus;
+import dev.imgd.image.ImageService.PullResult;
+import dev.imgd.model.Descriptor;
+import dev.imgd.model.Digest;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.testkit.Fault;
+import dev.imgd.testkit.ImageBuilder;
+import dev.imgd.testkit.InMemoryRegistry;
+import dev.imgd.testkit.TestImage;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicReference;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class PullInterruptedTest {
+    private static final int LAYER_BYTES = 600_000;
+
+    @TempDir Path directory;
+    private InMemoryRegistry registry;
+    private Host host;
+
+    @BeforeEach
+    void start() throws IOException {
+        registry = InMemoryRegistry.start();
+        host = Host.open(directory);
+    }
+
+    @AfterEach
+    void stop() throws ImageException {
+        host.close();
+        registry.close();
+    }
+
+    /// A pull in a thread of its own.
+    private final class Puller {
+        final AtomicReference<@Nullable PullResult> result = new AtomicReference<>();
+        final AtomicReference<@Nullable Throwable> failure = new AtomicReference<>();
+        final Thread thread;
+
+        Puller(String reference) {
+            thread =
+                    Thread.ofPlatform()
+                            .start(
+                                    () -> {
+                                        try {
+                                            result.set(host.pull(reference));
+                                        } catch (ImageException | RuntimeException e) {
+                                            failure.set(e);
+                                        }
+                                    });
+        }
+
+        void interruptAndAwait() throws InterruptedException {
+            thread.interrupt();
+            await();
+            ImageException e = (ImageException) failure.get();
+            assertNotNull(e);
+            assertEquals(ErrorKind.CANCELLED, e.kind(), e.toString());
+        }
+
+        void await() throws InterruptedException {
+            assertTrue(thread.join(Duration.ofSeconds(20)), "the pull does not end");
+            Host.await("the workers to rest", () -> Host.busyWorkers().isEmpty());
+        }
+    }
+
+    private static TestImage image(int seed) {
+        Random random = new Random(seed);
+        ImageBuilder builder = ImageBuilder.oci();
+        for (int i = 0; i < 3; i++) {
+            byte[] content = new byte[LAYER_BYTES];
+            random.nextBytes(content);
+            String name = "f" + i;
+            builder.layer(tar -> tar.file(name, 0644, content));
+        }
+        return builder.build();
+    }
+
+    /// Serves the body up to a byte, reports, and then goes on or waits for the client to leave.
+    private static Fault pauseAt(int count, int wrongByte, boolean goOn, Runnable reached) {
+        return (exchange, body, _) -> {
+            String range = exchange.header("Range").orElse("bytes=0-");
+            int from = Integer.parseInt(range.substring(6, range.indexOf('-', 6)));
+            byte[] bytes = body.clone();
+            if (wrongByte >= 0) {
+                bytes[wrongByte] ^= 1;
+            }
+            Map<String, String> headers = new HashMap<>();
+            headers.put("Content-Type", "application/octet-stream");
+            if (from > 0) {
+                headers.put(
+                        "Content-Range",
+                        "bytes %d-%d/%d".formatted(from, body.length - 1, body.length));
+            }
+            int stop = Math.clamp(count, from, body.length);
+            try (OutputStream out =
+                    exchange.respond(from > 0 ? 206 : 200, headers, body.length - from)) {
+                out.write(bytes, from, stop - from);
+                out.flush();
+                reached.run();
+                if (goOn) {
+                    out.write(bytes, stop, body.length - stop);
+                } else {
+                    exchange.awaitDisconnect();
+                }
+            }
+        };
+    }
+
+    private long ingested(Digest blob) {
+        try {
+            return host.store.content().ingests(Host.NAMESPACE).stream()
+                    .filter(ingest -> ingest.expected().filter(blob::equals).isPresent())
+                    .mapToLong(IngestStatus::offsetBytes)
+                    .sum();
+        } catch (ImageException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    @Test
+    void pull_interruptedInTheMiddle_goesOnWhereItStopped() throws Exception {
+        TestImage image = image(1);
+        String reference = registry.push("a", "1", image);
+        Descriptor layer = image.layers().getFirst();
+        int stop = 400_000;
+        registry.script(layer.digest().toString(), pauseAt(stop, -1, false, () -> {}));
+        Puller puller = new Puller(reference);
+        long others = 0;
+        for (Descriptor other : image.layers().subList(1, 3)) {
+            others += other.sizeBytes();
+            Host.await(
+                    "the other layers",
+                    () -> {
+                        try {
+                            return host.hasBlob(other.digest());
+                        } catch (ImageException e) {
+                            throw new AssertionError(e);
+                        }
+                    });
+        }
+        Host.await("bytes in the ingest", () -> ingested(layer.digest()) > 250_000);
+        puller.interruptAndAwait();
+        assertEquals(List.of(), host.names());
+        assertFalse(host.hasBlob(layer.digest()));
+        assertEquals(List.of(), host.images.verify(true));
+        long kept = ingested(layer.digest());
+        assertEquals(stop, kept);
+
+        // The next process.
+        host.close();
+        host = Host.open(directory);
+        registry.clearAccessLog();
+        PullResult result = host.pull(reference);
+
+        assertEquals(layer.sizeBytes() - kept, result.fetchedBytes());
+        assertEquals(
+                List.of("bytes=" + kept + "-"),
+                registry.accessLog().stream()
+                        .filter(access -> access.path().contains("/blobs/"))
+                        .map(access -> access.header("range").orElse("whole"))
+                        .toList());
+        assertTrue(others > 0);
+        host.assertSound();
+        assertEquals(List.of(), host.leases());
+        host.images.remove(List.of(reference));
+        host.images.gc(false, false);
+        host.assertEmpty();
+    }
+
+    @Test
+    void pull_wrongBytesLeftByAnEarlierOne_fetchesThemAgain() throws Exception {
+        TestImage image = image(2);
+        String reference = registry.push("a", "1", image);
+        Digest layer = image.layers().getFirst().digest();
+        registry.script(layer.toString(), pauseAt(400_000, 1000, false, () -> {}));
+        Puller puller = new Puller(reference);
+        Host.await("bytes in the ingest", () -> ingested(layer) > 250_000);
+        puller.interruptAndAwait();
+
+        host.pull(reference);
+
+        assertEquals(3, registry.gets(layer.toString()));
+        host.assertSound();
+    }
+
+    @Test
+    void pull_interruptedWhileTheRegistryDoesNotAnswer_endsSoon() throws Exception {
+        TestImage image = image(3);
+        String reference = registry.push("a", "1", image);
+        for (String silent :
+                List.of("/manifests/", image.layers().get(1).digest().toString())) {
+            CountDownLatch asked = new CountDownLatch(1);
+            Fault stall = Fault.stall();
+            registry.always(
+                    silent,
+                    (exchange, body, right) -> {
+                        asked.countDown();
+                        stall.handle(exchange, body, right);
+                    });
+            Puller puller = new Puller(reference);
+            asked.await();
+            long begin = System.nanoTime();
+            puller.interruptAndAwait();
+            assertTrue(System.nanoTime() - begin < Duration.ofSeconds(5).toNanos());
+            registry.behave();
+        }
+        host.pull(reference);
+        host.assertSound();
+    }
+
+    @Test
+    void pull_interruptedBeforeItBegins_doesNothing() throws Exception {
+        String reference = registry.push("a", "1", image(4));
+        Thread.currentThread().interrupt();
+        try {
+            assertFails(ErrorKind.CANCELLED, () -> host.pull(reference));
+        } finally {
+            Thread.interrupted();
+        }
+        host.assertNoMess();
+        host.pull(reference);
+    }
+
+    @Test
+    void pull_interruptedAtRandomMoments_leavesNoMessAndCanBeRepeated() throws Exception {
+        Random random = new Random(20261123);
+        int cancelled = 0;
+        for (int round = 0; round < 25; round++) {
+            TestImage image = image(100 + round);
+            String reference = registry.push("r" + round, "1", image);
+            List<Digest> blobs = new ArrayList<>(image.blobs().keySet());
+            String blob = blobs.get(random.nextInt(blobs.size())).toString();
+            int at = random.nextInt(LAYER_BYTES);
+            AtomicReference<@Nullable Puller> running = new AtomicReference<>();
+            registry.script(
+                    blob,
+                    pauseAt(
+                            at,
+                            -1,
+                            true,
+                            () -> {
+                                Host.await("the puller", () -> running.get() != null);
+                                Puller puller = running.get();
+                                assertNotNull(puller);
+                                puller.thread.interrupt();
+                            }));
+            Puller puller = new Puller(reference);
+            running.set(puller);
+            puller.await();
+            Throwable failure = puller.failure.get();
+            if (failure != null) {
+                ImageException e = (ImageException) failure;
+                assertEquals(ErrorKind.CANCELLED, e.kind(), () -> e.toString());
+                assertEquals(List.of(), host.names());
+                cancelled++;
+            }
+            host.assertSound();
+            host.pull(reference);
+            host.assertSound();
+            host.images.remove(List.of(reference));
+            host.images.gc(false, false);
+            host.assertEmpty();
+        }
+        assertTrue(cancelled > 10, "only " + cancelled + " were interrupted in time");
+    }
+
+    @Test
+    void pull_interruptedWhileAnotherPullsTheSame_leavesTheOtherAlone() throws Exception {
+        TestImage image = image(5);
+        String reference = registry.push("a", "1", image);
+        CountDownLatch begun = new CountDownLatch(1);
+        CountDownLatch goOn = new CountDownLatch(1);
+        registry.script(
+                image.layers().getFirst().digest().toString(),
+                pauseAt(
+                        1000,
+                        -1,
+                        true,
+                        () -> {
+                            begun.countDown();
+                            try {
+                                goOn.await();
+                            } catch (InterruptedException e) {
+                                throw new AssertionError(e);
+                            }
+                        }));
+        Puller first = new Puller(reference);
+        begun.await();
+        Puller second = new Puller(reference);
+        Host.await("the second pull", () -> waitsForLocks() > 0);
+        second.thread.interrupt();
+        assertTrue(second.thread.join(Duration.ofSeconds(10)));
+        ImageException e = (ImageException) second.failure.get();
+        assertNotNull(e);
+        assertEquals(ErrorKind.CANCELLED, e.kind());
+        goOn.countDown();
+        first.await();
+        assertEquals(null, first.failure.get());
+        assertEquals(1, registry.gets(image.layers().getFirst().digest().toString()));
+        host.assertSound();
+    }
+
+    private static long waitsForLocks() {
+        return Thread.getAllStackTraces().values().stream()
+                .filter(
+                        stack ->
+                                java.util.Arrays.stream(stack)
+                                        .anyMatch(
+                                                f ->
+                                                        f.getClassName()
+                                                                .equals(KeyedLocks.class.getName())))
+                .count();
+    }
+}
