@@ -114,7 +114,11 @@ public final class LayerProvider implements AutoCloseable {
         } catch (ImageException | RuntimeException e) {
             LOG.debug("lease {} was not there to release", lease, e);
         }
-        released.run();
+        try {
+            released.run();
+        } catch (RuntimeException e) {
+            LOG.warn("msg=\"nobody collects what was released: {}\"", e.getMessage());
+        }
     }
 
     /// One image on its way.
