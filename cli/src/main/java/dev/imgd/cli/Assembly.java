@@ -37,9 +37,13 @@ record Assembly(
                                 defaults.minFreeRatio(),
                                 defaults.clock()));
         try {
-            OverlaySnapshotService snapshots =
-                    OverlaySnapshotService.open(
-                            config.root(), store.database(), OverlayOptions.defaults());
+            SnapshotService snapshots =
+                    new LazySnapshots(
+                            () ->
+                                    OverlaySnapshotService.open(
+                                            config.root(),
+                                            store.database(),
+                                            OverlayOptions.defaults()));
             RegistryClients registries =
                     new RegistryClients(
                             RegistryOptions.defaults()
@@ -68,7 +72,7 @@ record Assembly(
                             config.unpacks(),
                             Clock.systemUTC());
             return new Assembly(store, snapshots, registries, images);
-        } catch (ImageException | RuntimeException e) {
+        } catch (RuntimeException e) {
             store.close();
             throw e;
         }
