@@ -163,7 +163,7 @@ final class ImageCommands {
         }
     }
 
-    @Command(name = "ls", aliases = "list", description = "Lists images.")
+    @Command(name = "ls", description = "Lists images.")
     static final class Ls extends ImageCommand {
         @Option(
                 names = {"-q", "--quiet"},
@@ -268,7 +268,6 @@ final class ImageCommands {
 
     @Command(
             name = "rm",
-            aliases = "remove",
             description = "Removes image names; the content goes with the next gc.")
     static final class Rm extends ImageCommand {
         @Parameters(paramLabel = "REF", arity = "1..*")
@@ -402,7 +401,6 @@ final class ImageCommands {
 
     @Command(
             name = "unmount",
-            aliases = "umount",
             description = "Undoes mount or bundle and drops what was written there.")
     static final class Unmount extends ImageCommand {
         @Parameters(paramLabel = "DIR")

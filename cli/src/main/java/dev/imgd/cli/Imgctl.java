@@ -11,7 +11,10 @@ import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.util.LinkedHashSet;
+import java.util.List;
 import java.util.Objects;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -28,26 +31,7 @@ import picocli.CommandLine.Spec;
         description = "Pulls, stores, unpacks and mounts container images.",
         synopsisSubcommandLabel = "COMMAND",
         sortOptions = false,
-        usageHelpAutoWidth = true,
-        subcommands = {
-            ImageCommands.Pull.class,
-            ImageCommands.Ls.class,
-            ImageCommands.Inspect.class,
-            ImageCommands.Tag.class,
-            ImageCommands.Rm.class,
-            ImageCommands.Gc.class,
-            ImageCommands.Fsck.class,
-            ImageCommands.MountImage.class,
-            ImageCommands.Unmount.class,
-            ImageCommands.Bundle.class,
-            ImageCommands.Import.class,
-            ImageCommands.Export.class,
-            Quickstart.class,
-            ConfigCommand.class,
-            VersionCommand.class,
-            Completion.class,
-            CommandLine.HelpCommand.class
-        })
+        usageHelpAutoWidth = true)
 public final class Imgctl implements Runnable {
     /// The exit code of a wrong command line.
     static final int EXIT_USAGE = 2;
@@ -64,6 +48,50 @@ public final class Imgctl implements Runnable {
     boolean help;
 
     @Spec @Nullable CommandSpec spec;
+
+    /// Every command by its name and its alias. A function, because most calls need only one of them.
+    private static @Nullable Object command(String name) {
+        return switch (name) {
+            case "pull" -> new ImageCommands.Pull();
+            case "ls", "list" -> new ImageCommands.Ls();
+            case "inspect" -> new ImageCommands.Inspect();
+            case "tag" -> new ImageCommands.Tag();
+            case "rm", "remove" -> new ImageCommands.Rm();
+            case "gc" -> new ImageCommands.Gc();
+            case "fsck" -> new ImageCommands.Fsck();
+            case "mount" -> new ImageCommands.MountImage();
+            case "unmount", "umount" -> new ImageCommands.Unmount();
+            case "bundle" -> new ImageCommands.Bundle();
+            case "import" -> new ImageCommands.Import();
+            case "export" -> new ImageCommands.Export();
+            case "quickstart" -> new Quickstart();
+            case "config" -> new ConfigCommand();
+            case "version" -> new VersionCommand();
+            case "completion" -> new Completion();
+            case "help" -> new CommandLine.HelpCommand();
+            default -> null;
+        };
+    }
+
+    private static final List<String> COMMANDS =
+            List.of(
+                    "pull", "ls", "inspect", "tag", "rm", "gc", "fsck", "mount", "unmount", "bundle",
+                    "import", "export", "quickstart", "config", "version", "completion", "help");
+
+    /// Adds the commands that the arguments may mean: reading the options of all of them takes longer than
+    /// running most. Words that are values of options may add one too many, which does no harm.
+    private static void addCommands(CommandLine line, String[] args) {
+        Set<String> named = new LinkedHashSet<>();
+        for (String arg : args) {
+            if (command(arg) != null) {
+                named.add(arg);
+            }
+        }
+        boolean all = named.isEmpty() || named.contains("help") || named.contains("completion");
+        for (String name : all ? COMMANDS : named) {
+            line.addSubcommand(name, Objects.requireNonNull(command(name)));
+        }
+    }
 
     /// Runs the program and exits.
     public static void main(String[] args) {
@@ -93,6 +121,7 @@ public final class Imgctl implements Runnable {
             Console.set(new Console(out, err));
             Imgctl root = new Imgctl();
             CommandLine line = new CommandLine(root);
+            addCommands(line, args);
             line.setCaseInsensitiveEnumValuesAllowed(true);
             line.setExpandAtFiles(false);
             line.setOut(new PrintWriter(out, true, StandardCharsets.UTF_8));
