@@ -3,6 +3,7 @@ package dev.imgd.e2e;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -64,6 +65,52 @@ final class Containerd extends Background {
     /// A `ctr` command.
     Program ctr(Object... words) {
         return client("ctr", words);
+    }
+
+    /// Waits until it reaches imgd again after a restart; it dials with growing pauses.
+    ///
+    /// @param namespace one that has snapshots, or it would not ask imgd
+    void awaitProxy(String namespace) {
+        Await.until(
+                "containerd reaches imgd",
+                Duration.ofSeconds(30),
+                () -> snapshots(namespace, "imgd", "ls").run().exit() == 0);
+    }
+
+    /// The tree that a container of an image would see: that of the snapshot made for it.
+    ///
+    /// `ctr images mount` is of no use here, since it takes no notice of its option `--snapshotter`, and a
+    /// view without a container is garbage to containerd.
+    ///
+    /// @param mountpoint an empty directory
+    Tree tree(String namespace, String snapshotter, String reference, Path mountpoint) {
+        ctr("-n", namespace, "containers", "create", "--snapshotter", snapshotter, reference, "tree")
+                .ok();
+        try {
+            String mount = snapshots(namespace, snapshotter, "mounts", mountpoint, "tree").ok();
+            Program.of("sh", "-euc", mount).ok();
+            try {
+                return Tree.of(mountpoint);
+            } finally {
+                Program.of("umount", mountpoint).ok();
+            }
+        } finally {
+            ctr("-n", namespace, "containers", "rm", "tree").ok();
+        }
+    }
+
+    /// A `ctr snapshots` command.
+    Program snapshots(String namespace, String snapshotter, Object... words) {
+        List<Object> all =
+                new ArrayList<>(
+                        List.of(
+                                "--namespace",
+                                namespace,
+                                "snapshots",
+                                "--snapshotter",
+                                snapshotter));
+        all.addAll(List.of(words));
+        return ctr(all.toArray());
     }
 
     /// A command of stargz-snapshotter's `ctr-remote`.

@@ -3,7 +3,6 @@ package dev.imgd.e2e;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -22,11 +21,13 @@ class HarnessIT {
                         Containerd.start(
                                 workspace.path("c"), "overlayfs", workspace.path("none.sock")));
         containerd.ctr("images", "pull", "--plain-http", workspace.reference()).ok();
-        Path mounted = workspace.newDirectory("m");
-        containerd.ctr("images", "mount", workspace.reference(), mounted).ok();
-        Tree tree = Tree.of(mounted);
+        Tree tree =
+                containerd.tree(
+                        "default",
+                        "overlayfs",
+                        workspace.reference(),
+                        workspace.newDirectory("m"));
         Tree reference = Tree.of(workspace.image().unpack(workspace.path("u")));
-        containerd.ctr("images", "unmount", mounted).ok();
 
         assertEquals(List.of(), reference.differencesTo(tree));
         assertTrue(tree.size() > 5000, "only " + tree.size());

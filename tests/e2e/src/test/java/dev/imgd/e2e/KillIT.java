@@ -121,7 +121,10 @@ class KillIT {
             pull.join();
 
             try (Cri cri = containerd.cri()) {
-                assertEquals(workspace.image().configDigest(), cri.pull(workspace.reference()), what);
+                Await.until(
+                        what + ": a pull through the restarted daemon",
+                        Duration.ofSeconds(60),
+                        () -> pulls(cri));
             }
             String output =
                     containerd
@@ -134,6 +137,19 @@ class KillIT {
             assertEquals("", second.imgctl().ok("fsck", "--rehash"), what);
             containerd.close();
             assertEquals(0, second.terminate(), second.log());
+        }
+    }
+
+    /// A pull as a kubelet tries it, again and again: containerd dials the plugin with growing pauses.
+    private boolean pulls(Cri cri) {
+        try {
+            assertEquals(workspace.image().configDigest(), cri.pull(workspace.reference()));
+            return true;
+        } catch (io.grpc.StatusRuntimeException e) {
+            if (e.getStatus().getCode() == io.grpc.Status.Code.UNAVAILABLE) {
+                return false;
+            }
+            throw e;
         }
     }
 
