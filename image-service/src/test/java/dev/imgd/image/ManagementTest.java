@@ -30,9 +30,11 @@ import java.util.Map;
 import java.util.Optional;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
+@Tag("root")
 class ManagementTest {
     private static final Platform AMD64 = new Platform("linux", "amd64", "");
     private static final Platform ARM64 = new Platform("linux", "arm64", "v8");

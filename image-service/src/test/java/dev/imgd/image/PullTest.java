@@ -42,11 +42,13 @@ import java.util.Random;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
+@Tag("root")
 class PullTest {
     private static final Platform AMD64 = new Platform("linux", "amd64", "");
     private static final Platform ARM64 = new Platform("linux", "arm64", "v8");

@@ -289,7 +289,9 @@ public final class OverlaySnapshotService implements SnapshotService {
             Map<String, String> labels)
             throws ImageException {
         Optional<Layer> layer = metadata.link(view, name, parent, diffId, parentChain, labels);
-        layer.ifPresent(shown -> unlinkedLayers.remove(shown.id()));
+        // Also when the snapshot was there: then it is what keeps the layer.
+        unlinkedLayers.remove(Layer.id(diffId));
+        unlinkedLayers.remove(Layer.id(diffId, parentChain));
         return layer.isPresent();
     }
 
