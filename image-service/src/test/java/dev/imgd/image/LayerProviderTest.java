@@ -220,7 +220,7 @@ class LayerProviderTest {
                         provider.provide(
                                 reference, Optional.empty(), image.diffIds().getFirst()));
         assertEquals(1, host.leases().size());
-        try (LayerProvider next = provider(Duration.ofMillis(1))) {
+        try (LayerProvider _ = provider(Duration.ofMillis(1))) {
             released.await();
             host.assertNoMess();
         }
