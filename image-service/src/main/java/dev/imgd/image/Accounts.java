@@ -14,8 +14,9 @@ import java.util.List;
 
 /// The users and groups of an image, read from its root file system.
 ///
-/// The files are attacker input: they are opened inside the root without following a link out of it, must
-/// be regular and small. **Source:** OCI image-spec v1.1, config.md § User; passwd(5), group(5).
+/// The files are attacker input: they are opened inside the root without following a link out of
+/// it, must be regular and small. **Source:** OCI image-spec v1.1, config.md § User; passwd(5),
+/// group(5).
 final class Accounts {
     private static final int MAX_BYTES = 1 << 20;
     private static final long MAX_ID = Integer.MAX_VALUE;
@@ -31,7 +32,8 @@ final class Accounts {
         this.groups = groups;
     }
 
-    /// Reads `/etc/passwd` and `/etc/group` of a root file system; a file that is not there is empty.
+    /// Reads `/etc/passwd` and `/etc/group` of a root file system; a file that is not there is
+    /// empty.
     static Accounts read(Path root) throws ImageException {
         return new Accounts(table(root, "etc/passwd"), table(root, "etc/group"));
     }
@@ -131,8 +133,7 @@ final class Accounts {
                 throw ImageException.invalidContent(
                         "/%s of the image: larger than %d bytes".formatted(path, MAX_BYTES));
             }
-            String text =
-                    new String(bytes.array(), 0, bytes.position(), StandardCharsets.UTF_8);
+            String text = new String(bytes.array(), 0, bytes.position(), StandardCharsets.UTF_8);
             text.lines()
                     .filter(line -> !line.isBlank() && !line.startsWith("#"))
                     .forEach(line -> rows.add(line.split(":", -1)));

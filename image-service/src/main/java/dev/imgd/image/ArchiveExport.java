@@ -34,10 +34,12 @@ import java.util.stream.Stream;
 import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
 import org.apache.commons.compress.archivers.tar.TarArchiveOutputStream;
 
-/// Writes images to an OCI layout, with the `manifest.json` that `docker load` reads where asked for.
+/// Writes images to an OCI layout, with the `manifest.json` that `docker load` reads where asked
+/// for.
 ///
-/// Everything is written beside the target under another name and renamed when complete. Equal images give
-/// equal archives: times are zero and the order is fixed. **Source:** OCI image-spec v1.1, image-layout.md.
+/// Everything is written beside the target under another name and renamed when complete. Equal
+/// images give equal archives: times are zero and the order is fixed. **Source:** OCI image-spec
+/// v1.1, image-layout.md.
 final class ArchiveExport {
     private static final String NAMESPACE = LocalImageService.NAMESPACE;
 
@@ -199,7 +201,9 @@ final class ArchiveExport {
             try (FileChannel in = store.content().open(digest);
                     FileChannel out =
                             FileChannel.open(
-                                    file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
+                                    file,
+                                    StandardOpenOption.CREATE_NEW,
+                                    StandardOpenOption.WRITE)) {
                 transfer(in, out);
             }
         }

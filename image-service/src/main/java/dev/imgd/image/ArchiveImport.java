@@ -35,8 +35,8 @@ import org.jspecify.annotations.Nullable;
 /// Reads images from an archive into the store.
 ///
 /// An OCI layout goes in as it is, digests preserved. A docker archive that is nothing else gets a
-/// manifest made for its configuration and layers. **Source:** OCI image-spec v1.1, image-layout.md; Docker
-/// `docker save` format.
+/// manifest made for its configuration and layers. **Source:** OCI image-spec v1.1,
+/// image-layout.md; Docker `docker save` format.
 final class ArchiveImport {
     private static final String NAMESPACE = LocalImageService.NAMESPACE;
     private static final String CONTAINERD_NAME = "io.containerd.image.name";
@@ -54,7 +54,8 @@ final class ArchiveImport {
     private int files;
 
     /// @param lease holds what is stored until the caller has given it a name
-    /// @param collection held for reading while something is stored that the lease does not hold yet
+    /// @param collection held for reading while something is stored that the lease does not hold
+    ///   yet
     ArchiveImport(
             Store store,
             ArchiveSource archive,
@@ -105,14 +106,13 @@ final class ArchiveImport {
             found.add(new Found(chosen, target));
         }
         if (found.isEmpty()) {
-            throw ImageException.invalidContent(
-                    archive.path() + ": index.json lists no image");
+            throw ImageException.invalidContent(archive.path() + ": index.json lists no image");
         }
         return found;
     }
 
-    /// A recorded name is used only when it is a full reference; of a bare tag such as `latest` nobody can
-    /// tell what it is a tag of.
+    /// A recorded name is used only when it is a full reference; of a bare tag such as `latest`
+    /// nobody can tell what it is a tag of.
     private String nameOf(Optional<String> wanted, int images, String recorded, Digest digest)
             throws ImageException {
         if (wanted.isPresent()) {
@@ -144,7 +144,9 @@ final class ArchiveImport {
                         target,
                         descriptor -> {
                             Bytes bytes =
-                                    archive.read(blobName(descriptor.digest()), limits.manifestBytes())
+                                    archive.read(
+                                                    blobName(descriptor.digest()),
+                                                    limits.manifestBytes())
                                             .orElseThrow(
                                                     () ->
                                                             ImageException.notFound(
@@ -256,26 +258,22 @@ final class ArchiveImport {
     }
 
     private List<Found> docker(Bytes document, Optional<String> name) throws ImageException {
-        JsonNode root =
-                Json.parse(archive.path() + " manifest.json", document.toArray(), limits);
+        JsonNode root = Json.parse(archive.path() + " manifest.json", document.toArray(), limits);
         List<JsonNode> images = root.items();
         List<Found> found = new ArrayList<>();
         for (JsonNode image : images) {
             Descriptor target = dockerImage(image);
             List<String> tags = image.texts("RepoTags");
             if (name.isPresent() || tags.isEmpty()) {
-                found.add(
-                        new Found(nameOf(name, images.size(), "", target.digest()), target));
+                found.add(new Found(nameOf(name, images.size(), "", target.digest()), target));
             } else {
                 for (String tag : tags) {
-                    found.add(
-                            new Found(Reference.parse(tag).withDefaultTag().toString(), target));
+                    found.add(new Found(Reference.parse(tag).withDefaultTag().toString(), target));
                 }
             }
         }
         if (found.isEmpty()) {
-            throw ImageException.invalidContent(
-                    archive.path() + ": manifest.json lists no image");
+            throw ImageException.invalidContent(archive.path() + ": manifest.json lists no image");
         }
         return found;
     }
@@ -299,8 +297,7 @@ final class ArchiveImport {
         }
         Digest configDigest = config.sha256();
         store.leases().hold(NAMESPACE, lease, List.of(NodeId.blob(configDigest)));
-        store.content()
-                .write(NAMESPACE, configDigest, config.toArray(), Map.of(), List.of());
+        store.content().write(NAMESPACE, configDigest, config.toArray(), Map.of(), List.of());
         JsonWriter manifest =
                 JsonWriter.compact()
                         .beginObject()
@@ -345,7 +342,8 @@ final class ArchiveImport {
         return new Descriptor(MediaType.DOCKER_MANIFEST, digest, bytes.length);
     }
 
-    /// Copies a file whose digest is not known before; no collection comes between its bytes and the lease.
+    /// Copies a file whose digest is not known before; no collection comes between its bytes and
+    /// the lease.
     private BlobInfo copyHeld(String file) throws ImageException {
         collection.readLock().lock();
         try {

@@ -1,11 +1,11 @@
 package dev.imgd.image;
 
+import dev.imgd.linux.Fd;
+import dev.imgd.linux.Fs;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
-import dev.imgd.linux.Fd;
-import dev.imgd.linux.Fs;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -96,8 +96,8 @@ abstract sealed class ArchiveSource implements AutoCloseable {
     @Override
     public abstract void close() throws ImageException;
 
-    /// The archive is somebody else's: no name in it leads out of it, through a link or otherwise, and
-    /// nothing but regular files is read.
+    /// The archive is somebody else's: no name in it leads out of it, through a link or otherwise,
+    /// and nothing but regular files is read.
     private static final class Directory extends ArchiveSource {
         private final Path directory;
 
@@ -188,7 +188,9 @@ abstract sealed class ArchiveSource implements AutoCloseable {
         /// Old docker archives share layers by links.
         private TarArchiveEntry resolve(String name) throws IOException {
             TarArchiveEntry entry = entries.get(name);
-            for (int hops = 0; entry != null && (entry.isSymbolicLink() || entry.isLink()); hops++) {
+            for (int hops = 0;
+                    entry != null && (entry.isSymbolicLink() || entry.isLink());
+                    hops++) {
                 if (hops == 8) {
                     throw new IOException("too many links");
                 }

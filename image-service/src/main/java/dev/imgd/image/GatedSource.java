@@ -7,8 +7,8 @@ import java.nio.channels.ReadableByteChannel;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.LongSupplier;
 
-/// A blob's bytes for an unpacker that has a place in a [CpuGate] from [#enter] to [#leave]: the place is
-/// given up while the bytes are not there yet. For one thread.
+/// A blob's bytes for an unpacker that has a place in a [CpuGate] from [#enter] to [#leave]: the
+/// place is given up while the bytes are not there yet. For one thread.
 final class GatedSource implements ReadableByteChannel {
     private final ReadableByteChannel source;
     private final LongSupplier available;

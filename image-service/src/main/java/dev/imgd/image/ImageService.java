@@ -8,16 +8,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/// What a user does with images. Implemented in-process by [LocalImageService] and over a socket by the
-/// daemon's client; both behave alike.
+/// What a user does with images. Implemented in-process by [LocalImageService] and over a socket by
+/// the daemon's client; both behave alike.
 ///
 /// Names are references as users write them (`debian:12`, `localhost:5000/a@sha256:…`) and are
-/// normalised here. Blocking; safe for use by many threads. Interrupting the calling thread cancels a call:
-/// it throws `CANCELLED`, keeps what can be resumed and leaves nothing else behind.
+/// normalised here. Blocking; safe for use by many threads. Interrupting the calling thread cancels
+/// a call: it throws `CANCELLED`, keeps what can be resumed and leaves nothing else behind.
 public interface ImageService extends AutoCloseable {
 
-    /// Fetches, verifies, stores and by default unpacks an image. What is present already is not fetched or
-    /// unpacked again; an interrupted pull goes on where it stopped.
+    /// Fetches, verifies, stores and by default unpacks an image. What is present already is not
+    /// fetched or unpacked again; an interrupted pull goes on where it stopped.
     ///
     /// @param progress told of the state about ten times a second and at the end, from one thread
     /// @throws ImageException of any kind; nothing half-done is visible afterwards
@@ -156,7 +156,8 @@ public interface ImageService extends AutoCloseable {
     /// Removes names. Content goes with the next collection.
     ///
     /// @return the names removed
-    /// @throws ImageException `NOT_FOUND` when none of that name exists; names before it are removed
+    /// @throws ImageException `NOT_FOUND` when none of that name exists; names before it are
+    ///   removed
     List<String> remove(List<String> references) throws ImageException;
 
     /// Deletes what nothing needs.
@@ -173,14 +174,14 @@ public interface ImageService extends AutoCloseable {
     /// @param reason why it goes or stays
     record GcItem(String kind, String id, long sizeBytes, String reason) {}
 
-    /// Checks the store against itself: reference counts, files and rows in both directions, and with
-    /// `rehash` every byte.
+    /// Checks the store against itself: reference counts, files and rows in both directions, and
+    /// with `rehash` every byte.
     ///
     /// @return findings, empty when all is well
     List<String> verify(boolean rehash) throws ImageException;
 
-    /// Mounts an unpacked image at an existing or new directory; read-only unless `writable`. The mount
-    /// lives on without this process.
+    /// Mounts an unpacked image at an existing or new directory; read-only unless `writable`. The
+    /// mount lives on without this process.
     ///
     /// @throws ImageException `NOT_FOUND`; `FAILED_PRECONDITION` when something is mounted there
     void mount(String reference, Path directory, boolean writable) throws ImageException;
@@ -188,7 +189,8 @@ public interface ImageService extends AutoCloseable {
     /// Undoes [#mount] or [#bundle] and drops what was written there.
     void unmount(Path directory) throws ImageException;
 
-    /// Makes an OCI runtime bundle: `config.json` from the image's configuration and a writable `rootfs`.
+    /// Makes an OCI runtime bundle: `config.json` from the image's configuration and a writable
+    /// `rootfs`.
     void bundle(String reference, Path directory, List<String> arguments) throws ImageException;
 
     /// Reads images from an OCI layout (directory or tar) or a docker archive.

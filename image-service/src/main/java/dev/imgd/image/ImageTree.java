@@ -23,8 +23,8 @@ import java.util.Set;
 
 /// Walks from an image's target through nested indexes to the manifests of the wanted platforms.
 ///
-/// Where documents come from (a registry, the store, an archive) is the caller's choice; all of them are
-/// checked here in the same way and within the same limits.
+/// Where documents come from (a registry, the store, an archive) is the caller's choice; all of
+/// them are checked here in the same way and within the same limits.
 final class ImageTree {
     /// Gives the bytes of a manifest, an index or a configuration.
     @FunctionalInterface
@@ -137,8 +137,7 @@ final class ImageTree {
                         Optional<PlatformImage> image =
                                 best(candidate, matcher, offered, depth + 1);
                         if (image.isPresent()) {
-                            references.put(
-                                    descriptor.digest(), List.of(candidate.digest()));
+                            references.put(descriptor.digest(), List.of(candidate.digest()));
                             return image;
                         }
                     }
@@ -192,8 +191,7 @@ final class ImageTree {
 
     private ManifestDocument read(Descriptor descriptor, int depth) throws ImageException {
         if (depth > limits.indexDepth()) {
-            throw limits.exceeded(
-                    Limits.Key.INDEX_DEPTH, "%s: nesting of indexes".formatted(what));
+            throw limits.exceeded(Limits.Key.INDEX_DEPTH, "%s: nesting of indexes".formatted(what));
         }
         Bytes bytes = source.read(descriptor);
         ManifestDocument document =
@@ -239,7 +237,8 @@ final class ImageTree {
         return new PlatformImage(descriptor, manifest, Optional.of(config), Optional.of(bytes));
     }
 
-    /// Checks that an image can be unpacked and returns its diffIDs, lowest first; empty for artifacts.
+    /// Checks that an image can be unpacked and returns its diffIDs, lowest first; empty for
+    /// artifacts.
     ///
     /// @throws ImageException `INVALID_CONTENT` when layers and diffIDs do not pair up
     static List<Digest> diffIds(String what, PlatformImage image) throws ImageException {
@@ -281,7 +280,6 @@ final class ImageTree {
 
     /// Reads from the store.
     static Documents stored(ContentStore content, Limits limits) {
-        return descriptor ->
-                Bytes.of(content.read(descriptor.digest(), limits.manifestBytes()));
+        return descriptor -> Bytes.of(content.read(descriptor.digest(), limits.manifestBytes()));
     }
 }

@@ -6,8 +6,8 @@ import dev.imgd.registry.RegistryClient;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 
-/// Makes calls to registries end when the calling thread is interrupted, which a read from a socket does
-/// not by itself.
+/// Makes calls to registries end when the calling thread is interrupted, which a read from a socket
+/// does not by itself.
 final class Interruptible {
     private Interruptible() {}
 

@@ -6,8 +6,8 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 
-/// One lock per key, for as long as somebody uses it. Keeps two pulls in one process from fetching or
-/// unpacking the same thing twice. Thread-safe.
+/// One lock per key, for as long as somebody uses it. Keeps two pulls in one process from fetching
+/// or unpacking the same thing twice. Thread-safe.
 final class KeyedLocks {
     private static final long CHECK_MILLIS = 100;
 

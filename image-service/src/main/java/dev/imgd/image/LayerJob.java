@@ -22,8 +22,10 @@ final class LayerJob {
     }
 
     final Descriptor descriptor;
+
     /// Empty when the layer is only stored.
     final Optional<Digest> diffId;
+
     final Optional<Digest> parentChain;
     final AtomicLong stored = new AtomicLong();
     final AtomicLong fetched = new AtomicLong();

@@ -33,10 +33,10 @@ import org.slf4j.LoggerFactory;
 
 /// Brings whole images onto the host for a caller that asks for their layers one by one.
 ///
-/// The first question about an image starts to fetch and unpack all of its layers; each question then
-/// waits for its own layer only. Nothing gets a name: when the last layer is there the image is kept for a
-/// grace period, in which the caller puts its own snapshots on the layers, and then left to the
-/// collector. Thread-safe.
+/// The first question about an image starts to fetch and unpack all of its layers; each question
+/// then waits for its own layer only. Nothing gets a name: when the last layer is there the image
+/// is kept for a grace period, in which the caller puts its own snapshots on the layers, and then
+/// left to the collector. Thread-safe.
 public final class LayerProvider implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(LayerProvider.class);
     private static final String NAMESPACE = LocalImageService.NAMESPACE;
@@ -137,7 +137,10 @@ public final class LayerProvider implements AutoCloseable {
                 provide(lease);
                 later(() -> forget(lease));
             } catch (ImageException | RuntimeException | Error e) {
-                LOG.warn("image={} msg=\"cannot provide its layers: {}\"", key.reference, e.getMessage());
+                LOG.warn(
+                        "image={} msg=\"cannot provide its layers: {}\"",
+                        key.reference,
+                        e.getMessage());
                 fail(e);
                 forget(lease);
             } finally {
@@ -147,8 +150,7 @@ public final class LayerProvider implements AutoCloseable {
 
         private void provide(String lease) throws ImageException {
             Reference reference = key.reference;
-            try (RegistryClient client =
-                    registries.client(reference.registry(), false).session()) {
+            try (RegistryClient client = registries.client(reference.registry(), false).session()) {
                 provide(lease, reference, client);
             }
         }
@@ -237,11 +239,11 @@ public final class LayerProvider implements AutoCloseable {
 
     /// Waits until a layer of an image is verified and on disk.
     ///
-    /// @param manifest the manifest of the platform, where known; else the reference is resolved and the
-    ///     host's platform taken
+    /// @param manifest the manifest of the platform, where known; else the reference is resolved
+    ///   and the host's platform taken
     /// @param chainId which layer
-    /// @throws ImageException when the image cannot be fetched or has no such layer; `CANCELLED` when the
-    ///     thread is interrupted, which leaves the work to others that wait for it
+    /// @throws ImageException when the image cannot be fetched or has no such layer; `CANCELLED`
+    ///   when the thread is interrupted, which leaves the work to others that wait for it
     public Layer provide(Reference reference, Optional<Digest> manifest, Digest chainId)
             throws ImageException {
         Key key = new Key(reference, manifest);

@@ -76,14 +76,7 @@ public final class LocalImageService implements ImageService {
         this.collector = collector;
         this.limits = limits;
         this.clock = clock;
-        this.engine =
-                new PullEngine(
-                        store,
-                        snapshots,
-                        limits,
-                        collection,
-                        fetches,
-                        unpacks);
+        this.engine = new PullEngine(store, snapshots, limits, collection, fetches, unpacks);
         this.mounting = new Mounting(snapshots);
     }
 
@@ -92,8 +85,7 @@ public final class LocalImageService implements ImageService {
         long started = System.nanoTime();
         Reference reference = Reference.parse(request.reference()).withDefaultTag();
         Platform platform = platform(request.platform());
-        progress.progress(
-                new Progress(reference.toString(), "resolving", 0, 0, 0, List.of()));
+        progress.progress(new Progress(reference.toString(), "resolving", 0, 0, 0, List.of()));
         try (RegistryClient client =
                 registries.client(reference.registry(), request.plainHttp()).session()) {
             return pull(request, progress, reference, platform, client, started);
@@ -109,8 +101,7 @@ public final class LocalImageService implements ImageService {
             long started)
             throws ImageException {
         FetchedManifest target =
-                Interruptible.call(
-                        "pull of " + reference, client, () -> client.resolve(reference));
+                Interruptible.call("pull of " + reference, client, () -> client.resolve(reference));
         PullLease lease = new PullLease(reference);
         boolean resumable = false;
         try {
@@ -154,8 +145,7 @@ public final class LocalImageService implements ImageService {
                                                 limits));
         Optional<PlatformImage> unpackable =
                 request.unpack() ? matching(reference, tree.images(), platform) : Optional.empty();
-        Fetched fetched =
-                fetch(reference, client, tree, unpackable, lease.id, progress);
+        Fetched fetched = fetch(reference, client, tree, unpackable, lease.id, progress);
         List<String> tops =
                 fetched.chain.isEmpty()
                         ? List.of()
@@ -166,9 +156,7 @@ public final class LocalImageService implements ImageService {
         return new PullResult(
                 reference.toString(),
                 target.descriptor().digest(),
-                fetched.chain.isEmpty()
-                        ? Optional.empty()
-                        : Optional.of(fetched.chain.getLast()),
+                fetched.chain.isEmpty() ? Optional.empty() : Optional.of(fetched.chain.getLast()),
                 fetched.fetchedBytes,
                 fetched.reusedBytes,
                 fetched.layers,
@@ -233,8 +221,8 @@ public final class LocalImageService implements ImageService {
         };
     }
 
-    /// Holds what a pull is putting together. A pull that died, or failed in a way that may pass, leaves its
-    /// lease to the next pull of the same name, which ends it when it is done.
+    /// Holds what a pull is putting together. A pull that died, or failed in a way that may pass,
+    /// leaves its lease to the next pull of the same name, which ends it when it is done.
     private final class PullLease {
         final String id;
         private final String prefix;
@@ -279,8 +267,8 @@ public final class LocalImageService implements ImageService {
             Map<String, Long> bySource,
             List<String> warnings) {}
 
-    /// Stores everything below the manifests, unpacks one image, then stores the manifests: what is visible
-    /// is complete.
+    /// Stores everything below the manifests, unpacks one image, then stores the manifests: what is
+    /// visible is complete.
     private Fetched fetch(
             Reference reference,
             RegistryClient client,
@@ -315,8 +303,7 @@ public final class LocalImageService implements ImageService {
                 }
             }
         }
-        store.leases()
-                .hold(NAMESPACE, lease, PullEngine.nodes(List.copyOf(blobs), chain));
+        store.leases().hold(NAMESPACE, lease, PullEngine.nodes(List.copyOf(blobs), chain));
         for (PlatformImage image : tree.images()) {
             if (image.configBytes().isPresent()) {
                 store.content()
@@ -328,8 +315,7 @@ public final class LocalImageService implements ImageService {
                                 List.of());
             }
         }
-        List<Descriptor> layers =
-                unpackable.map(PlatformImage::layers).orElse(List.of());
+        List<Descriptor> layers = unpackable.map(PlatformImage::layers).orElse(List.of());
         PullEngine.Outcome outcome =
                 engine.run(
                         new PullEngine.Plan(
@@ -356,7 +342,8 @@ public final class LocalImageService implements ImageService {
     private void writeDocuments(ImageTree.Result tree) throws ImageException {
         List<Map.Entry<Digest, Bytes>> bottomUp =
                 new ArrayList<>(tree.documents().entrySet()).reversed();
-        // What an index points to is read and then written; two platforms of it may be pulled at once.
+        // What an index points to is read and then written; two platforms of it may be pulled at
+        // once.
         synchronized (documents) {
             for (Map.Entry<Digest, Bytes> document : bottomUp) {
                 store.content()
@@ -370,9 +357,9 @@ public final class LocalImageService implements ImageService {
         }
     }
 
-    /// What the document points to now, together with what an earlier pull of another platform found.
-    private List<Digest> childrenOf(Digest document, ImageTree.Result tree)
-            throws ImageException {
+    /// What the document points to now, together with what an earlier pull of another platform
+    /// found.
+    private List<Digest> childrenOf(Digest document, ImageTree.Result tree) throws ImageException {
         Set<Digest> children =
                 new LinkedHashSet<>(tree.references().getOrDefault(document, List.of()));
         store.database()
@@ -463,7 +450,8 @@ public final class LocalImageService implements ImageService {
                 true);
     }
 
-    /// Finds an image by reference: exactly, by the same repository and digest, or by a digest alone.
+    /// Finds an image by reference: exactly, by the same repository and digest, or by a digest
+    /// alone.
     private ImageRecord find(String reference) throws ImageException {
         Reference wanted = Reference.parse(reference);
         Optional<ImageRecord> exact =
@@ -494,8 +482,7 @@ public final class LocalImageService implements ImageService {
     }
 
     @Override
-    public ImageDetails inspect(String reference, Optional<String> platform)
-            throws ImageException {
+    public ImageDetails inspect(String reference, Optional<String> platform) throws ImageException {
         ImageRecord image = find(reference);
         PlatformImage selected = selected(image, platform);
         List<Digest> diffIds = ImageTree.diffIds(image.name(), selected);
@@ -596,8 +583,7 @@ public final class LocalImageService implements ImageService {
             Plan plan = collector.plan();
             List<GcItem> kept = explain ? items(plan.kept()) : List.of();
             if (dryRun) {
-                return new GcReport(
-                        true, plan.removableBytes(), items(plan.removable()), kept);
+                return new GcReport(true, plan.removableBytes(), items(plan.removable()), kept);
             }
             Report report = collector.collect(plan);
             return new GcReport(false, report.freedBytes(), items(report.removed()), kept);
@@ -749,8 +735,7 @@ public final class LocalImageService implements ImageService {
                                 record(
                                         image.name(),
                                         image.target(),
-                                        tops.getOrDefault(
-                                                image.target().digest(), List.of()))));
+                                        tops.getOrDefault(image.target().digest(), List.of()))));
             }
         }
         return imported;

@@ -34,8 +34,8 @@ final class MountTable {
         }
     }
 
-    /// The kernel writes blanks, tabs, line ends and backslashes as octal, and the bytes of the path as
-    /// they are.
+    /// The kernel writes blanks, tabs, line ends and backslashes as octal, and the bytes of the
+    /// path as they are.
     private static String escape(String path) {
         byte[] bytes = path.getBytes(StandardCharsets.UTF_8);
         StringBuilder out = new StringBuilder(bytes.length);

@@ -11,9 +11,9 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 
-/// Mounts of images at directories of users. The snapshot's key holds the directory, so that a later
-/// process can undo the mount, and so that the image's layers live as long as it. Thread-safe: one mount
-/// is made or undone at a time.
+/// Mounts of images at directories of users. The snapshot's key holds the directory, so that a
+/// later process can undo the mount, and so that the image's layers live as long as it.
+/// Thread-safe: one mount is made or undone at a time.
 final class Mounting {
     private static final String KEY = "mount:";
 
@@ -37,9 +37,7 @@ final class Mounting {
         // What is in the store but not mounted was left by a reboot or by somebody's umount.
         removeIfPresent(view, key);
         List<Mount> mounts =
-                writable
-                        ? view.prepare(key, top, Map.of())
-                        : view.view(key, top, Map.of());
+                writable ? view.prepare(key, top, Map.of()) : view.view(key, top, Map.of());
         boolean mounted = false;
         try {
             snapshots.mount(mounts, target);

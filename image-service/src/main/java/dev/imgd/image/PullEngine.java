@@ -54,12 +54,13 @@ import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/// Turns layer descriptors into stored blobs and committed snapshots, as fast as the machine allows.
+/// Turns layer descriptors into stored blobs and committed snapshots, as fast as the machine
+/// allows.
 ///
 /// For every layer at once: the fetcher writes and hashes the blob into an ingest, and the unpacker
-/// follows it through the page cache, so nothing is held in memory between the two and a slow disk or a
-/// slow network never stops the other side. Only commits are ordered. One engine serves all pulls of a
-/// process; two pulls that need the same layer share the work. Thread-safe.
+/// follows it through the page cache, so nothing is held in memory between the two and a slow disk
+/// or a slow network never stops the other side. Only commits are ordered. One engine serves all
+/// pulls of a process; two pulls that need the same layer share the work. Thread-safe.
 final class PullEngine implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(PullEngine.class);
     private static final int BUFFER_BYTES = 256 << 10;
@@ -80,7 +81,8 @@ final class PullEngine implements AutoCloseable {
     private final ReadWriteLock life = new ReentrantReadWriteLock();
     private volatile boolean closed;
 
-    /// @param collection held for reading while objects are put together, for writing by the collector
+    /// @param collection held for reading while objects are put together, for writing by the
+    ///   collector
     /// @param fetches how many blobs are downloaded at once, over all pulls
     /// @param unpacks how many layers are unpacked at once, over all pulls
     PullEngine(
@@ -110,7 +112,8 @@ final class PullEngine implements AutoCloseable {
     /// @param layers the layers to store, lowest first
     /// @param diffIds of the layers to unpack, in the order of `layers`; empty to only store
     /// @param others further blobs to store
-    /// @param keepBlobs whether the compressed bytes are wanted even where the layer is unpacked already
+    /// @param keepBlobs whether the compressed bytes are wanted even where the layer is unpacked
+    ///   already
     record Plan(
             String namespace,
             Reference reference,
@@ -184,8 +187,8 @@ final class PullEngine implements AutoCloseable {
         }
     }
 
-    /// One pull. The calling thread orders commits and reports; workers never see its interruption, because
-    /// an interrupt would close the files they write to.
+    /// One pull. The calling thread orders commits and reports; workers never see its interruption,
+    /// because an interrupt would close the files they write to.
     private final class Run {
         private final Plan plan;
         private final ProgressListener listener;
@@ -274,8 +277,8 @@ final class PullEngine implements AutoCloseable {
                     chain, fetched, Math.max(0, total - fetched), Map.copyOf(sources), warnings);
         }
 
-        /// Commits a layer at its place. It is unpacked once more when what was on disk has gone in the
-        /// meantime, or fits only on top of other layers than those of this place.
+        /// Commits a layer at its place. It is unpacked once more when what was on disk has gone in
+        /// the meantime, or fits only on top of other layers than those of this place.
         private void commit(int index, LayerJob job, Unpacked result) throws ImageException {
             Unpacked next = result;
             for (int attempt = 1; !link(index, next); attempt++) {
@@ -331,7 +334,8 @@ final class PullEngine implements AutoCloseable {
         private void fetch(LayerJob job) {
             for (boolean again = true; again; ) {
                 again = false;
-                try (KeyedLocks.Held _ = blobLocks.lock(job.descriptor.digest(), this::checkCancelled)) {
+                try (KeyedLocks.Held _ =
+                        blobLocks.lock(job.descriptor.digest(), this::checkCancelled)) {
                     again = fetchLocked(job);
                 } catch (InterruptedException e) {
                     fail(job, new ImageException(ErrorKind.CANCELLED, "interrupted", e));
@@ -377,8 +381,7 @@ final class PullEngine implements AutoCloseable {
         }
 
         private boolean needsUnpacking(LayerJob job) throws ImageException {
-            return job.diffId.isPresent()
-                    && !snapshots.hasLayer(job.diffId.get(), job.parentChain);
+            return job.diffId.isPresent() && !snapshots.hasLayer(job.diffId.get(), job.parentChain);
         }
 
         private boolean download(LayerJob job, ContentStore content, boolean unpack)
@@ -387,8 +390,7 @@ final class PullEngine implements AutoCloseable {
             long resumed = 0;
             CompletableFuture<Unpacked> follower = null;
             Ingest ingest =
-                    content.ingest(
-                            plan.namespace, "layer-" + layer.digest(), Optional.of(layer));
+                    content.ingest(plan.namespace, "layer-" + layer.digest(), Optional.of(layer));
             String from = plan.reference.registry();
             try (ingest) {
                 resumed = ingest.offset();
@@ -527,8 +529,7 @@ final class PullEngine implements AutoCloseable {
                                 job.unpackedBytes);
                 try {
                     source.enter();
-                    Applied applied =
-                            applier.apply(what, source, staging.directory(), diffId);
+                    Applied applied = applier.apply(what, source, staging.directory(), diffId);
                     checkCancelled();
                     complete = result.complete(new Unpacked(Optional.of(staging), applied));
                 } finally {
@@ -592,8 +593,9 @@ final class PullEngine implements AutoCloseable {
             }
         }
 
-        /// A failed layer ends the pull at once, wherever the ordered commits are. A layer that does not
-        /// unpack is judged only after its download, because corrupt bytes are the better explanation.
+        /// A failed layer ends the pull at once, wherever the ordered commits are. A layer that
+        /// does not unpack is judged only after its download, because corrupt bytes are the better
+        /// explanation.
         private void failFast() throws ImageException {
             synchronized (workers) {
                 for (Worker worker : workers) {
@@ -660,8 +662,7 @@ final class PullEngine implements AutoCloseable {
         void stop() {
             cancelled =
                     new ImageException(
-                            ErrorKind.CANCELLED,
-                            "pull of %s: cancelled".formatted(plan.reference));
+                            ErrorKind.CANCELLED, "pull of %s: cancelled".formatted(plan.reference));
             boolean interrupted = Thread.interrupted();
             // A worker may start another one until it has seen the cancellation.
             for (Worker worker = running(); worker != null; worker = running()) {

@@ -34,8 +34,7 @@ public final class RegistryClients implements AutoCloseable {
                     r -> {
                         Set<String> all = new HashSet<>(plainHttp);
                         all.add(r);
-                        return RegistryClient.create(
-                                options.withHosts(RegistryHosts.direct(all)));
+                        return RegistryClient.create(options.withHosts(RegistryHosts.direct(all)));
                     });
         }
         RegistryClient client = usual;

@@ -15,8 +15,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /// OCI runtime bundles: what `runc run` takes. The confinement is that of containerd's default
-/// specification: the same capabilities, namespaces, masked paths and devices.
-/// **Source:** OCI runtime-spec v1.2, config.md.
+/// specification: the same capabilities, namespaces, masked paths and devices. **Source:** OCI
+/// runtime-spec v1.2, config.md.
 final class RuntimeBundle {
     private static final Logger LOG = LoggerFactory.getLogger(RuntimeBundle.class);
     static final String ROOTFS = "rootfs";
@@ -59,7 +59,8 @@ final class RuntimeBundle {
 
     /// Makes `directory` with a mounted root file system and its configuration.
     ///
-    /// @param arguments replace the image's `Cmd`, or all of its command when it has no `Entrypoint`
+    /// @param arguments replace the image's `Cmd`, or all of its command when it has no
+    ///   `Entrypoint`
     static void create(
             Mounting mounting,
             String name,
@@ -80,8 +81,7 @@ final class RuntimeBundle {
         mounting.mount(top.toString(), rootfs, true);
         boolean done = false;
         try {
-            Accounts.Identity identity =
-                    Accounts.read(rootfs).resolve(image.config().user());
+            Accounts.Identity identity = Accounts.read(rootfs).resolve(image.config().user());
             String json = specification(image.config(), identity, command);
             Files.writeString(config, json + "\n", StandardOpenOption.CREATE_NEW);
             done = true;
@@ -172,15 +172,7 @@ final class RuntimeBundle {
                 .endObject()
                 .beginArray("mounts");
         mount(json, "/proc", "proc", "proc", "nosuid", "noexec", "nodev");
-        mount(
-                json,
-                "/dev",
-                "tmpfs",
-                "tmpfs",
-                "nosuid",
-                "strictatime",
-                "mode=755",
-                "size=65536k");
+        mount(json, "/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k");
         mount(
                 json,
                 "/dev/pts",

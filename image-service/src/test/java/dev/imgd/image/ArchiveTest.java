@@ -105,15 +105,17 @@ class ArchiveTest {
         host.images.export(List.of(a, b, "c:3"), target, format);
 
         try (Host other = other("other")) {
-            List<ImageSummary> imported =
-                    other.images.importImages(target, Optional.empty(), true);
+            List<ImageSummary> imported = other.images.importImages(target, Optional.empty(), true);
             Map<String, Digest> names = new TreeMap<>();
             imported.forEach(image -> names.put(image.name(), image.digest()));
             assertEquals(
                     Map.of(
-                            a, first.manifest().digest(),
-                            b, second.manifest().digest(),
-                            "docker.io/library/c:3", second.manifest().digest()),
+                            a,
+                            first.manifest().digest(),
+                            b,
+                            second.manifest().digest(),
+                            "docker.io/library/c:3",
+                            second.manifest().digest()),
                     names);
             assertShows(other, a, "one");
             assertShows(other, "c:3", "two");
@@ -180,8 +182,7 @@ class ArchiveTest {
         Files.writeString(full.resolve("precious"), "x");
         for (ExportFormat format : ExportFormat.values()) {
             assertFails(
-                    ErrorKind.ALREADY_EXISTS,
-                    () -> host.images.export(List.of(a), full, format));
+                    ErrorKind.ALREADY_EXISTS, () -> host.images.export(List.of(a), full, format));
         }
         assertEquals("x", Files.readString(full.resolve("precious")));
         assertFails(
@@ -198,8 +199,10 @@ class ArchiveTest {
 
     // ---- docker archives
 
-    /// As old versions of docker save wrote them: a directory for each layer, and links for repeated ones.
-    private Path dockerSave(String repoTags, byte[] config, List<byte[]> layers) throws IOException {
+    /// As old versions of docker save wrote them: a directory for each layer, and links for
+    /// repeated ones.
+    private Path dockerSave(String repoTags, byte[] config, List<byte[]> layers)
+            throws IOException {
         TarWriter archive = new TarWriter();
         StringBuilder names = new StringBuilder();
         for (int i = 0; i < layers.size(); i++) {
@@ -284,7 +287,10 @@ class ArchiveTest {
     void import_layerOfAnotherDiffId_leavesNothing() throws IOException {
         List<byte[]> layers = layers();
         List<byte[]> wrong =
-                List.of(layers.get(0), new TarWriter().file("text", "other").finish(), layers.get(2));
+                List.of(
+                        layers.get(0),
+                        new TarWriter().file("text", "other").finish(),
+                        layers.get(2));
         Path archive = dockerSave("[\"a:1\"]", config(layers), wrong);
         assertFails(
                 ErrorKind.DATA_LOSS,
@@ -306,7 +312,8 @@ class ArchiveTest {
         Files.createSymbolicLink(archive.resolve("link"), secret);
         Files.createSymbolicLink(archive.resolve("up"), Path.of(".."));
         Fs.mknodat(Fs.AT_FDCWD, archive.resolve("fifo").toString(), 0010000 | 0644, 0, 0);
-        for (String name : List.of("../secret", secret.toString(), "link", "up/secret", "fifo", "")) {
+        for (String name :
+                List.of("../secret", secret.toString(), "link", "up/secret", "fifo", "")) {
             Files.writeString(
                     archive.resolve("manifest.json"),
                     "[{\"Config\":\"c.json\",\"RepoTags\":[\"a:1\"],\"Layers\":[\"%s\"]}]"
@@ -345,8 +352,7 @@ class ArchiveTest {
 
     private ImageException assertRefused(ErrorKind kind, Path archive) throws IOException {
         ImageException e =
-                assertFails(
-                        kind, () -> host.images.importImages(archive, Optional.empty(), true));
+                assertFails(kind, () -> host.images.importImages(archive, Optional.empty(), true));
         assertFalse(e.getMessage().contains("\n"), e.getMessage());
         host.assertNoMess();
         assertEquals(List.of(), host.store.content().ingests(Host.NAMESPACE));

@@ -59,9 +59,7 @@ class ConcurrentPullTest {
                 tar.directory("d", 0755);
             }
             tar.file("d/f" + i, 0644, content);
-            pool.add(
-                    LayerSpec.of(
-                            tar.finish(), i % 3 == 0 ? Compression.ZSTD : Compression.GZIP));
+            pool.add(LayerSpec.of(tar.finish(), i % 3 == 0 ? Compression.ZSTD : Compression.GZIP));
         }
         List<TestImage> images = new ArrayList<>();
         for (int i = 0; i < count; i++) {

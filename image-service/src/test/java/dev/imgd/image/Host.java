@@ -138,7 +138,8 @@ final class Host implements AutoCloseable {
         return keys.size();
     }
 
-    /// Directories on disk that hold or held files of layers and snapshots, after the trash is emptied.
+    /// Directories on disk that hold or held files of layers and snapshots, after the trash is
+    /// emptied.
     List<Path> directories() throws IOException {
         snapshots.view(SnapshotService.LOCAL).cleanup();
         List<Path> all = new ArrayList<>();

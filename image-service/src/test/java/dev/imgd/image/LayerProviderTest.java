@@ -83,9 +83,7 @@ class LayerProviderTest {
                 assertEquals(
                         new LayerProvider.Layer(
                                 image.diffIds().get(i % 3),
-                                i % 3 == 0
-                                        ? Optional.empty()
-                                        : Optional.of(chain.get(i % 3 - 1))),
+                                i % 3 == 0 ? Optional.empty() : Optional.of(chain.get(i % 3 - 1))),
                         answers.get(i).get());
             }
             image.layers()
@@ -115,7 +113,8 @@ class LayerProviderTest {
     void provide_nestedIndex_isFollowed() throws Exception {
         TestImage image = image();
         Platform platform = Platform.host();
-        TestImage nested = TestImage.index(Map.of(platform, TestImage.index(Map.of(platform, image))));
+        TestImage nested =
+                TestImage.index(Map.of(platform, TestImage.index(Map.of(platform, image))));
         Reference reference = Reference.parse(registry.push("a", "1", nested));
         try (LayerProvider provider = provider(LONG)) {
             assertEquals(
@@ -131,7 +130,8 @@ class LayerProviderTest {
         Reference reference = Reference.parse(registry.push("a", "1", image));
         Digest top = ChainId.of(image.diffIds()).getLast();
         registry.always(
-                image.layers().getLast().digest().toString(), Fault.error(404, "BLOB_UNKNOWN", "x"));
+                image.layers().getLast().digest().toString(),
+                Fault.error(404, "BLOB_UNKNOWN", "x"));
         try (LayerProvider provider = provider(LONG);
                 ExecutorService threads = Executors.newFixedThreadPool(3)) {
             List<Future<ImageException>> failures = new ArrayList<>();
@@ -143,7 +143,9 @@ class LayerProviderTest {
                                                 ImageException.class,
                                                 () ->
                                                         provider.provide(
-                                                                reference, Optional.empty(), top))));
+                                                                reference,
+                                                                Optional.empty(),
+                                                                top))));
             }
             for (Future<ImageException> failure : failures) {
                 assertEquals(ErrorKind.NOT_FOUND, failure.get().kind());
@@ -174,7 +176,9 @@ class LayerProviderTest {
                             ErrorKind.NOT_FOUND,
                             () ->
                                     provider.provide(
-                                            reference, Optional.empty(), Digest.sha256(new byte[9])));
+                                            reference,
+                                            Optional.empty(),
+                                            Digest.sha256(new byte[9])));
             assertTrue(e.getMessage().contains("chainID"), e.getMessage());
             assertFails(
                     ErrorKind.NOT_FOUND,
@@ -216,9 +220,7 @@ class LayerProviderTest {
         }
         assertFails(
                 ErrorKind.UNAVAILABLE,
-                () ->
-                        provider.provide(
-                                reference, Optional.empty(), image.diffIds().getFirst()));
+                () -> provider.provide(reference, Optional.empty(), image.diffIds().getFirst()));
         assertEquals(1, host.leases().size());
         try (LayerProvider _ = provider(Duration.ofMillis(1))) {
             released.await();

@@ -201,8 +201,7 @@ class ManagementTest {
         host.images.mount(reference, mount, false);
         try {
             assertFails(
-                    ErrorKind.FAILED_PRECONDITION,
-                    () -> host.images.mount(reference, mount, true));
+                    ErrorKind.FAILED_PRECONDITION, () -> host.images.mount(reference, mount, true));
             assertEquals("x", Files.readString(mount.resolve("text")));
         } finally {
             host.images.unmount(mount);
@@ -333,12 +332,10 @@ class ManagementTest {
                         "# comment\nroot:x:0:0::/:/bin/sh\napp:x:1001:1002::/:/bin/sh\n\nbroken\n",
                         "root:x:0:\nstaff:x:50:app\nextra:x:77:other,app\n");
         assertEquals(new Accounts.Identity(0, 0, List.of()), accounts.resolve(""));
-        assertEquals(
-                new Accounts.Identity(1001, 1002, List.of(50L, 77L)), accounts.resolve("app"));
+        assertEquals(new Accounts.Identity(1001, 1002, List.of(50L, 77L)), accounts.resolve("app"));
         assertEquals(
                 new Accounts.Identity(1001, 1002, List.of(50L, 77L)), accounts.resolve("1001"));
-        assertEquals(
-                new Accounts.Identity(1001, 50, List.of()), accounts.resolve("app:staff"));
+        assertEquals(new Accounts.Identity(1001, 50, List.of()), accounts.resolve("app:staff"));
         assertEquals(new Accounts.Identity(5, 6, List.of()), accounts.resolve("5:6"));
         assertEquals(new Accounts.Identity(5, 0, List.of()), accounts.resolve("5"));
         assertFails(ErrorKind.INVALID_CONTENT, () -> accounts.resolve("nobody"));
@@ -350,8 +347,7 @@ class ManagementTest {
     @Test
     void read_missingFiles_areEmpty() throws IOException {
         Path root = Files.createDirectory(directory.resolve("bare"));
-        assertEquals(
-                new Accounts.Identity(7, 0, List.of()), Accounts.read(root).resolve("7"));
+        assertEquals(new Accounts.Identity(7, 0, List.of()), Accounts.read(root).resolve("7"));
     }
 
     @Test
@@ -365,20 +361,14 @@ class ManagementTest {
         Files.delete(root.resolve("etc/passwd"));
         Files.createSymbolicLink(root.resolve("etc/passwd"), Path.of("/real"));
         Files.writeString(root.resolve("real"), "inner:x:3:4::/:/\n");
-        assertEquals(
-                new Accounts.Identity(3, 4, List.of()), Accounts.read(root).resolve("inner"));
+        assertEquals(new Accounts.Identity(3, 4, List.of()), Accounts.read(root).resolve("inner"));
     }
 
     @Test
     void read_fifoOrDirectory_doesNotHang() throws IOException, InterruptedException {
         Path root = Files.createDirectory(directory.resolve("odd"));
         Files.createDirectory(root.resolve("etc"));
-        Fs.mknodat(
-                Fs.AT_FDCWD,
-                root.resolve("etc/passwd").toString(),
-                0010000 | 0644,
-                0,
-                0);
+        Fs.mknodat(Fs.AT_FDCWD, root.resolve("etc/passwd").toString(), 0010000 | 0644, 0, 0);
         assertTimeoutPreemptively(
                 Duration.ofSeconds(10),
                 () -> {

@@ -211,8 +211,7 @@ class PullInterruptedTest {
     void pull_interruptedWhileTheRegistryDoesNotAnswer_endsSoon() throws Exception {
         TestImage image = image(3);
         String reference = registry.push("a", "1", image);
-        for (String silent :
-                List.of("/manifests/", image.layers().get(1).digest().toString())) {
+        for (String silent : List.of("/manifests/", image.layers().get(1).digest().toString())) {
             CountDownLatch asked = new CountDownLatch(1);
             Fault stall = Fault.stall();
             registry.always(
@@ -332,7 +331,9 @@ class PullInterruptedTest {
                                         .anyMatch(
                                                 f ->
                                                         f.getClassName()
-                                                                .equals(KeyedLocks.class.getName())))
+                                                                .equals(
+                                                                        KeyedLocks.class
+                                                                                .getName())))
                 .count();
     }
 }

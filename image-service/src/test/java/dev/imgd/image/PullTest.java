@@ -105,15 +105,16 @@ class PullTest {
                     builder.layer(
                                     compression,
                                     tar -> tar.directory("etc", 0755).file("etc/a", "one\n"))
-                            .layer(compression, tar -> tar.directory("etc", 0755).file("etc/b", "two\n"))
+                            .layer(
+                                    compression,
+                                    tar -> tar.directory("etc", 0755).file("etc/b", "two\n"))
                             .build();
             String reference = registry.push("library/a", "1", image);
 
             PullResult result = host.pull(reference);
 
             assertEquals(image.manifest().digest(), result.digest());
-            assertEquals(
-                    Optional.of(ChainId.of(image.diffIds()).getLast()), result.chainId());
+            assertEquals(Optional.of(ChainId.of(image.diffIds()).getLast()), result.chainId());
             assertEquals(
                     image.layers().stream().mapToLong(Descriptor::sizeBytes).sum(),
                     result.fetchedBytes());
@@ -152,7 +153,8 @@ class PullTest {
     @Test
     void pull_layersOfAnotherImage_areNeitherFetchedNorUnpackedAgain() throws IOException {
         TarWriter tar = new TarWriter();
-        byte[] shared = tar.directory("d", 0755)
+        byte[] shared =
+                tar.directory("d", 0755)
                         .file("d/f", 0644, noise(1, 100_000))
                         .file("d/name", "x")
                         .finish();
@@ -163,14 +165,18 @@ class PullTest {
 
         String second =
                 registry.push(
-                        "b", "1", ImageBuilder.oci().layer(gzip).layer(file("x", noise(2, 10))).build());
+                        "b",
+                        "1",
+                        ImageBuilder.oci().layer(gzip).layer(file("x", noise(2, 10))).build());
         host.pull(second);
         assertEquals(0, registry.gets(gzip.blob().sha256().toString()));
         assertEquals(2, host.layers());
 
         String third =
                 registry.push(
-                        "c", "1", ImageBuilder.oci().layer(LayerSpec.of(shared, Compression.ZSTD)).build());
+                        "c",
+                        "1",
+                        ImageBuilder.oci().layer(LayerSpec.of(shared, Compression.ZSTD)).build());
         host.pull(third);
         assertEquals(2, host.layers());
         assertEquals(2, host.directories().size());
@@ -275,7 +281,8 @@ class PullTest {
     void pull_index_takesOnlyTheWantedPlatform() throws IOException {
         TestImage index = twoPlatforms();
         String reference = registry.push("a", "1", index);
-        host.images.pull(request(reference, Optional.of("linux/amd64"), false), ProgressListener.NONE);
+        host.images.pull(
+                request(reference, Optional.of("linux/amd64"), false), ProgressListener.NONE);
 
         assertEquals(2, registry.gets("/blobs/"));
         assertEquals(4, host.blobs().size()); // index, manifest, configuration, layer
@@ -312,7 +319,8 @@ class PullTest {
         String reference = registry.push("a", "1", twoPlatforms());
         PullResult result =
                 host.images.pull(
-                        request(reference, Optional.of("linux/amd64"), true), ProgressListener.NONE);
+                        request(reference, Optional.of("linux/amd64"), true),
+                        ProgressListener.NONE);
         assertEquals(2, result.layers());
         assertEquals(7, host.blobs().size());
         assertEquals(1, host.layers());
@@ -326,7 +334,8 @@ class PullTest {
         TestImage inner = twoPlatforms();
         TestImage outer = TestImage.index(Map.of(AMD64, inner));
         String reference = registry.push("a", "1", outer);
-        host.images.pull(request(reference, Optional.of("linux/amd64"), false), ProgressListener.NONE);
+        host.images.pull(
+                request(reference, Optional.of("linux/amd64"), false), ProgressListener.NONE);
         assertEquals("amd", read(reference, "etc/name"));
         host.images.gc(false, false);
         assertEquals(5, host.blobs().size());
@@ -349,14 +358,11 @@ class PullTest {
         assertTrue(e.getMessage().contains("arm64"), e.getMessage());
         host.assertNoMess();
 
-        // An entry that turns out to be another platform's does not keep the right one from being found.
+        // An entry that turns out to be another platform's does not keep the right one from being
+        // found.
         TestImage wrong = small(ARM64, "lie");
         TestImage right = small(AMD64, "truth");
-        TestImage index =
-                TestImage.index(
-                        Map.of(
-                                AMD64,
-                                TestImage.index(Map.of(AMD64, wrong))));
+        TestImage index = TestImage.index(Map.of(AMD64, TestImage.index(Map.of(AMD64, wrong))));
         Map<Platform, TestImage> both = new LinkedHashMap<>();
         both.put(AMD64, index);
         both.put(new Platform("linux", "386", ""), right);
@@ -387,18 +393,24 @@ class PullTest {
 
     // ---- artifacts
 
-    private TestImage artifact(String configType, Bytes config, List<Descriptor> layers, Map<Digest, Bytes> blobs) {
+    private TestImage artifact(
+            String configType, Bytes config, List<Descriptor> layers, Map<Digest, Bytes> blobs) {
         StringBuilder json = new StringBuilder();
         json.append("{\"schemaVersion\":2,\"mediaType\":\"").append(MediaType.OCI_MANIFEST);
-        json.append("\",\"config\":").append(descriptor(configType, config)).append(",\"layers\":[");
+        json.append("\",\"config\":")
+                .append(descriptor(configType, config))
+                .append(",\"layers\":[");
         for (int i = 0; i < layers.size(); i++) {
             Descriptor layer = layers.get(i);
             json.append(i == 0 ? "" : ",")
-                    .append("{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%d}"
-                            .formatted(layer.mediaType(), layer.digest(), layer.sizeBytes()));
+                    .append(
+                            "{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%d}"
+                                    .formatted(
+                                            layer.mediaType(), layer.digest(), layer.sizeBytes()));
         }
         Bytes manifest = Bytes.of(json.append("]}").toString().getBytes(StandardCharsets.UTF_8));
-        Descriptor target = new Descriptor(MediaType.OCI_MANIFEST, manifest.sha256(), manifest.size());
+        Descriptor target =
+                new Descriptor(MediaType.OCI_MANIFEST, manifest.sha256(), manifest.size());
         Map<Digest, Bytes> all = new LinkedHashMap<>(blobs);
         all.put(config.sha256(), config);
         return new TestImage(target, Map.of(target, manifest), all, layers, List.of());
@@ -418,7 +430,11 @@ class PullTest {
                 registry.push(
                         "model",
                         "1",
-                        artifact("application/vnd.acme.config", config, List.of(layer), Map.of(data.sha256(), data)));
+                        artifact(
+                                "application/vnd.acme.config",
+                                config,
+                                List.of(layer),
+                                Map.of(data.sha256(), data)));
         List<Progress> progress = new ArrayList<>();
         PullResult result = host.images.pull(PullRequest.of(reference), progress::add);
         assertEquals(Optional.empty(), result.chainId());
@@ -447,7 +463,9 @@ class PullTest {
         assertEquals("done", last.phase());
         assertEquals(last.totalBytes(), last.doneBytes());
         assertEquals(last.totalBytes(), last.fetchedBytes());
-        assertTrue(last.layers().stream().allMatch(l -> l.state() == LayerState.DONE), last.toString());
+        assertTrue(
+                last.layers().stream().allMatch(l -> l.state() == LayerState.DONE),
+                last.toString());
         assertTrue(
                 last.layers().stream().allMatch(l -> l.unpackedBytes() == l.totalBytes()),
                 last.toString());
@@ -478,8 +496,7 @@ class PullTest {
         host.pull(pinned);
         assertEquals(List.of(pinned), host.names());
         assertEquals(pinned, host.images.inspect(pinned, Optional.empty()).name());
-        assertFails(
-                ErrorKind.NOT_FOUND, () -> host.images.inspect(name + ":1", Optional.empty()));
+        assertFails(ErrorKind.NOT_FOUND, () -> host.images.inspect(name + ":1", Optional.empty()));
         host.images.remove(List.of(pinned));
         host.pull(name + ":1");
         assertEquals(name + ":1", host.images.inspect(pinned, Optional.empty()).name());
@@ -520,15 +537,25 @@ class PullTest {
     @Test
     void pull_moreDiffIdsThanLayers_leavesNothing() throws IOException {
         TestImage good =
-                ImageBuilder.oci().layer(file("a", noise(1, 10))).layer(file("b", noise(2, 10))).build();
+                ImageBuilder.oci()
+                        .layer(file("a", noise(1, 10)))
+                        .layer(file("b", noise(2, 10)))
+                        .build();
         Bytes config =
                 good.blobs().entrySet().stream()
-                        .filter(b -> good.layers().stream().noneMatch(l -> l.digest().equals(b.getKey())))
+                        .filter(
+                                b ->
+                                        good.layers().stream()
+                                                .noneMatch(l -> l.digest().equals(b.getKey())))
                         .findFirst()
                         .orElseThrow()
                         .getValue();
         TestImage image =
-                artifact(MediaType.OCI_CONFIG, config, List.of(good.layers().getFirst()), good.blobs());
+                artifact(
+                        MediaType.OCI_CONFIG,
+                        config,
+                        List.of(good.layers().getFirst()),
+                        good.blobs());
         ImageException e = assertRefused(ErrorKind.INVALID_CONTENT, image);
         assertTrue(e.getMessage().contains("diff"), e.getMessage());
     }
@@ -538,14 +565,21 @@ class PullTest {
         assertRefused(
                 ErrorKind.INVALID_CONTENT,
                 ImageBuilder.oci()
-                        .layer(tar -> tar.file("target", "x").hardLink("link", "../../../etc/passwd"))
+                        .layer(
+                                tar ->
+                                        tar.file("target", "x")
+                                                .hardLink("link", "../../../etc/passwd"))
                         .build());
         byte[] garbage = noise(3, 4096);
         assertRefused(
                 ErrorKind.INVALID_CONTENT,
                 ImageBuilder.oci()
                         .layer(file("fine", noise(1, 100_000)))
-                        .layer(new LayerSpec(Bytes.of(garbage), Digest.sha256(garbage), Compression.GZIP))
+                        .layer(
+                                new LayerSpec(
+                                        Bytes.of(garbage),
+                                        Digest.sha256(garbage),
+                                        Compression.GZIP))
                         .build());
     }
 
@@ -615,7 +649,8 @@ class PullTest {
         TestImage image = small(AMD64, "x");
         String reference = registry.push("a", "1", image);
         registry.always(
-                image.layers().getFirst().digest().toString(), Fault.error(404, "BLOB_UNKNOWN", "x"));
+                image.layers().getFirst().digest().toString(),
+                Fault.error(404, "BLOB_UNKNOWN", "x"));
         assertFails(ErrorKind.NOT_FOUND, () -> host.pull(reference));
         registry.behave();
         registry.always(

@@ -61,8 +61,7 @@ class SkopeoArchiveIT {
                         .redirectErrorStream(true)
                         .directory(directory.toFile())
                         .start();
-        String output =
-                new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertEquals(0, process.waitFor(), output);
         return output;
     }
