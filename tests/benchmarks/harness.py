@@ -224,13 +224,6 @@ def settle():
     os.sync()
 
 
-def forget_deletions():
-    """ext4 does not use the numbers of files that were deleted in the last minute and spends a long time
-    on looking for others, which would be charged to whoever comes next."""
-    os.sync()
-    time.sleep(65)
-
-
 def machine():
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     commit = subprocess.run(
