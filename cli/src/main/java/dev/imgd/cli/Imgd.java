@@ -24,6 +24,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -113,6 +114,7 @@ public final class Imgd implements AutoCloseable {
         Logger log = LoggerFactory.getLogger(Imgd.class);
         CountDownLatch signalled = new CountDownLatch(1);
         CountDownLatch stopped = new CountDownLatch(1);
+        AtomicBoolean inOrder = new AtomicBoolean();
         try (Imgd _ = start(config)) {
             Runtime.getRuntime()
                     .addShutdownHook(
@@ -120,7 +122,12 @@ public final class Imgd implements AutoCloseable {
                                     () -> {
                                         signalled.countDown();
                                         try {
-                                            stopped.await(30, TimeUnit.SECONDS);
+                                            boolean ended = stopped.await(30, TimeUnit.SECONDS);
+                                            if (ended && inOrder.get()) {
+                                                // By itself the JVM would end with 143, which
+                                                // service managers take for a failure.
+                                                Runtime.getRuntime().halt(0);
+                                            }
                                         } catch (InterruptedException e) {
                                             Thread.currentThread().interrupt();
                                         }
@@ -135,6 +142,10 @@ public final class Imgd implements AutoCloseable {
                     config.accelerate() ? "accelerate" : "passive");
             signalled.await();
             log.info("msg=\"shutting down\"");
+            inOrder.set(true);
+        } catch (ImageException | RuntimeException e) {
+            inOrder.set(false);
+            throw e;
         } finally {
             log.info("msg=\"stopped\"");
             stopped.countDown();

@@ -586,6 +586,8 @@ public final class LocalImageService implements ImageService {
                 return new GcReport(true, plan.removableBytes(), items(plan.removable()), kept);
             }
             Report report = collector.collect(plan);
+            // Who asks for the space wants it now, and this process may end before the background comes to it.
+            snapshots.view(SnapshotService.LOCAL).cleanup();
             return new GcReport(false, report.freedBytes(), items(report.removed()), kept);
         } finally {
             collection.writeLock().unlock();

@@ -143,7 +143,7 @@ final class Host implements AutoCloseable {
     List<Path> directories() throws IOException {
         snapshots.view(SnapshotService.LOCAL).cleanup();
         List<Path> all = new ArrayList<>();
-        for (String place : List.of("snapshots", "trash")) {
+        for (String place : List.of("snapshots", "snapshots-trash")) {
             try (Stream<Path> files = Files.list(root.resolve("overlay").resolve(place))) {
                 all.addAll(files.toList());
             }

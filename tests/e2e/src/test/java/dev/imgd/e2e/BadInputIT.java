@@ -239,7 +239,7 @@ class BadInputIT {
     @ParameterizedTest
     @ValueSource(
             strings = {
-                "UPPER/case:1",
+                "localhost/UPPER/case:1",
                 "a b",
                 "debian@sha256:123",
                 "debian@md5:d41d8cd98f00b204e9800998ecf8427e",
@@ -315,7 +315,7 @@ class BadInputIT {
     @Test
     void pull_noSpaceLeft_saysSoAndLeavesRoom() throws Exception {
         Path store = workspace.newDirectory("store");
-        Program.of("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", store).ok();
+        Program.of("mount", "-t", "tmpfs", "-o", "size=24m,mode=0700", "tmpfs", store).ok();
         try {
             Imgctl imgctl = Imgctl.embedded(store);
             String line = fails(imgctl, NO_SPACE, workspace.reference());
@@ -329,7 +329,7 @@ class BadInputIT {
     @Test
     void pull_storeNotWritable_namesTheStore() throws Exception {
         Path store = workspace.newDirectory("store");
-        Program.of("mount", "-t", "tmpfs", "-o", "size=24m,ro", "tmpfs", store).ok();
+        Program.of("mount", "-t", "tmpfs", "-o", "size=24m,mode=0700,ro", "tmpfs", store).ok();
         try {
             Program.Finished finished =
                     Imgctl.embedded(store)

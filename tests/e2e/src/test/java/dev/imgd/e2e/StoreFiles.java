@@ -64,7 +64,9 @@ record StoreFiles(Path root) {
 
     /// What waits for deletion.
     Set<String> trash() {
-        return names("trash");
+        Set<String> names = names("trash");
+        names.addAll(names("snapshots-trash"));
+        return names;
     }
 
     private Set<String> names(String directory) {

@@ -15,10 +15,10 @@ import java.util.List;
 /// The directories on disk, and the only place that knows their names.
 ///
 /// ```
-/// <root>/snapshots/<id>/fs     files of a snapshot or layer, mode 0755
-///                      /work   overlayfs' work directory of an active snapshot, mode 0711
-/// <root>/trash/<name>          being deleted
-/// <root>/lost/<name>           moved out of the way when the database was lost; never deleted here
+/// <root>/snapshots/<id>/fs        files of a snapshot or layer, mode 0755
+///                      /work      overlayfs' work directory of an active snapshot, mode 0711
+/// <root>/snapshots-trash/<name>   being deleted; the content store empties a trash of its own
+/// <root>/lost/<name>              moved out of the way when the database was lost; never deleted here
 /// ```
 ///
 /// Ids are numbers in base 36, never given out twice, so that hundreds of lower directories fit
@@ -63,7 +63,7 @@ final class SnapshotDirectories implements AutoCloseable {
             Fd snapshots = child(root, "snapshots");
             try {
                 return new SnapshotDirectories(
-                        name + "/snapshots", root, snapshots, child(root, "trash"));
+                        name + "/snapshots", root, snapshots, child(root, "snapshots-trash"));
             } catch (ImageException e) {
                 snapshots.close();
                 throw e;

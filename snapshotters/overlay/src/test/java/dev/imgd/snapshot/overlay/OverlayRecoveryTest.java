@@ -87,7 +87,7 @@ class OverlayRecoveryTest {
         try (OverlaySnapshotService next = open("b1")) {
             next.cleanup();
             assertEquals(used, directories());
-            assertEquals(Set.of(), names(root.resolve("trash")));
+            assertEquals(Set.of(), names(root.resolve("snapshots-trash")));
             assertFalse(next.hasLayer(DIFF, Optional.empty()));
             SnapshotterContract.mounted(
                     next,
@@ -115,10 +115,10 @@ class OverlayRecoveryTest {
         commit(killed, "a", "");
         long directory = killed.metadata().remove("v", "a").directory();
         killed.directories().discard(directory);
-        assertEquals(1, names(root.resolve("trash")).size());
+        assertEquals(1, names(root.resolve("snapshots-trash")).size());
         try (OverlaySnapshotService next = open("b1")) {
             next.cleanup();
-            assertEquals(Set.of(), names(root.resolve("trash")));
+            assertEquals(Set.of(), names(root.resolve("snapshots-trash")));
         }
     }
 
