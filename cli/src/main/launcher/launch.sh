@@ -54,8 +54,9 @@ prepare() {
     mkdir -p "$home/cli/target"
     exec 9>"$home/cli/target/.launcher.lock"
     flock 9
-    [ -f "$jars/imgd-cli.jar" ] || build
     find_jdk
+    [ -f "$jars/imgd-cli.jar" ] || build
+    mkdir -p "$dist"
     printf '%s\n' "$java_home" >"$dist/java-home"
     classpath=
     for jar in "$jars"/*.jar; do classpath=$classpath:$jar; done

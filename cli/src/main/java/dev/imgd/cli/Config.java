@@ -24,7 +24,6 @@ import tools.jackson.dataformat.toml.TomlMapper;
 ///
 /// @param root the store
 /// @param address the socket of imgd's own API
-/// @param uids who may connect besides root and the owner
 /// @param snapshotterAddress the socket that containerd's proxy plugin connects to
 /// @param accelerate whether Prepare may be answered by a pull of imgd's own
 /// @param labelSources which labels may name the image: `cri`, `stargz`
@@ -42,7 +41,6 @@ import tools.jackson.dataformat.toml.TomlMapper;
 record Config(
         Path root,
         Path address,
-        List<Long> uids,
         Path snapshotterAddress,
         boolean accelerate,
         Set<String> labelSources,
@@ -81,7 +79,6 @@ record Config(
         return new Config(
                 root,
                 run.resolve("imgd.sock"),
-                List.of(),
                 run.resolve("snapshotter.sock"),
                 false,
                 Set.of("cri", "stargz"),
@@ -135,7 +132,10 @@ record Config(
         } catch (IOException e) {
             throw new ImageException(
                     Files.exists(file) ? ErrorKind.PERMISSION_DENIED : ErrorKind.NOT_FOUND,
-                    "%s: cannot read the configuration: %s".formatted(file, e.getMessage()),
+                    Files.exists(file)
+                            ? "%s: cannot read the configuration: permission denied or not a file"
+                                    .formatted(file)
+                            : "%s: no such configuration file".formatted(file),
                     e);
         }
         Map<String, JsonNode> values = new LinkedHashMap<>();
@@ -346,14 +346,6 @@ record Config(
             }
             return node.booleanValue();
         }
-
-        List<Long> ids() {
-            List<Long> ids = new ArrayList<>();
-            for (JsonNode item : list()) {
-                ids.add((long) new Value(file, key, item).count(0, Integer.MAX_VALUE));
-            }
-            return ids;
-        }
     }
 
     private static Map<String, Key> keys() {
@@ -370,12 +362,6 @@ record Config(
                         "\"/run/imgd/imgd.sock\"",
                         "socket of the API that imgctl uses",
                         (c, v) -> c.withAddress(v.path())));
-        keys.put(
-                "grpc.uids",
-                new Key(
-                        "[]",
-                        "user ids that may connect besides root and the daemon's own",
-                        (c, v) -> c.withUids(v.ids())));
         keys.put(
                 "snapshotter.address",
                 new Key(
@@ -471,7 +457,7 @@ record Config(
         StringBuilder out = new StringBuilder();
         out.append("root = ").append(quote(root)).append("\n\n[grpc]\n");
         out.append("address = ").append(quote(address)).append('\n');
-        out.append("uids = ").append(uids).append("\n\n[snapshotter]\n");
+        out.append("\n[snapshotter]\n");
         out.append("address = ").append(quote(snapshotterAddress)).append('\n');
         out.append("mode = ").append(quote(accelerate ? "accelerate" : "passive"));
         out.append("\nlabel_sources = ").append(quoted(labelSources));
@@ -506,7 +492,6 @@ record Config(
         return new Config(
                 value,
                 address,
-                uids,
                 snapshotterAddress,
                 accelerate,
                 labelSources,
@@ -526,28 +511,6 @@ record Config(
     Config withAddress(Path value) {
         return new Config(
                 root,
-                value,
-                uids,
-                snapshotterAddress,
-                accelerate,
-                labelSources,
-                fetches,
-                unpacks,
-                plainHttp,
-                realmAllow,
-                foreignLayers,
-                cacheBytes,
-                ingestTtl,
-                gcInterval,
-                logJson,
-                logLevel,
-                limits);
-    }
-
-    Config withUids(List<Long> value) {
-        return new Config(
-                root,
-                address,
                 value,
                 snapshotterAddress,
                 accelerate,
@@ -569,7 +532,6 @@ record Config(
         return new Config(
                 root,
                 address,
-                uids,
                 value,
                 accelerate,
                 labelSources,
@@ -590,7 +552,6 @@ record Config(
         return new Config(
                 root,
                 address,
-                uids,
                 snapshotterAddress,
                 value,
                 labelSources,
@@ -611,7 +572,6 @@ record Config(
         return new Config(
                 root,
                 address,
-                uids,
                 snapshotterAddress,
                 accelerate,
                 value,
@@ -632,7 +592,6 @@ record Config(
         return new Config(
                 root,
                 address,
-                uids,
                 snapshotterAddress,
                 accelerate,
                 labelSources,
@@ -653,7 +612,6 @@ record Config(
         return new Config(
                 root,
                 address,
-                uids,
                 snapshotterAddress,
                 accelerate,
                 labelSources,
@@ -674,7 +632,6 @@ record Config(
         return new Config(
                 root,
                 address,
-                uids,
                 snapshotterAddress,
                 accelerate,
                 labelSources,
@@ -695,7 +652,6 @@ record Config(
         return new Config(
                 root,
                 address,
-                uids,
                 snapshotterAddress,
                 accelerate,
                 labelSources,
@@ -716,7 +672,6 @@ record Config(
         return new Config(
                 root,
                 address,
-                uids,
                 snapshotterAddress,
                 accelerate,
                 labelSources,
@@ -737,7 +692,6 @@ record Config(
         return new Config(
                 root,
                 address,
-                uids,
                 snapshotterAddress,
                 accelerate,
                 labelSources,
@@ -758,7 +712,6 @@ record Config(
         return new Config(
                 root,
                 address,
-                uids,
                 snapshotterAddress,
                 accelerate,
                 labelSources,
@@ -779,7 +732,6 @@ record Config(
         return new Config(
                 root,
                 address,
-                uids,
                 snapshotterAddress,
                 accelerate,
                 labelSources,
@@ -800,7 +752,6 @@ record Config(
         return new Config(
                 root,
                 address,
-                uids,
                 snapshotterAddress,
                 accelerate,
                 labelSources,
@@ -821,7 +772,6 @@ record Config(
         return new Config(
                 root,
                 address,
-                uids,
                 snapshotterAddress,
                 accelerate,
                 labelSources,
@@ -842,7 +792,6 @@ record Config(
         return new Config(
                 root,
                 address,
-                uids,
                 snapshotterAddress,
                 accelerate,
                 labelSources,

@@ -184,7 +184,7 @@ final class ImageCommands {
                 for (ImageSummary image : all) {
                     table.row(
                             image.name(),
-                            "sha256:" + image.digest().shortHex(),
+                            image.digest().algorithm().label() + ":" + image.digest().shortHex(),
                             Sizes.bytes(image.sizeBytes()),
                             String.join(",", image.platforms()),
                             image.unpacked() ? "yes" : "no");

@@ -182,18 +182,16 @@ public final class Imgd implements AutoCloseable {
                         housekeeping.scheduleWithFixedDelay(
                                 collect, interval, interval, TimeUnit.MILLISECONDS);
             }
-            Set<Integer> uids =
-                    config.uids().stream().map(Math::toIntExact).collect(Collectors.toSet());
             SocketServer api =
                     SocketServer.start(
-                            new SocketOptions(config.address(), uids),
+                            SocketOptions.at(config.address()),
                             List.of(new ImageEndpoint(assembly.images(), Version.NUMBER)),
                             RpcListener.NONE);
             SocketServer snapshots;
             try {
                 snapshots =
                         SocketServer.start(
-                                new SocketOptions(config.snapshotterAddress(), Set.of()),
+                                SocketOptions.at(config.snapshotterAddress()),
                                 List.of(endpoint(config, assembly, provider)),
                                 RpcListener.NONE);
             } catch (ImageException | RuntimeException e) {

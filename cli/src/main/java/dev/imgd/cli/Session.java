@@ -69,7 +69,7 @@ record Session(ImageService images, @Nullable Assembly assembly) implements Auto
     private static ImageException denied(Path address, IOException cause) {
         return new ImageException(
                 ErrorKind.PERMISSION_DENIED,
-                "the daemon at %s does not let this user connect; run as root or add the user id to grpc.uids"
+                "the daemon at %s does not let this user connect; run as the user it runs as, usually root"
                         .formatted(address),
                 cause);
     }

@@ -36,7 +36,6 @@ class ConfigTest {
                         root = "/r"
                         [grpc]
                         address = "/a.sock"
-                        uids = [1000, 1001]
                         [snapshotter]
                         address = "/s.sock"
                         mode = "accelerate"
@@ -59,7 +58,6 @@ class ConfigTest {
                         """);
         assertEquals(Path.of("/r"), config.root());
         assertEquals(Path.of("/a.sock"), config.address());
-        assertEquals(List.of(1000L, 1001L), config.uids());
         assertEquals(Path.of("/s.sock"), config.snapshotterAddress());
         assertTrue(config.accelerate());
         assertEquals(7, config.fetches());

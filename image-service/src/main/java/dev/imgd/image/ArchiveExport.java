@@ -12,11 +12,11 @@ import dev.imgd.model.JsonWriter;
 import dev.imgd.model.Limits;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Platform;
-import dev.imgd.model.PlatformMatcher;
 import dev.imgd.model.Reference;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.channels.Channels;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -116,6 +116,9 @@ final class ArchiveExport {
             Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
         } catch (ImageException e) {
             throw e;
+        } catch (ClosedByInterruptException e) {
+            throw new ImageException(
+                    ErrorKind.CANCELLED, "export to %s: interrupted".formatted(target), e);
         } catch (IOException e) {
             String text = String.valueOf(e.getMessage());
             throw new ImageException(
@@ -161,13 +164,10 @@ final class ArchiveExport {
     private static void dockerEntry(
             JsonWriter docker, ImageRecord record, Reference name, List<PlatformImage> images)
             throws ImageException {
-        PlatformMatcher host = PlatformMatcher.only(Platform.host());
         Optional<PlatformImage> chosen =
                 images.size() == 1
                         ? Optional.of(images.getFirst())
-                        : images.stream()
-                                .filter(i -> i.platform().filter(host::matches).isPresent())
-                                .findFirst();
+                        : ImageTree.bestOf(images, Platform.host());
         if (chosen.isEmpty() || chosen.get().config().isEmpty()) {
             throw ImageException.failedPrecondition(
                     "export %s: a docker archive needs an image for this host's platform"

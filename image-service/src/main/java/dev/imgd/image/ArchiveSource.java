@@ -9,6 +9,7 @@ import dev.imgd.model.Text;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
@@ -83,6 +84,10 @@ abstract sealed class ArchiveSource implements AutoCloseable {
     }
 
     ImageException failed(String name, IOException cause) {
+        if (cause instanceof ClosedByInterruptException) {
+            return new ImageException(
+                    ErrorKind.CANCELLED, "%s: interrupted".formatted(path), cause);
+        }
         return new ImageException(
                 ErrorKind.INVALID_CONTENT,
                 "%s: cannot read %s: %s"

@@ -12,8 +12,8 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
 import dev.imgd.model.Platform;
 import dev.imgd.model.Reference;
-import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryClient.FetchedManifest;
+import dev.imgd.registry.RegistryClient;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
@@ -21,6 +21,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
@@ -132,7 +133,8 @@ public final class LayerProvider implements AutoCloseable {
         }
 
         void run() {
-            String lease = PREFIX + key.reference + key.manifest.map(d -> "#" + d).orElse("");
+            // Of its own, so that letting go of an earlier one never takes it away.
+            String lease = PREFIX + key.reference + "#" + UUID.randomUUID();
             try {
                 provide(lease);
                 later(() -> forget(lease));

@@ -150,8 +150,6 @@ public final class LocalImageService implements ImageService {
                 fetched.chain.isEmpty()
                         ? List.of()
                         : List.of(SnapshotService.LOCAL + "/" + fetched.chain.getLast());
-        // One sync for all layers: a name never points to files that a power cut could take.
-        snapshots.sync();
         record(reference.toString(), target.descriptor(), tops);
         return new PullResult(
                 reference.toString(),
@@ -174,18 +172,12 @@ public final class LocalImageService implements ImageService {
     private Optional<PlatformImage> matching(
             Reference reference, List<PlatformImage> images, Platform platform)
             throws ImageException {
-        var matcher = dev.imgd.model.PlatformMatcher.only(platform);
-        for (PlatformImage image : images) {
-            if (image.config().isPresent()
-                    && (images.size() == 1
-                            || image.platform().filter(matcher::matches).isPresent())) {
-                return Optional.of(image);
-            }
+        if (images.size() == 1) {
+            return images.stream().filter(image -> image.config().isPresent()).findFirst();
         }
         if (images.size() > 1) {
-            List<String> offered = new ArrayList<>();
-            images.forEach(i -> i.platform().ifPresent(p -> offered.add(p.format())));
-            throw matcher.noMatch(reference + ": cannot unpack", offered);
+            return Optional.of(
+                    ImageTree.choose(reference + ": cannot unpack", images, platform));
         }
         return Optional.empty(); // an artifact: stored, never unpacked
     }
@@ -376,6 +368,10 @@ public final class LocalImageService implements ImageService {
 
     private ImageRecord record(String name, Descriptor target, List<String> tops)
             throws ImageException {
+        if (!tops.isEmpty()) {
+            // One sync for all layers: a name never points to files that a power cut could take.
+            snapshots.sync();
+        }
         synchronized (names) {
             Optional<ImageRecord> before = store.images().find(NAMESPACE, name);
             Set<String> all = new LinkedHashSet<>();
