@@ -17,7 +17,8 @@ import org.junit.jupiter.params.provider.EnumSource;
 /// An unmodified containerd with imgd as its proxy plugin.
 @Tag("root")
 class ContainerdIT {
-    private static final Duration LIMIT = Duration.ofSeconds(60);
+    /// After a pull that imgd did for containerd the layers are kept for a minute of grace.
+    private static final Duration LIMIT = Duration.ofSeconds(180);
 
     @RegisterExtension final Workspace workspace = new Workspace();
 
