@@ -30,10 +30,10 @@ record Assembly(
         StoreOptions defaults = StoreOptions.defaults();
         Store store =
                 Store.open(
-                        config.root(),
+                        config.get(Config.ROOT),
                         new StoreOptions(
-                                config.cacheBytes(),
-                                config.ingestTtl(),
+                                config.get(Config.STORE_CACHE),
+                                config.get(Config.INGEST_TTL),
                                 defaults.minFreeRatio(),
                                 defaults.clock()));
         try {
@@ -41,7 +41,7 @@ record Assembly(
                     new LazySnapshots(
                             () ->
                                     OverlaySnapshotService.open(
-                                            config.root(),
+                                            config.get(Config.ROOT),
                                             store.database(),
                                             OverlayOptions.defaults()));
             RegistryClients registries =
@@ -49,11 +49,11 @@ record Assembly(
                             RegistryOptions.defaults()
                                     .withUserAgent("imgd/" + Version.NUMBER)
                                     .withLimits(config.limits())
-                                    .withRealmAllow(config.realmAllow())
-                                    .withForeignLayers(config.foreignLayers())
+                                    .withRealmAllow(config.get(Config.REALM_ALLOW))
+                                    .withForeignLayers(config.get(Config.FOREIGN_LAYERS))
                                     .withCredentials(
                                             CredentialSource.standardFiles(System.getenv())),
-                            config.plainHttp());
+                            config.get(Config.PLAIN_HTTP));
             LocalImageService images =
                     new LocalImageService(
                             store,
@@ -64,12 +64,12 @@ record Assembly(
                                     snapshots,
                                     new GcOptions(
                                             Duration.ZERO,
-                                            config.ingestTtl(),
+                                            config.get(Config.INGEST_TTL),
                                             0,
                                             Clock.systemUTC())),
                             config.limits(),
-                            config.fetches(),
-                            config.unpacks(),
+                            config.get(Config.CONCURRENT_DOWNLOADS),
+                            config.get(Config.CONCURRENT_UNPACKS),
                             Clock.systemUTC());
             return new Assembly(store, snapshots, registries, images);
         } catch (RuntimeException e) {

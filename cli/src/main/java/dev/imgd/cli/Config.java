@@ -9,95 +9,197 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.function.BiFunction;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.dataformat.toml.TomlMapper;
 
-/// The configuration of both programs: one TOML file, every key with a default.
+/// The configuration of both programs: one TOML file, every key with a default. An immutable value.
 ///
-/// @param root the store
-/// @param address the socket of imgd's own API
-/// @param snapshotterAddress the socket that containerd's proxy plugin connects to
-/// @param accelerate whether Prepare may be answered by a pull of imgd's own
-/// @param labelSources which labels may name the image: `cri`, `stargz`
-/// @param fetches how many blobs are downloaded at once
-/// @param unpacks how many layers are unpacked at once
-/// @param plainHttp registries that are asked over plain http
-/// @param realmAllow token servers that may get credentials of registries under other domains
-/// @param foreignLayers whether layers are fetched from URLs that the manifest gives
-/// @param cacheBytes memory of the metadata database
-/// @param ingestTtl how long an interrupted download is kept
-/// @param gcInterval how often the daemon collects garbage; zero for never
-/// @param logJson whether the daemon logs JSON
-/// @param logLevel `debug`, `info`, `warn` or `error`
-/// @param limits limits against hostile input
-record Config(
-        Path root,
-        Path address,
-        Path snapshotterAddress,
-        boolean accelerate,
-        Set<String> labelSources,
-        int fetches,
-        int unpacks,
-        Set<String> plainHttp,
-        Set<String> realmAllow,
-        boolean foreignLayers,
-        long cacheBytes,
-        Duration ingestTtl,
-        Duration gcInterval,
-        boolean logJson,
-        String logLevel,
-        Limits limits) {
+/// The constants below are the table of keys: name, type, default and meaning of each. Reading the file, `config dump`,
+/// the suggestions for unknown keys and the test of `docs/config.md` follow from it, and a new key is one more constant.
+/// Limits have such a table of their own, [Limits].
+final class Config {
+    private static final Map<String, ConfigKey<?>> KEYS = new LinkedHashMap<>();
+
+    static final ConfigKey<Path> ROOT =
+            place("root", "/var/lib/imgd", "where blobs, snapshots and metadata live");
+
+    static final ConfigKey<Path> ADDRESS =
+            place("grpc.address", "/run/imgd/imgd.sock", "socket of the API that imgctl uses");
+
+    static final ConfigKey<Path> SNAPSHOTTER_ADDRESS =
+            place(
+                    "snapshotter.address",
+                    "/run/imgd/snapshotter.sock",
+                    "socket of containerd's proxy plugin");
+
+    static final ConfigKey<String> SNAPSHOTTER_MODE =
+            key(
+                    "snapshotter.mode",
+                    ConfigKey.oneOf("passive", "accelerate"),
+                    "passive",
+                    "passive: containerd fetches; accelerate: imgd fetches and unpacks");
+
+    static final ConfigKey<Set<String>> LABEL_SOURCES =
+            key(
+                    "snapshotter.label_sources",
+                    ConfigKey.someOf("cri", "stargz"),
+                    Set.of("cri", "stargz"),
+                    "whose labels may name an image to accelerate: only what callers on this host write");
+
+    static final ConfigKey<Integer> CONCURRENT_DOWNLOADS =
+            key(
+                    "pull.max_concurrent_downloads",
+                    ConfigKey.count(1, 64),
+                    4,
+                    "blobs downloaded at once, over all pulls");
+
+    static final ConfigKey<Integer> CONCURRENT_UNPACKS =
+            key(
+                    "pull.max_concurrent_unpacks",
+                    ConfigKey.count(1, 256),
+                    Math.max(2, Runtime.getRuntime().availableProcessors()),
+                    "the number of processors, at least 2",
+                    "layers unpacked at once, over all pulls");
+
+    static final ConfigKey<Set<String>> PLAIN_HTTP =
+            key(
+                    "registry.plain_http",
+                    ConfigKey.TEXTS,
+                    Set.of(),
+                    "registries (host:port) that are asked over plain http");
+
+    static final ConfigKey<Set<String>> REALM_ALLOW =
+            key(
+                    "registry.realm_allow",
+                    ConfigKey.TEXTS,
+                    Set.of(),
+                    "token servers (host or host:port) that may get credentials of registries under other domains");
+
+    static final ConfigKey<Boolean> FOREIGN_LAYERS =
+            key(
+                    "registry.foreign_layers",
+                    ConfigKey.BOOL,
+                    false,
+                    "whether layers are fetched from URLs that the manifest gives");
+
+    static final ConfigKey<Long> STORE_CACHE =
+            key(
+                    "store.cache",
+                    ConfigKey.SIZE,
+                    24L << 20,
+                    "memory of the metadata database: cache and write buffers");
+
+    static final ConfigKey<Duration> INGEST_TTL =
+            key(
+                    "store.ingest_ttl",
+                    ConfigKey.DURATION,
+                    Duration.ofHours(24),
+                    "how long an interrupted download is kept for the next attempt");
+
+    static final ConfigKey<Duration> GC_INTERVAL =
+            key(
+                    "gc.interval",
+                    ConfigKey.DURATION,
+                    Duration.ofMinutes(1),
+                    "how often the daemon deletes what nothing needs; \"0s\" for never");
+
+    static final ConfigKey<String> LOG_FORMAT =
+            key("log.format", ConfigKey.oneOf("text", "json"), "text", "text or json");
+
+    static final ConfigKey<String> LOG_LEVEL =
+            key(
+                    "log.level",
+                    ConfigKey.oneOf("debug", "info", "warn", "error"),
+                    "info",
+                    "debug, info, warn or error");
 
     /// The file that is read when none is named, if it exists.
     static final Path DEFAULT_FILE = Path.of("/etc/imgd/config.toml");
 
-    /// One key: its default as the file would write it, what it means, and how it changes the configuration.
-    private record Key(String text, String meaning, BiFunction<Config, Value, Config> set) {}
+    private static final int MAX_FILE_BYTES = 1 << 20;
+    private static final Config DEFAULTS = new Config(Map.of(), Limits.defaults());
 
-    private static final Map<String, Key> KEYS = keys();
+    /// Of the keys that were set; each has the type of its key.
+    private final Map<ConfigKey<?>, Object> values;
+
+    private final Limits limits;
+
+    private Config(Map<ConfigKey<?>, Object> values, Limits limits) {
+        this.values = values;
+        this.limits = limits;
+    }
+
+    private static <T> ConfigKey<T> key(
+            String name, ConfigKey.Type<T> type, T absent, String meaning) {
+        return key(name, type, absent, type.write(absent), meaning);
+    }
+
+    private static <T> ConfigKey<T> key(
+            String name, ConfigKey.Type<T> type, T absent, String shown, String meaning) {
+        ConfigKey<T> key = new ConfigKey<>(name, type, absent, shown, meaning);
+        KEYS.put(name, key);
+        return key;
+    }
+
+    /// A path of root's; other users have theirs below their own directories.
+    private static ConfigKey<Path> place(String name, String path, String meaning) {
+        return key(
+                name, ConfigKey.PATH, forThisUser(path), ConfigKey.quote(path), meaning);
+    }
+
+    private static Path forThisUser(String path) {
+        Path ofRoot = Path.of(path);
+        if (Superuser.running()) {
+            return ofRoot;
+        }
+        Path data = Path.of("/var/lib");
+        return ofRoot.startsWith(data)
+                ? userDirectory("XDG_DATA_HOME").resolve(data.relativize(ofRoot))
+                : userDirectory("XDG_RUNTIME_DIR").resolve(Path.of("/run").relativize(ofRoot));
+    }
+
+    private static Path userDirectory(String variable) {
+        String value = System.getenv(variable);
+        return value == null || value.isEmpty()
+                ? Path.of(System.getProperty("user.home", "/"), ".local", "share")
+                : Path.of(value);
+    }
 
     /// A host without a configuration file.
     static Config defaults() {
-        boolean superuser = "root".equals(System.getProperty("user.name"));
-        String home = System.getProperty("user.home", "/");
-        Path root =
-                superuser
-                        ? Path.of("/var/lib/imgd")
-                        : Path.of(environment("XDG_DATA_HOME", home + "/.local/share"), "imgd");
-        Path run =
-                superuser
-                        ? Path.of("/run/imgd")
-                        : Path.of(environment("XDG_RUNTIME_DIR", home + "/.local/share"), "imgd");
-        return new Config(
-                root,
-                run.resolve("imgd.sock"),
-                run.resolve("snapshotter.sock"),
-                false,
-                Set.of("cri", "stargz"),
-                4,
-                Math.max(2, Runtime.getRuntime().availableProcessors()),
-                Set.of(),
-                Set.of(),
-                false,
-                24L << 20,
-                Duration.ofHours(24),
-                Duration.ofMinutes(1),
-                false,
-                "info",
-                Limits.defaults());
+        return DEFAULTS;
     }
 
-    private static String environment(String name, String absent) {
-        String value = System.getenv(name);
-        return value == null || value.isEmpty() ? absent : value;
+    /// The value that was set, or the default.
+    <T> T get(ConfigKey<T> key) {
+        @SuppressWarnings("unchecked") // with() put it there
+        T value = (T) values.get(key);
+        return value == null ? key.absent() : value;
+    }
+
+    /// The limits against hostile input.
+    Limits limits() {
+        return limits;
+    }
+
+    /// This configuration with one value set.
+    <T> Config with(ConfigKey<T> key, T value) {
+        Map<ConfigKey<?>, Object> changed = new HashMap<>(values);
+        changed.put(key, value);
+        return new Config(changed, limits);
+    }
+
+    private <T> Config with(ConfigKey<T> key, ConfigValue value) throws ImageException {
+        return with(key, key.type().read(value));
     }
 
     /// Reads the file of `--config`, or the default file if it exists.
@@ -111,12 +213,32 @@ record Config(
     }
 
     private static Config parse(Path file) throws ImageException {
-        JsonNode tree;
+        Map<String, JsonNode> values = new LinkedHashMap<>();
+        flatten("", read(file), values);
+        Config config = defaults();
+        for (Map.Entry<String, JsonNode> entry : values.entrySet()) {
+            String name = entry.getKey();
+            ConfigValue value = new ConfigValue(file, name, entry.getValue());
+            ConfigKey<?> key = KEYS.get(name);
+            if (key != null) {
+                config = config.with(key, value);
+            } else if (Limits.configKeys().contains(name)) {
+                config = new Config(config.values, config.limits.with(name, value.number()));
+            } else {
+                throw ImageException.invalidArgument(
+                        "%s: unknown key \"%s\"; did you mean \"%s\"?"
+                                .formatted(file, Text.printable(name, 100), closest(name)));
+            }
+        }
+        return config;
+    }
+
+    private static JsonNode read(Path file) throws ImageException {
         try {
-            if (Files.size(file) > 1 << 20) {
+            if (Files.size(file) > MAX_FILE_BYTES) {
                 throw ImageException.invalidArgument(file + ": larger than 1 MiB");
             }
-            tree = new TomlMapper().readTree(Files.readString(file));
+            return new TomlMapper().readTree(Files.readString(file));
         } catch (JacksonException e) {
             throw new ImageException(
                     ErrorKind.INVALID_ARGUMENT,
@@ -138,27 +260,6 @@ record Config(
                             : "%s: no such configuration file".formatted(file),
                     e);
         }
-        Map<String, JsonNode> values = new LinkedHashMap<>();
-        flatten("", tree, values);
-        Config config = defaults();
-        for (Map.Entry<String, JsonNode> entry : values.entrySet()) {
-            Value value = new Value(file, entry.getKey(), entry.getValue());
-            Key key = KEYS.get(entry.getKey());
-            if (key != null) {
-                config = value.apply(config, key.set);
-            } else if (Limits.configKeys().contains(entry.getKey())) {
-                config =
-                        config.withLimits(config.limits.with(entry.getKey(), value.number()));
-            } else {
-                throw ImageException.invalidArgument(
-                        "%s: unknown key \"%s\"; did you mean \"%s\"?"
-                                .formatted(
-                                        file,
-                                        Text.printable(entry.getKey(), 100),
-                                        closest(entry.getKey())));
-            }
-        }
-        return config;
     }
 
     private static void flatten(String prefix, JsonNode node, Map<String, JsonNode> values) {
@@ -206,605 +307,40 @@ record Config(
         return row[b.length()];
     }
 
-    /// A value of the file, with typed access that explains itself.
-    private record Value(Path file, String key, JsonNode node) {
-        /// Carries a checked exception through a function.
-        private static final class Wrong extends RuntimeException {
-            private static final long serialVersionUID = 1;
-
-            Wrong(ImageException cause) {
-                super(cause);
-            }
-        }
-
-        Config apply(Config config, BiFunction<Config, Value, Config> set) throws ImageException {
-            try {
-                return set.apply(config, this);
-            } catch (Wrong e) {
-                throw (ImageException) java.util.Objects.requireNonNull(e.getCause());
-            }
-        }
-
-        private Wrong wrong(String wanted) {
-            return new Wrong(
-                    ImageException.invalidArgument(
-                            "%s: %s: wanted %s, got %s"
-                                    .formatted(
-                                            file,
-                                            key,
-                                            wanted,
-                                            Text.printable(node.toString(), 80))));
-        }
-
-        String text() {
-            if (!node.isString()) {
-                throw wrong("a string");
-            }
-            return node.stringValue();
-        }
-
-        Path path() {
-            Path path = Path.of(text());
-            if (!path.isAbsolute()) {
-                throw wrong("an absolute path");
-            }
-            return path;
-        }
-
-        String oneOf(String... choices) {
-            String text = text();
-            if (!List.of(choices).contains(text)) {
-                throw wrong("one of " + String.join(", ", choices));
-            }
-            return text;
-        }
-
-        int count(int min, int max) {
-            if (!node.isIntegralNumber()
-                    || node.longValue() < min
-                    || node.longValue() > max) {
-                throw wrong("a number from %d to %d".formatted(min, max));
-            }
-            return node.intValue();
-        }
-
-        /// A plain number or a size with a unit.
-        long number() throws ImageException {
-            try {
-                return node.isIntegralNumber() ? node.longValue() : bytes();
-            } catch (Wrong e) {
-                throw (ImageException) java.util.Objects.requireNonNull(e.getCause());
-            }
-        }
-
-        long bytes() {
-            String text = text();
-            String[] units = {"KiB", "MiB", "GiB", "TiB"};
-            for (int i = 0; i < units.length; i++) {
-                if (text.endsWith(units[i])) {
-                    return digits(text, units[i].length(), "a size such as \"64MiB\"")
-                            << (10 * (i + 1));
-                }
-            }
-            if (text.endsWith("B")) {
-                return digits(text, 1, "a size such as \"64MiB\"");
-            }
-            throw wrong("a size such as \"64MiB\"");
-        }
-
-        Duration duration() {
-            String text = text();
-            String wanted = "a duration such as \"30s\", \"5m\" or \"24h\"";
-            if (text.endsWith("ms")) {
-                return Duration.ofMillis(digits(text, 2, wanted));
-            }
-            long amount = digits(text, 1, wanted);
-            return switch (text.charAt(text.length() - 1)) {
-                case 's' -> Duration.ofSeconds(amount);
-                case 'm' -> Duration.ofMinutes(amount);
-                case 'h' -> Duration.ofHours(amount);
-                default -> throw wrong(wanted);
-            };
-        }
-
-        private long digits(String text, int unit, String wanted) {
-            String number = text.substring(0, Math.max(0, text.length() - unit)).strip();
-            if (number.isEmpty()
-                    || number.length() > 9
-                    || !number.chars().allMatch(c -> c >= '0' && c <= '9')) {
-                throw wrong(wanted);
-            }
-            return Long.parseLong(number);
-        }
-
-        List<JsonNode> list() {
-            if (!node.isArray()) {
-                throw wrong("a list");
-            }
-            return List.copyOf(node.values());
-        }
-
-        Set<String> texts() {
-            Set<String> texts = new LinkedHashSet<>();
-            for (JsonNode item : list()) {
-                texts.add(new Value(file, key, item).text());
-            }
-            return texts;
-        }
-
-        Set<String> someOf(String... choices) {
-            Set<String> texts = texts();
-            if (texts.isEmpty() || !List.of(choices).containsAll(texts)) {
-                throw wrong("a list of " + String.join(", ", choices));
-            }
-            return texts;
-        }
-
-        boolean bool() {
-            if (!node.isBoolean()) {
-                throw wrong("true or false");
-            }
-            return node.booleanValue();
-        }
-    }
-
-    private static Map<String, Key> keys() {
-        Map<String, Key> keys = new LinkedHashMap<>();
-        keys.put(
-                "root",
-                new Key(
-                        "\"/var/lib/imgd\"",
-                        "where blobs, snapshots and metadata live",
-                        (c, v) -> c.withRoot(v.path())));
-        keys.put(
-                "grpc.address",
-                new Key(
-                        "\"/run/imgd/imgd.sock\"",
-                        "socket of the API that imgctl uses",
-                        (c, v) -> c.withAddress(v.path())));
-        keys.put(
-                "snapshotter.address",
-                new Key(
-                        "\"/run/imgd/snapshotter.sock\"",
-                        "socket of containerd's proxy plugin",
-                        (c, v) -> c.withSnapshotterAddress(v.path())));
-        keys.put(
-                "snapshotter.mode",
-                new Key(
-                        "\"passive\"",
-                        "passive: containerd fetches; accelerate: imgd fetches and unpacks",
-                        (c, v) ->
-                                c.withAccelerate(
-                                        v.oneOf("passive", "accelerate").equals("accelerate"))));
-        keys.put(
-                "snapshotter.label_sources",
-                new Key(
-                        "[\"cri\", \"stargz\"]",
-                        "whose labels may name an image to accelerate: only what callers on this host write",
-                        (c, v) -> c.withLabelSources(v.someOf("cri", "stargz"))));
-        keys.put(
-                "pull.max_concurrent_downloads",
-                new Key(
-                        "4",
-                        "blobs downloaded at once, over all pulls",
-                        (c, v) -> c.withFetches(v.count(1, 64))));
-        keys.put(
-                "pull.max_concurrent_unpacks",
-                new Key(
-                        "the number of processors, at least 2",
-                        "layers unpacked at once, over all pulls",
-                        (c, v) -> c.withUnpacks(v.count(1, 256))));
-        keys.put(
-                "registry.plain_http",
-                new Key(
-                        "[]",
-                        "registries (host:port) that are asked over plain http",
-                        (c, v) -> c.withPlainHttp(v.texts())));
-        keys.put(
-                "registry.realm_allow",
-                new Key(
-                        "[]",
-                        "token servers (host or host:port) that may get credentials of registries under other domains",
-                        (c, v) -> c.withRealmAllow(v.texts())));
-        keys.put(
-                "registry.foreign_layers",
-                new Key(
-                        "false",
-                        "whether layers are fetched from URLs that the manifest gives",
-                        (c, v) -> c.withForeignLayers(v.bool())));
-        keys.put(
-                "store.cache",
-                new Key(
-                        "\"24MiB\"",
-                        "memory of the metadata database: cache and write buffers",
-                        (c, v) -> c.withCacheBytes(v.bytes())));
-        keys.put(
-                "store.ingest_ttl",
-                new Key(
-                        "\"24h\"",
-                        "how long an interrupted download is kept for the next attempt",
-                        (c, v) -> c.withIngestTtl(v.duration())));
-        keys.put(
-                "gc.interval",
-                new Key(
-                        "\"1m\"",
-                        "how often the daemon deletes what nothing needs; \"0s\" for never",
-                        (c, v) -> c.withGcInterval(v.duration())));
-        keys.put(
-                "log.format",
-                new Key(
-                        "\"text\"",
-                        "text or json",
-                        (c, v) -> c.withLogJson(v.oneOf("text", "json").equals("json"))));
-        keys.put(
-                "log.level",
-                new Key(
-                        "\"info\"",
-                        "debug, info, warn or error",
-                        (c, v) -> c.withLogLevel(v.oneOf("debug", "info", "warn", "error"))));
-        return keys;
-    }
-
-    /// Every key with its default and meaning, as `docs/config.md` lists them; without limits.
-    static Map<String, List<String>> documentation() {
-        Map<String, List<String>> rows = new LinkedHashMap<>();
-        KEYS.forEach((name, key) -> rows.put(name, List.of(key.text, key.meaning)));
-        return rows;
+    /// Every key in the order of `docs/config.md`; without limits.
+    static Collection<ConfigKey<?>> keys() {
+        return Collections.unmodifiableCollection(KEYS.values());
     }
 
     /// The effective configuration, as a file that would give it.
     String dump() {
-        StringBuilder out = new StringBuilder();
-        out.append("root = ").append(quote(root)).append("\n\n[grpc]\n");
-        out.append("address = ").append(quote(address)).append('\n');
-        out.append("\n[snapshotter]\n");
-        out.append("address = ").append(quote(snapshotterAddress)).append('\n');
-        out.append("mode = ").append(quote(accelerate ? "accelerate" : "passive"));
-        out.append("\nlabel_sources = ").append(quoted(labelSources));
-        out.append("\n\n[pull]\nmax_concurrent_downloads = ").append(fetches);
-        out.append("\nmax_concurrent_unpacks = ").append(unpacks);
-        out.append("\n\n[registry]\nplain_http = ").append(quoted(plainHttp));
-        out.append("\nrealm_allow = ").append(quoted(realmAllow));
-        out.append("\nforeign_layers = ").append(foreignLayers);
-        out.append("\n\n[store]\ncache = ").append(quote((cacheBytes >> 10) + "KiB"));
-        out.append("\ningest_ttl = ").append(quote(ingestTtl.toSeconds() + "s"));
-        out.append("\n\n[gc]\ninterval = ").append(quote(gcInterval.toSeconds() + "s"));
-        out.append("\n\n[log]\nformat = ").append(quote(logJson ? "json" : "text"));
-        out.append("\nlevel = ").append(quote(logLevel)).append("\n\n[limits]\n");
+        Map<String, StringBuilder> sections = new LinkedHashMap<>();
+        for (ConfigKey<?> key : KEYS.values()) {
+            sections.computeIfAbsent(key.section(), _ -> new StringBuilder())
+                    .append(key.last())
+                    .append(" = ")
+                    .append(written(key))
+                    .append('\n');
+        }
         for (Limits.Key key : Limits.Key.values()) {
-            out.append(key.configKey().substring(Limits.PREFIX.length()))
+            sections.computeIfAbsent("limits", _ -> new StringBuilder())
+                    .append(key.configKey().substring(Limits.PREFIX.length()))
                     .append(" = ")
                     .append(limits.value(key))
                     .append('\n');
         }
+        StringBuilder out = new StringBuilder();
+        sections.forEach(
+                (name, lines) -> {
+                    if (!name.isEmpty()) {
+                        out.append("\n[").append(name).append("]\n");
+                    }
+                    out.append(lines);
+                });
         return out.toString();
     }
 
-    private static String quoted(Set<String> values) {
-        return "[" + String.join(", ", values.stream().sorted().map(Config::quote).toList()) + "]";
-    }
-
-    private static String quote(Object value) {
-        return '"' + value.toString().replace("\\", "\\\\").replace("\"", "\\\"") + '"';
-    }
-
-    Config withRoot(Path value) {
-        return new Config(
-                value,
-                address,
-                snapshotterAddress,
-                accelerate,
-                labelSources,
-                fetches,
-                unpacks,
-                plainHttp,
-                realmAllow,
-                foreignLayers,
-                cacheBytes,
-                ingestTtl,
-                gcInterval,
-                logJson,
-                logLevel,
-                limits);
-    }
-
-    Config withAddress(Path value) {
-        return new Config(
-                root,
-                value,
-                snapshotterAddress,
-                accelerate,
-                labelSources,
-                fetches,
-                unpacks,
-                plainHttp,
-                realmAllow,
-                foreignLayers,
-                cacheBytes,
-                ingestTtl,
-                gcInterval,
-                logJson,
-                logLevel,
-                limits);
-    }
-
-    Config withSnapshotterAddress(Path value) {
-        return new Config(
-                root,
-                address,
-                value,
-                accelerate,
-                labelSources,
-                fetches,
-                unpacks,
-                plainHttp,
-                realmAllow,
-                foreignLayers,
-                cacheBytes,
-                ingestTtl,
-                gcInterval,
-                logJson,
-                logLevel,
-                limits);
-    }
-
-    Config withAccelerate(boolean value) {
-        return new Config(
-                root,
-                address,
-                snapshotterAddress,
-                value,
-                labelSources,
-                fetches,
-                unpacks,
-                plainHttp,
-                realmAllow,
-                foreignLayers,
-                cacheBytes,
-                ingestTtl,
-                gcInterval,
-                logJson,
-                logLevel,
-                limits);
-    }
-
-    Config withLabelSources(Set<String> value) {
-        return new Config(
-                root,
-                address,
-                snapshotterAddress,
-                accelerate,
-                value,
-                fetches,
-                unpacks,
-                plainHttp,
-                realmAllow,
-                foreignLayers,
-                cacheBytes,
-                ingestTtl,
-                gcInterval,
-                logJson,
-                logLevel,
-                limits);
-    }
-
-    Config withFetches(int value) {
-        return new Config(
-                root,
-                address,
-                snapshotterAddress,
-                accelerate,
-                labelSources,
-                value,
-                unpacks,
-                plainHttp,
-                realmAllow,
-                foreignLayers,
-                cacheBytes,
-                ingestTtl,
-                gcInterval,
-                logJson,
-                logLevel,
-                limits);
-    }
-
-    Config withUnpacks(int value) {
-        return new Config(
-                root,
-                address,
-                snapshotterAddress,
-                accelerate,
-                labelSources,
-                fetches,
-                value,
-                plainHttp,
-                realmAllow,
-                foreignLayers,
-                cacheBytes,
-                ingestTtl,
-                gcInterval,
-                logJson,
-                logLevel,
-                limits);
-    }
-
-    Config withPlainHttp(Set<String> value) {
-        return new Config(
-                root,
-                address,
-                snapshotterAddress,
-                accelerate,
-                labelSources,
-                fetches,
-                unpacks,
-                value,
-                realmAllow,
-                foreignLayers,
-                cacheBytes,
-                ingestTtl,
-                gcInterval,
-                logJson,
-                logLevel,
-                limits);
-    }
-
-    Config withRealmAllow(Set<String> value) {
-        return new Config(
-                root,
-                address,
-                snapshotterAddress,
-                accelerate,
-                labelSources,
-                fetches,
-                unpacks,
-                plainHttp,
-                value,
-                foreignLayers,
-                cacheBytes,
-                ingestTtl,
-                gcInterval,
-                logJson,
-                logLevel,
-                limits);
-    }
-
-    Config withForeignLayers(boolean value) {
-        return new Config(
-                root,
-                address,
-                snapshotterAddress,
-                accelerate,
-                labelSources,
-                fetches,
-                unpacks,
-                plainHttp,
-                realmAllow,
-                value,
-                cacheBytes,
-                ingestTtl,
-                gcInterval,
-                logJson,
-                logLevel,
-                limits);
-    }
-
-    Config withCacheBytes(long value) {
-        return new Config(
-                root,
-                address,
-                snapshotterAddress,
-                accelerate,
-                labelSources,
-                fetches,
-                unpacks,
-                plainHttp,
-                realmAllow,
-                foreignLayers,
-                value,
-                ingestTtl,
-                gcInterval,
-                logJson,
-                logLevel,
-                limits);
-    }
-
-    Config withIngestTtl(Duration value) {
-        return new Config(
-                root,
-                address,
-                snapshotterAddress,
-                accelerate,
-                labelSources,
-                fetches,
-                unpacks,
-                plainHttp,
-                realmAllow,
-                foreignLayers,
-                cacheBytes,
-                value,
-                gcInterval,
-                logJson,
-                logLevel,
-                limits);
-    }
-
-    Config withGcInterval(Duration value) {
-        return new Config(
-                root,
-                address,
-                snapshotterAddress,
-                accelerate,
-                labelSources,
-                fetches,
-                unpacks,
-                plainHttp,
-                realmAllow,
-                foreignLayers,
-                cacheBytes,
-                ingestTtl,
-                value,
-                logJson,
-                logLevel,
-                limits);
-    }
-
-    Config withLogJson(boolean value) {
-        return new Config(
-                root,
-                address,
-                snapshotterAddress,
-                accelerate,
-                labelSources,
-                fetches,
-                unpacks,
-                plainHttp,
-                realmAllow,
-                foreignLayers,
-                cacheBytes,
-                ingestTtl,
-                gcInterval,
-                value,
-                logLevel,
-                limits);
-    }
-
-    Config withLogLevel(String value) {
-        return new Config(
-                root,
-                address,
-                snapshotterAddress,
-                accelerate,
-                labelSources,
-                fetches,
-                unpacks,
-                plainHttp,
-                realmAllow,
-                foreignLayers,
-                cacheBytes,
-                ingestTtl,
-                gcInterval,
-                logJson,
-                value,
-                limits);
-    }
-
-    Config withLimits(Limits value) {
-        return new Config(
-                root,
-                address,
-                snapshotterAddress,
-                accelerate,
-                labelSources,
-                fetches,
-                unpacks,
-                plainHttp,
-                realmAllow,
-                foreignLayers,
-                cacheBytes,
-                ingestTtl,
-                gcInterval,
-                logJson,
-                logLevel,
-                value);
+    private <T> String written(ConfigKey<T> key) {
+        return key.type().write(get(key));
     }
 }

@@ -31,7 +31,9 @@ final class ConfigCommand implements Callable<Integer> {
     Config load() throws ImageException {
         GlobalOptions options = Objects.requireNonNull(parent).options;
         Config config = Config.load(options.config);
-        return options.root == null ? config : config.withRoot(options.root.toAbsolutePath());
+        return options.root == null
+                ? config
+                : config.with(Config.ROOT, options.root.toAbsolutePath().normalize());
     }
 
     /// `imgctl config dump`.
@@ -67,7 +69,7 @@ final class ConfigCommand implements Callable<Integer> {
                               snapshotter = "imgd"
                               disable_snapshot_annotations = false
                             """
-                                    .formatted(config.snapshotterAddress()));
+                                    .formatted(config.get(Config.SNAPSHOTTER_ADDRESS)));
             return 0;
         }
     }

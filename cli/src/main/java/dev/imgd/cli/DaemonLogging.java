@@ -21,7 +21,7 @@ final class DaemonLogging {
         }
         context.reset();
         Encoder<ILoggingEvent> encoder;
-        if (config.logJson()) {
+        if (config.get(Config.LOG_FORMAT).equals("json")) {
             JsonEncoder json = new JsonEncoder();
             json.setContext(context);
             json.setWithFormattedMessage(true);
@@ -46,6 +46,6 @@ final class DaemonLogging {
         root.addAppender(appender);
         // Netty warns for every connection that a Unix socket has no keep-alive, which gRPC asks for.
         context.getLogger("io.netty.bootstrap").setLevel(Level.ERROR);
-        context.getLogger("dev.imgd").setLevel(Level.toLevel(config.logLevel()));
+        context.getLogger("dev.imgd").setLevel(Level.toLevel(config.get(Config.LOG_LEVEL)));
     }
 }

@@ -77,14 +77,17 @@ public final class Imgd implements AutoCloseable {
         public Integer call() throws ImageException, InterruptedException {
             Config effective = Config.load(config);
             if (root != null) {
-                effective = effective.withRoot(root.toAbsolutePath().normalize());
+                effective = effective.with(Config.ROOT, root.toAbsolutePath().normalize());
             }
             if (address != null) {
-                effective = effective.withAddress(address.toAbsolutePath().normalize());
+                effective =
+                        effective.with(
+                                Config.ADDRESS, address.toAbsolutePath().normalize());
             }
             if (snapshotterAddress != null) {
                 effective =
-                        effective.withSnapshotterAddress(
+                        effective.with(
+                                Config.SNAPSHOTTER_ADDRESS,
                                 snapshotterAddress.toAbsolutePath().normalize());
             }
             DaemonLogging.start(effective);
@@ -136,10 +139,10 @@ public final class Imgd implements AutoCloseable {
             log.info(
                     "version={} root={} address={} snapshotter={} mode={} msg=\"ready\"",
                     Version.NUMBER,
-                    config.root(),
-                    config.address(),
-                    config.snapshotterAddress(),
-                    config.accelerate() ? "accelerate" : "passive");
+                    config.get(Config.ROOT),
+                    config.get(Config.ADDRESS),
+                    config.get(Config.SNAPSHOTTER_ADDRESS),
+                    config.get(Config.SNAPSHOTTER_MODE));
             signalled.await();
             log.info("msg=\"shutting down\"");
             inOrder.set(true);
@@ -176,7 +179,7 @@ public final class Imgd implements AutoCloseable {
                             config.limits(),
                             PROVIDE_GRACE,
                             () -> housekeeping.execute(collect));
-            long interval = config.gcInterval().toMillis();
+            long interval = config.get(Config.GC_INTERVAL).toMillis();
             if (interval > 0) {
                 var _ =
                         housekeeping.scheduleWithFixedDelay(
@@ -184,14 +187,14 @@ public final class Imgd implements AutoCloseable {
             }
             SocketServer api =
                     SocketServer.start(
-                            SocketOptions.at(config.address()),
+                            SocketOptions.at(config.get(Config.ADDRESS)),
                             List.of(new ImageEndpoint(assembly.images(), Version.NUMBER)),
                             RpcListener.NONE);
             SocketServer snapshots;
             try {
                 snapshots =
                         SocketServer.start(
-                                SocketOptions.at(config.snapshotterAddress()),
+                                SocketOptions.at(config.get(Config.SNAPSHOTTER_ADDRESS)),
                                 List.of(endpoint(config, assembly, provider)),
                                 RpcListener.NONE);
             } catch (ImageException | RuntimeException e) {
@@ -208,7 +211,7 @@ public final class Imgd implements AutoCloseable {
 
     private static SnapshotsEndpoint endpoint(
             Config config, Assembly assembly, LayerProvider provider) {
-        if (!config.accelerate()) {
+        if (config.get(Config.SNAPSHOTTER_MODE).equals("passive")) {
             return SnapshotsEndpoint.passive(assembly.snapshots());
         }
         Accelerator accelerator =
@@ -219,7 +222,7 @@ public final class Imgd implements AutoCloseable {
                     return new ProvidedLayer(layer.diffId(), layer.parentChain());
                 };
         Set<LabelSource> sources =
-                config.labelSources().stream()
+                config.get(Config.LABEL_SOURCES).stream()
                         .map(name -> LabelSource.valueOf(name.toUpperCase(Locale.ROOT)))
                         .collect(Collectors.toSet());
         return SnapshotsEndpoint.accelerating(

@@ -74,7 +74,7 @@ final class Quickstart implements Callable<Integer> {
     }
 
     private void run(Path directory, PrintStream out) throws ImageException {
-        boolean root = "root".equals(System.getProperty("user.name"));
+        boolean root = Superuser.running();
         long at = System.nanoTime();
         SampleImage sample = SampleImage.build();
         MemoryContent content = new MemoryContent();
@@ -95,10 +95,10 @@ final class Quickstart implements Callable<Integer> {
                             "serve it from a registry on " + registry.authority());
             Config config =
                     Config.load(Objects.requireNonNull(parent).options.config)
-                            .withRoot(directory.resolve("store"));
+                            .with(Config.ROOT, directory.resolve("store"));
             try (Assembly assembly = Assembly.open(config)) {
                 Interruption.guard();
-                at = say(out, at, "Opened an empty store in " + config.root());
+                at = say(out, at, "Opened an empty store in " + config.get(Config.ROOT));
                 pullAndShow(out, at, assembly.images(), reference, directory, root);
             }
         } catch (IOException e) {

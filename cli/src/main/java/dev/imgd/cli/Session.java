@@ -35,13 +35,14 @@ record Session(ImageService images, @Nullable Assembly assembly) implements Auto
         }
         if (options.root == null
                 && options.address == null
-                && Files.exists(config.address()) && answers(config.address())) {
-            return remote(config.address());
+                && Files.exists(config.get(Config.ADDRESS))
+                && answers(config.get(Config.ADDRESS))) {
+            return remote(config.get(Config.ADDRESS));
         }
         Config effective =
                 options.root == null
                         ? config
-                        : config.withRoot(options.root.toAbsolutePath().normalize());
+                        : config.with(Config.ROOT, options.root.toAbsolutePath().normalize());
         Assembly assembly = Assembly.open(effective);
         Interruption.guard();
         return new Session(assembly.images(), assembly);

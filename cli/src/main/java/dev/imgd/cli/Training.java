@@ -49,9 +49,11 @@ public final class Training {
         Path socket = directory.resolve("run/imgd.sock");
         Config config =
                 Config.defaults()
-                        .withRoot(directory.resolve("store"))
-                        .withAddress(socket)
-                        .withSnapshotterAddress(directory.resolve("run/snapshotter.sock"));
+                        .with(Config.ROOT, directory.resolve("store"))
+                        .with(Config.ADDRESS, socket)
+                        .with(
+                                Config.SNAPSHOTTER_ADDRESS,
+                                directory.resolve("run/snapshotter.sock"));
         DaemonLogging.start(config);
         try (Imgd _ = Imgd.start(config)) {
             run("--address", socket.toString(), "ls");

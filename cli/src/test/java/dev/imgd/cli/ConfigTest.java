@@ -56,26 +56,36 @@ class ConfigTest {
                         tar_entries = 10
                         layer_uncompressed_bytes = "1GiB"
                         """);
-        assertEquals(Path.of("/r"), config.root());
-        assertEquals(Path.of("/a.sock"), config.address());
-        assertEquals(Path.of("/s.sock"), config.snapshotterAddress());
-        assertTrue(config.accelerate());
-        assertEquals(7, config.fetches());
-        assertEquals(3, config.unpacks());
-        assertEquals(Set.of("registry.lan:5000"), config.plainHttp());
-        assertEquals(32L << 20, config.cacheBytes());
-        assertEquals(Duration.ofMinutes(90), config.ingestTtl());
-        assertEquals(Duration.ZERO, config.gcInterval());
-        assertTrue(config.logJson());
-        assertEquals("debug", config.logLevel());
+        assertEquals(Path.of("/r"), config.get(Config.ROOT));
+        assertEquals(Path.of("/a.sock"), config.get(Config.ADDRESS));
+        assertEquals(Path.of("/s.sock"), config.get(Config.SNAPSHOTTER_ADDRESS));
+        assertEquals("accelerate", config.get(Config.SNAPSHOTTER_MODE));
+        assertEquals(7, config.get(Config.CONCURRENT_DOWNLOADS));
+        assertEquals(3, config.get(Config.CONCURRENT_UNPACKS));
+        assertEquals(Set.of("registry.lan:5000"), config.get(Config.PLAIN_HTTP));
+        assertEquals(32L << 20, config.get(Config.STORE_CACHE));
+        assertEquals(Duration.ofMinutes(90), config.get(Config.INGEST_TTL));
+        assertEquals(Duration.ZERO, config.get(Config.GC_INTERVAL));
+        assertEquals("json", config.get(Config.LOG_FORMAT));
+        assertEquals("debug", config.get(Config.LOG_LEVEL));
         assertEquals(10, config.limits().value(Limits.Key.TAR_ENTRIES));
         assertEquals(1L << 30, config.limits().value(Limits.Key.LAYER_UNCOMPRESSED_BYTES));
     }
 
     @Test
     void dump_parsedAgain_isTheSame() throws Exception {
-        Config config = Config.defaults().withPlainHttp(Set.of("a:1")).withAccelerate(true);
-        assertEquals(config.dump(), parse(config.dump()).dump());
+        Config config =
+                Config.defaults()
+                        .with(Config.ROOT, Path.of("/a\\b\"c"))
+                        .with(Config.PLAIN_HTTP, Set.of("b:1", "a:1"))
+                        .with(Config.SNAPSHOTTER_MODE, "accelerate")
+                        .with(Config.STORE_CACHE, 1000L)
+                        .with(Config.GC_INTERVAL, Duration.ofMillis(1500));
+        Config again = parse(config.dump());
+        assertEquals(config.dump(), again.dump());
+        for (ConfigKey<?> key : Config.keys()) {
+            assertEquals(config.get(key), again.get(key), key.name());
+        }
     }
 
     @ParameterizedTest
@@ -88,6 +98,12 @@ class ConfigTest {
                 "[snapshotter]\\nmode = 'fast'|snapshotter.mode: wanted one of passive, accelerate",
                 "[pull]\\nmax_concurrent_downloads = 0|wanted a number from 1 to 64",
                 "[store]\\ncache = '64MB'|wanted a size such as",
+                "[store]\\ncache = '999999999TiB'|wanted a size such as",
+                "root = \"/a\\u0000b\"|root: wanted an absolute path",
+                "[log]\\nlevel = 'loud'|wanted one of debug, info, warn, error",
+                "[registry]\\nplain_http = 'a'|registry.plain_http: wanted a list",
+                "[registry]\\nforeign_layers = 1|wanted true or false",
+                "[snapshotter]\\nlabel_sources = []|wanted a list of cri, stargz",
                 "[store]\\ningest_ttl = '3'|wanted a duration such as",
                 "[limits]\\ntar_entry = 1|did you mean \"limits.tar_entries\"?",
                 "root = |not valid TOML"
@@ -114,15 +130,15 @@ class ConfigTest {
     void documentation_matchesTheKeys() throws Exception {
         String page = Files.readString(Path.of("../docs/config.md"));
         List<String> rows = new ArrayList<>();
-        Config.documentation()
-                .forEach(
-                        (key, text) -> {
-                            String shown =
-                                    text.getFirst().startsWith("the ")
-                                            ? text.getFirst()
-                                            : "`" + text.getFirst() + "`";
-                            rows.add("| `%s` | %s | %s |".formatted(key, shown, text.getLast()));
-                        });
+        for (ConfigKey<?> key : Config.keys()) {
+            String shown = key.shown();
+            rows.add(
+                    "| `%s` | %s | %s |"
+                            .formatted(
+                                    key.name(),
+                                    shown.startsWith("the ") ? shown : "`" + shown + "`",
+                                    key.meaning()));
+        }
         for (Limits.Key key : Limits.Key.values()) {
             rows.add(limitRow(key));
         }

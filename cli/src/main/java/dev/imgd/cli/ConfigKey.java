@@ -1,0 +1,194 @@
+package dev.imgd.cli;
+
+import dev.imgd.model.ImageException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Collection;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+
+/// One key of the configuration.
+///
+/// @param name with its sections, for example `store.ingest_ttl`
+/// @param type how the file writes its values
+/// @param absent the value of a file without the key
+/// @param shown the default as `docs/config.md` shows it, which does not depend on the host
+/// @param meaning one line for that page
+record ConfigKey<T>(String name, Type<T> type, T absent, String shown, String meaning) {
+
+    /// How the values of a key are written in the file.
+    ///
+    /// @param <T> what the program works with
+    interface Type<T> {
+        /// @throws ImageException `INVALID_ARGUMENT`, see [ConfigValue]
+        T read(ConfigValue value) throws ImageException;
+
+        /// What [#read] would read as this value, in TOML.
+        String write(T value);
+    }
+
+    /// An absolute path.
+    static final Type<Path> PATH =
+            new Type<>() {
+                @Override
+                public Path read(ConfigValue value) throws ImageException {
+                    return value.path();
+                }
+
+                @Override
+                public String write(Path value) {
+                    return quote(value.toString());
+                }
+            };
+
+    /// `true` or `false`.
+    static final Type<Boolean> BOOL =
+            new Type<>() {
+                @Override
+                public Boolean read(ConfigValue value) throws ImageException {
+                    return value.bool();
+                }
+
+                @Override
+                public String write(Boolean value) {
+                    return value.toString();
+                }
+            };
+
+    /// A number of bytes with a unit.
+    static final Type<Long> SIZE =
+            new Type<>() {
+                @Override
+                public Long read(ConfigValue value) throws ImageException {
+                    return value.bytes();
+                }
+
+                @Override
+                public String write(Long value) {
+                    String[] units = {"B", "KiB", "MiB", "GiB", "TiB"};
+                    long amount = value;
+                    int unit = 0;
+                    while (amount != 0 && amount % 1024 == 0 && unit < units.length - 1) {
+                        amount /= 1024;
+                        unit++;
+                    }
+                    return quote(amount + units[unit]);
+                }
+            };
+
+    /// A duration with a unit.
+    static final Type<Duration> DURATION =
+            new Type<>() {
+                @Override
+                public Duration read(ConfigValue value) throws ImageException {
+                    return value.duration();
+                }
+
+                @Override
+                public String write(Duration value) {
+                    if (value.toMillisPart() != 0) {
+                        return quote(value.toMillis() + "ms");
+                    }
+                    long seconds = value.toSeconds();
+                    if (seconds != 0 && seconds % 3600 == 0) {
+                        return quote(seconds / 3600 + "h");
+                    }
+                    return quote(
+                            seconds != 0 && seconds % 60 == 0 ? seconds / 60 + "m" : seconds + "s");
+                }
+            };
+
+    /// A list of strings, whose order means nothing.
+    static final Type<Set<String>> TEXTS =
+            new Type<>() {
+                @Override
+                public Set<String> read(ConfigValue value) throws ImageException {
+                    return Set.copyOf(value.texts());
+                }
+
+                @Override
+                public String write(Set<String> value) {
+                    return quote(new TreeSet<>(value));
+                }
+            };
+
+    /// A number within bounds, both allowed.
+    static Type<Integer> count(int min, int max) {
+        return new Type<>() {
+            @Override
+            public Integer read(ConfigValue value) throws ImageException {
+                return value.count(min, max);
+            }
+
+            @Override
+            public String write(Integer value) {
+                return value.toString();
+            }
+        };
+    }
+
+    /// One of several words.
+    static Type<String> oneOf(String... choices) {
+        return new Type<>() {
+            @Override
+            public String read(ConfigValue value) throws ImageException {
+                return value.oneOf(List.of(choices));
+            }
+
+            @Override
+            public String write(String value) {
+                return quote(value);
+            }
+        };
+    }
+
+    /// A list of some of several words.
+    static Type<Set<String>> someOf(String... choices) {
+        return new Type<>() {
+            @Override
+            public Set<String> read(ConfigValue value) throws ImageException {
+                return Set.copyOf(value.someOf(List.of(choices)));
+            }
+
+            @Override
+            public String write(Set<String> value) {
+                return quote(new TreeSet<>(value));
+            }
+        };
+    }
+
+    /// Everything before the last dot; empty for a key outside of any section.
+    String section() {
+        return name.substring(0, Math.max(0, name.lastIndexOf('.')));
+    }
+
+    /// The key within its section.
+    String last() {
+        return name.substring(name.lastIndexOf('.') + 1);
+    }
+
+    static String quote(Collection<String> texts) {
+        StringBuilder out = new StringBuilder("[");
+        for (String text : texts) {
+            out.append(out.length() > 1 ? ", " : "").append(quote(text));
+        }
+        return out.append(']').toString();
+    }
+
+    /// A basic string; **Source:** TOML v1.0.0 § String.
+    static String quote(String text) {
+        StringBuilder out = new StringBuilder(text.length() + 2).append('"');
+        for (int i = 0; i < text.length(); i++) {
+            char c = text.charAt(i);
+            if (c == '"' || c == '\\') {
+                out.append('\\').append(c);
+            } else if (c < 0x20 || c == 0x7f) {
+                out.append("\\u%04x".formatted((int) c));
+            } else {
+                out.append(c);
+            }
+        }
+        return out.append('"').toString();
+    }
+}
