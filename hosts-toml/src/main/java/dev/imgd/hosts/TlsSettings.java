@@ -7,11 +7,10 @@ import java.util.List;
 import javax.net.ssl.KeyManager;
 import javax.net.ssl.X509TrustManager;
 
-/// How connections to a host are secured. Host names are always verified and TLS 1.2 is the oldest
-/// version spoken, whatever this says.
+/// How connections to a host are secured. TLS 1.2 is the oldest version spoken, whatever this says.
 ///
-/// Connections are shared between hosts whose settings are the same object, so an implementation is
-/// made once per host and kept. Nothing is read before the first TLS connection. Implementations
+/// Connections are shared between hosts whose settings are equal, so an implementation is made once
+/// per host and kept, or compares by what it would read. Nothing is read before the first TLS connection. Implementations
 /// are safe for use by many threads.
 public interface TlsSettings {
     /// The trust store of the Java runtime and no client certificate.
@@ -26,4 +25,7 @@ public interface TlsSettings {
     ///
     /// @throws ImageException when a certificate or key file cannot be read
     List<KeyManager> keyManagers() throws ImageException;
+
+    /// Whether the server must prove who it is: false also skips the comparison of host names.
+    boolean verifies();
 }

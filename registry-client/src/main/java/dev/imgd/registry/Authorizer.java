@@ -258,15 +258,16 @@ final class Authorizer {
     }
 
     private Request.Builder request(HttpUrl url) {
-        return new Request.Builder()
-                .url(url)
-                .header("User-Agent", options.userAgent())
-                .header("Accept", "application/json")
-                .header("Accept-Encoding", "identity");
+        Request.Builder request =
+                new Request.Builder().url(url).header("User-Agent", options.userAgent());
+        if (Urls.sameOrigin(url, realms.registry())) {
+            Endpoint.addHeaders(request, host);
+        }
+        return request.header("Accept", "application/json").header("Accept-Encoding", "identity");
     }
 
     /// Sends the request, following redirects of a GET within the rules for realms. The registry's
-    /// own extra headers are for the registry and are not sent.
+    /// own extra headers are for the registry: only a token server at its own address gets them.
     private Token send(String what, Request first, Cancellation cancellation) throws IOException {
         Request request = first;
         for (int hops = 0; ; hops++) {
@@ -308,7 +309,9 @@ final class Authorizer {
         realms.check(next);
         Request.Builder request = current.newBuilder().url(next);
         if (!Urls.sameOrigin(next, current.url())) {
+            host.headers().keySet().forEach(request::removeHeader);
             request.removeHeader("Authorization");
+            request.header("User-Agent", options.userAgent());
         }
         return request.build();
     }

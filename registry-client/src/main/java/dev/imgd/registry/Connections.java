@@ -78,8 +78,11 @@ final class Connections implements AutoCloseable {
             SSLContext context = SSLContext.getInstance("TLS");
             context.init(
                     tls.keyManagers().toArray(new KeyManager[0]), new TrustManager[] {trust}, null);
-            return plain.newBuilder()
-                    .connectionSpecs(List.of(ConnectionSpec.MODERN_TLS))
+            OkHttpClient.Builder builder = plain.newBuilder();
+            if (!tls.verifies()) {
+                builder.hostnameVerifier((_, _) -> true);
+            }
+            return builder.connectionSpecs(List.of(ConnectionSpec.MODERN_TLS))
                     // The streams of an HTTP/2 connection share its socket, so each needs a timeout
                     // of
                     // its own.

@@ -83,13 +83,17 @@ final class Endpoint {
     ///
     /// @param kind `manifests` or `blobs`
     /// @param reference a tag or a digest
-    HttpUrl url(String repository, String kind, String reference) {
+    /// @throws ImageException when the host's rewrites make no name of the repository
+    HttpUrl url(String repository, String kind, String reference) throws ImageException {
         // All three come from strict parsers and hold nothing that would have to be escaped.
-        HttpUrl url = HttpUrl.parse(host.url() + '/' + repository + '/' + kind + '/' + reference);
+        String path = '/' + host.repository(repository) + '/' + kind + '/' + reference;
+        HttpUrl url = HttpUrl.parse(host.url() + path);
         if (url == null) {
             throw new IllegalStateException("not a URL under " + host.url());
         }
-        return url;
+        return host.namespace().isEmpty()
+                ? url
+                : url.newBuilder().addQueryParameter("ns", host.namespace().get()).build();
     }
 
     /// Sends a GET request and returns the answer when it is 200 or 206.
@@ -104,6 +108,7 @@ final class Endpoint {
                 int status = answer.status();
                 if (status == 200 || status == 206) {
                     requireIdentity(ask, answer);
+                    requireNamespace(ask, answer);
                     return answer;
                 }
                 delay = failed(ask, answer, failures);
@@ -147,7 +152,8 @@ final class Endpoint {
         if (authorizer == null) {
             return follow(ask, null, cancellation);
         }
-        String used = authorizer.header(ask.repository(), cancellation);
+        String repository = host.repository(ask.repository());
+        String used = authorizer.header(repository, cancellation);
         Answer answer = follow(ask, used, cancellation);
         if (answer.status() != 401 || answer.moved()) {
             return answer;
@@ -155,7 +161,7 @@ final class Endpoint {
         List<String> challenges = answer.response().headers("WWW-Authenticate");
         boolean answered;
         try {
-            answered = authorizer.challenged(challenges, ask.repository(), used);
+            answered = authorizer.challenged(challenges, repository, used);
         } catch (ImageException e) {
             answer.abort();
             throw e;
@@ -165,7 +171,7 @@ final class Endpoint {
         }
         // Read before the token is fetched, for the connection to be reused.
         answer.close();
-        String header = authorizer.header(ask.repository(), cancellation);
+        String header = authorizer.header(repository, cancellation);
         if (header == null) {
             throw new RegistryException(
                     ErrorKind.UNAUTHENTICATED,
@@ -202,19 +208,15 @@ final class Endpoint {
 
     private Request request(Ask ask, HttpUrl url, boolean moved, @Nullable String authorization) {
         Request.Builder request = new Request.Builder().url(url);
+        request.header("User-Agent", options.userAgent());
         if (!moved) {
-            for (Map.Entry<String, List<String>> header : host.headers().entrySet()) {
-                for (String value : header.getValue()) {
-                    request.addHeader(header.getKey(), value);
-                }
-            }
+            addHeaders(request, host);
             if (authorization != null) {
                 request.header("Authorization", authorization);
             }
         }
         // OkHttp would ask for gzip and decode it without a limit if this was not set.
         request.header("Accept-Encoding", "identity");
-        request.header("User-Agent", options.userAgent());
         if (ask.accept() != null) {
             request.header("Accept", ask.accept());
         }
@@ -224,12 +226,25 @@ final class Endpoint {
         return request.build();
     }
 
+    /// Adds what the configuration of a host wants in every request to it.
+    static void addHeaders(Request.Builder request, RegistryHost host) {
+        for (Map.Entry<String, List<String>> header : host.headers().entrySet()) {
+            request.removeHeader(header.getKey());
+            for (String value : header.getValue()) {
+                request.addHeader(header.getKey(), value);
+            }
+        }
+    }
+
     private Answer send(Request request, boolean moved, Cancellation cancellation)
             throws IOException {
         TlsSettings tls = moved ? TlsSettings.SYSTEM : host.tls();
         boolean https = request.url().isHttps();
         OkHttpClient client =
                 dns == null ? connections.client(https, tls) : connections.client(https, tls, dns);
+        if (!moved && host.dialTimeout().isPresent()) {
+            client = client.newBuilder().connectTimeout(host.dialTimeout().get()).build();
+        }
         Call call = client.newCall(request);
         cancellation.watch(call);
         try (Deadline deadline = Deadline.start(call, options.headerTimeout())) {
@@ -250,6 +265,31 @@ final class Endpoint {
                     "%s: wanted plain bytes from %s, got Content-Encoding \"%s\""
                             .formatted(ask.what(), answer.from(), Text.printable(encoding, 60)));
         }
+    }
+
+    /// A mirror may say for which registry it answered; what it then says about another one's tags
+    /// means nothing. **Source:** distribution-spec § Registry Proxying.
+    private void requireNamespace(Ask ask, Answer answer) throws ImageException {
+        if (answer.moved() || host.namespace().isEmpty()) {
+            return;
+        }
+        String stated = answer.response().header("OCI-Namespace");
+        if (stated != null && !sameRegistry(stated, host.namespace().get())) {
+            answer.abort();
+            throw ImageException.invalidContent(
+                    "%s: the mirror %s answered for the registry \"%s\", wanted %s"
+                            .formatted(
+                                    ask.what(),
+                                    answer.from(),
+                                    Text.printable(stated, 120),
+                                    host.namespace().get()));
+        }
+    }
+
+    private static boolean sameRegistry(String stated, String wanted) {
+        return stated.isEmpty()
+                || stated.equalsIgnoreCase(wanted)
+                || (wanted.equals("docker.io") && stated.equalsIgnoreCase("registry-1.docker.io"));
     }
 
     /// Apart, so that a program that never retries does not start the logging system.

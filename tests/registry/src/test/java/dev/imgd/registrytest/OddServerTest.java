@@ -270,6 +270,11 @@ class OddServerTest {
             public List<KeyManager> keyManagers() {
                 return List.of();
             }
+
+            @Override
+            public boolean verifies() {
+                return true;
+            }
         };
     }
 }
