@@ -1,29 +1,25 @@
 package dev.imgd.testkit;
 
-import dev.imgd.model.Bytes;
 import dev.imgd.model.Digest;
-import dev.imgd.model.ImageException;
 import dev.imgd.registry.EmbeddedRegistry;
 import dev.imgd.registry.LoopbackServer;
 import dev.imgd.registry.LoopbackServer.Exchange;
-import dev.imgd.registry.LoopbackServer.Handler;
-import dev.imgd.registry.MemoryContent;
 import dev.imgd.registry.RegistryContent;
 
 import org.jspecify.annotations.Nullable;
 
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Queue;
-import java.util.UUID;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Predicate;
@@ -33,8 +29,17 @@ import java.util.function.Predicate;
 /// distribution-spec v1.1.
 public final class InMemoryRegistry implements AutoCloseable {
     /// A request that came, and the status it was answered with; 0 when it was not, or not yet.
-    public record Access(String method, String path, Map<String, String> headers, int status) {
-        /// A header by its lower-case name; only those that matter to tests are kept.
+    ///
+    /// @param path decoded, without the query
+    /// @param target as it was sent, with the query
+    /// @param headers those that matter to tests, by their lower-case names
+    public record Access(
+            String method,
+            String path,
+            String target,
+            Map<String, String> headers,
+            int status) {
+        /// A header by its lower-case name.
         public Optional<String> header(String name) {
             return Optional.ofNullable(headers.get(name));
         }
@@ -51,8 +56,13 @@ public final class InMemoryRegistry implements AutoCloseable {
                     "accept",
                     "accept-encoding",
                     "authorization",
+                    "content-length",
+                    "content-range",
+                    "content-type",
                     "cookie",
                     "host",
+                    "if-match",
+                    "if-none-match",
                     "range",
                     "user-agent",
                     "x-canary");
@@ -60,15 +70,17 @@ public final class InMemoryRegistry implements AutoCloseable {
     private record Rule(Predicate<Exchange> match, Queue<Fault> once, @Nullable Fault always) {}
 
     private final LoopbackServer server;
-    private final MemoryContent content = new MemoryContent();
-    private final Handler pulls = EmbeddedRegistry.handler(content);
+    private final RepositoryContent content = new RepositoryContent();
+    private final Set<RegistryFeature> features = ConcurrentHashMap.newKeySet();
+    private final Uploads uploads = new Uploads(content, features);
+    private final Distribution distribution = new Distribution(content, features, uploads);
     private final List<Exchange> log = Collections.synchronizedList(new ArrayList<>());
     private final List<Rule> rules = new CopyOnWriteArrayList<>();
-    private final Map<String, ByteArrayOutputStream> uploads = new ConcurrentHashMap<>();
     private volatile Predicate<Exchange> authorized = _ -> true;
     private volatile String challenge = "";
 
     private InMemoryRegistry() throws IOException {
+        features.addAll(EnumSet.complementOf(EnumSet.of(RegistryFeature.SPARSE)));
         server = LoopbackServer.start(this::handle);
     }
 
@@ -86,7 +98,7 @@ public final class InMemoryRegistry implements AutoCloseable {
     }
 
     /// What is stored; tests may put anything there.
-    public MemoryContent content() {
+    public RepositoryContent content() {
         return content;
     }
 
@@ -143,6 +155,53 @@ public final class InMemoryRegistry implements AutoCloseable {
         rules.add(new Rule(match, new ArrayDeque<>(), fault));
     }
 
+    /// Takes parts of the specification away, for what comes from now on.
+    public InMemoryRegistry without(RegistryFeature... missing) {
+        List.of(missing).forEach(features::remove);
+        return this;
+    }
+
+    /// Gives parts of the specification back.
+    public InMemoryRegistry with(RegistryFeature... present) {
+        features.addAll(List.of(present));
+        return this;
+    }
+
+    /// Wants chunks of uploads to have this many bytes, all but the last of each upload.
+    public InMemoryRegistry minimumChunk(int bytes) {
+        uploads.minimumChunk(bytes);
+        return this;
+    }
+
+    /// Sends lists of tags, repositories and referrers in pages of this many entries.
+    public InMemoryRegistry pageLimit(int entries) {
+        distribution.pageLimit(entries);
+        return this;
+    }
+
+    /// What stands before the path in the `Location` of uploads, for example `https://elsewhere`;
+    /// empty by default.
+    public InMemoryRegistry uploadLocations(String prefix) {
+        uploads.locationPrefix(prefix);
+        return this;
+    }
+
+    /// Resets the connections of the next bodies of uploads after so many bytes, one each; those
+    /// bytes are kept. An empty body does not count.
+    public void breakUploads(int... bytes) {
+        uploads.breakAfter(bytes);
+    }
+
+    /// Forgets all uploads in progress, as a registry that was restarted.
+    public void forgetUploads() {
+        uploads.forget();
+    }
+
+    /// How many uploads were begun and neither ended nor cancelled.
+    public int openUploads() {
+        return uploads.count();
+    }
+
     /// Forgets all scripts.
     public void behave() {
         rules.clear();
@@ -187,7 +246,11 @@ public final class InMemoryRegistry implements AutoCloseable {
             exchange.header(name).ifPresent(value -> headers.put(name, value));
         }
         return new Access(
-                exchange.method(), exchange.path(), Map.copyOf(headers), exchange.status());
+                exchange.method(),
+                exchange.path(),
+                exchange.target(),
+                Map.copyOf(headers),
+                exchange.status());
     }
 
     private void answer(Exchange exchange) throws IOException {
@@ -200,9 +263,9 @@ public final class InMemoryRegistry implements AutoCloseable {
         }
         Fault fault = fault(exchange);
         if (fault != null) {
-            fault.handle(exchange, body(exchange), this::right);
+            fault.handle(exchange, body(exchange), distribution);
         } else {
-            right(exchange);
+            distribution.handle(exchange);
         }
     }
 
@@ -228,7 +291,7 @@ public final class InMemoryRegistry implements AutoCloseable {
         int blobs = path.lastIndexOf("/blobs/sha");
         if (blobs > 0) {
             Optional<RegistryContent.StoredBlob> blob =
-                    content.blob("", Digest.parse(path.substring(blobs + 7)));
+                    content.blob(path.substring(4, blobs), Digest.parse(path.substring(blobs + 7)));
             if (blob.isPresent()) {
                 try (InputStream in = blob.get().open(0)) {
                     return in.readAllBytes();
@@ -242,133 +305,5 @@ public final class InMemoryRegistry implements AutoCloseable {
                     .orElse(new byte[0]);
         }
         return new byte[0];
-    }
-
-    private void right(Exchange exchange) throws IOException {
-        String path = exchange.path();
-        int uploadsAt = path.indexOf("/blobs/uploads/");
-        int manifestsAt = path.lastIndexOf("/manifests/");
-        if (uploadsAt > 3) {
-            upload(exchange, path.substring(4, uploadsAt), path.substring(uploadsAt + 15));
-        } else if (exchange.method().equals("PUT") && manifestsAt > 3) {
-            putManifest(exchange, path.substring(4, manifestsAt), path.substring(manifestsAt + 11));
-        } else {
-            pulls.handle(exchange);
-        }
-    }
-
-    private void upload(Exchange exchange, String repository, String id) throws IOException {
-        switch (exchange.method()) {
-            case "POST" -> startUpload(exchange, repository);
-            case "PATCH" -> {
-                ByteArrayOutputStream upload = uploads.get(id);
-                if (upload == null) {
-                    unknownUpload(exchange);
-                    return;
-                }
-                exchange.body().transferTo(upload);
-                accepted(exchange, repository, id, upload.size());
-            }
-            case "PUT" -> finishUpload(exchange, repository, id);
-            case "GET" -> {
-                ByteArrayOutputStream upload = uploads.get(id);
-                if (upload == null) {
-                    unknownUpload(exchange);
-                    return;
-                }
-                exchange.respond(204, uploadHeaders(repository, id, upload.size()), new byte[0]);
-            }
-            case "DELETE" -> {
-                uploads.remove(id);
-                exchange.respond(204, Map.of(), new byte[0]);
-            }
-            default -> EmbeddedRegistry.refuse(exchange, 405, "UNSUPPORTED", "unsupported");
-        }
-    }
-
-    private void startUpload(Exchange exchange, String repository) throws IOException {
-        Optional<String> mount = exchange.query("mount");
-        if (mount.isPresent() && content.blob("", Digest.parse(mount.get())).isPresent()) {
-            created(exchange, "/v2/" + repository + "/blobs/" + mount.get(), mount.get());
-            return;
-        }
-        String id = UUID.randomUUID().toString();
-        uploads.put(id, new ByteArrayOutputStream());
-        if (exchange.query("digest").isPresent()) {
-            finishUpload(exchange, repository, id);
-        } else {
-            accepted(exchange, repository, id, 0);
-        }
-    }
-
-    private void finishUpload(Exchange exchange, String repository, String id) throws IOException {
-        ByteArrayOutputStream upload = uploads.remove(id);
-        if (upload == null) {
-            unknownUpload(exchange);
-            return;
-        }
-        exchange.body().transferTo(upload);
-        byte[] bytes = upload.toByteArray();
-        Digest digest = parse(exchange.query("digest").orElse(""));
-        if (digest == null || !digest.ofSameAlgorithm(bytes).equals(digest)) {
-            EmbeddedRegistry.refuse(exchange, 400, "DIGEST_INVALID", "digest does not match");
-            return;
-        }
-        content.putBlob(digest, bytes);
-        created(exchange, "/v2/" + repository + "/blobs/" + digest, digest.toString());
-    }
-
-    private void putManifest(Exchange exchange, String repository, String reference)
-            throws IOException {
-        Bytes bytes = Bytes.of(exchange.body().readAllBytes());
-        String type = exchange.header("Content-Type").orElse("application/octet-stream");
-        if (reference.indexOf(':') < 0) {
-            content.putManifest(repository, type, bytes, reference);
-            created(
-                    exchange,
-                    "/v2/" + repository + "/manifests/" + reference,
-                    bytes.sha256().toString());
-            return;
-        }
-        Digest digest = parse(reference);
-        if (digest == null || !bytes.digestLike(digest).equals(digest)) {
-            EmbeddedRegistry.refuse(exchange, 400, "DIGEST_INVALID", "digest does not match");
-            return;
-        }
-        content.putManifest(repository, type, digest, bytes);
-        created(exchange, "/v2/" + repository + "/manifests/" + digest, digest.toString());
-    }
-
-    private static @Nullable Digest parse(String text) {
-        try {
-            return Digest.parse(text);
-        } catch (ImageException e) {
-            return null;
-        }
-    }
-
-    private static void unknownUpload(Exchange exchange) throws IOException {
-        EmbeddedRegistry.refuse(exchange, 404, "BLOB_UPLOAD_UNKNOWN", "no such upload");
-    }
-
-    private static void created(Exchange exchange, String location, String digest)
-            throws IOException {
-        exchange.respond(
-                201, Map.of("Location", location, "Docker-Content-Digest", digest), new byte[0]);
-    }
-
-    private static void accepted(Exchange exchange, String repository, String id, int size)
-            throws IOException {
-        exchange.respond(202, uploadHeaders(repository, id, size), new byte[0]);
-    }
-
-    private static Map<String, String> uploadHeaders(String repository, String id, int size) {
-        return Map.of(
-                "Location",
-                "/v2/" + repository + "/blobs/uploads/" + id,
-                "Docker-Upload-UUID",
-                id,
-                "Range",
-                "0-" + Math.max(0, size - 1));
     }
 }
