@@ -40,6 +40,9 @@ final class Accounts {
 
     /// Resolves `user`, `uid`, `user:group`, `uid:gid` and so on; empty is root.
     ///
+    /// A number is an id and never a name: whoever checks that a container does not run as root
+    /// reads it so, and the account files are the image's own.
+    ///
     /// @throws ImageException `INVALID_CONTENT` when a name is unknown or a number out of range
     Identity resolve(String specifier) throws ImageException {
         int colon = specifier.indexOf(':');
@@ -79,17 +82,22 @@ final class Accounts {
 
     private static String @org.jspecify.annotations.Nullable [] entry(
             List<String[]> table, String nameOrId) {
+        int column = isNumber(nameOrId) ? 2 : 0;
         for (String[] row : table) {
-            if (row[0].equals(nameOrId)) {
-                return row;
-            }
-        }
-        for (String[] row : table) {
-            if (row.length >= 3 && row[2].equals(nameOrId)) {
+            if (row.length >= 3 && row[column].equals(nameOrId)) {
                 return row;
             }
         }
         return null;
+    }
+
+    private static boolean isNumber(String text) {
+        for (int i = 0; i < text.length(); i++) {
+            if (text.charAt(i) < '0' || text.charAt(i) > '9') {
+                return false;
+            }
+        }
+        return !text.isEmpty();
     }
 
     private static long id(String digits, String what, String name) throws ImageException {

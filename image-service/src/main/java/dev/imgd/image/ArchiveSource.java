@@ -2,28 +2,28 @@ package dev.imgd.image;
 
 import dev.imgd.linux.Fd;
 import dev.imgd.linux.Fs;
+import dev.imgd.layers.TarIndex;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.Text;
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.ClosedByInterruptException;
+import java.nio.channels.FileChannel;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
-import java.util.HashMap;
-import java.util.Map;
+import java.nio.file.StandardOpenOption;
 import java.util.Optional;
-import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
-import org.apache.commons.compress.archivers.tar.TarFile;
 
 /// The files of an image archive: a directory, or an uncompressed tar that is read at random. Not
 /// thread-safe.
 abstract sealed class ArchiveSource implements AutoCloseable {
-    private static final int MAX_ENTRIES = 100_000;
-
     private final Path path;
 
     private ArchiveSource(Path path) {
@@ -32,8 +32,8 @@ abstract sealed class ArchiveSource implements AutoCloseable {
 
     /// Opens a directory or a tar.
     ///
-    /// @throws ImageException `NOT_FOUND`, `INVALID_CONTENT`
-    static ArchiveSource open(Path path) throws ImageException {
+    /// @throws ImageException `NOT_FOUND`, `INVALID_CONTENT`, `LIMIT_EXCEEDED`
+    static ArchiveSource open(Path path, Limits limits) throws ImageException {
         if (Files.isDirectory(path)) {
             return new Directory(path);
         }
@@ -41,8 +41,13 @@ abstract sealed class ArchiveSource implements AutoCloseable {
             throw ImageException.notFound(path + ": no such file or directory");
         }
         try {
-            return new Tar(path);
-        } catch (IOException | IllegalArgumentException e) {
+            return new Tar(path, limits);
+        } catch (ImageException e) {
+            throw e;
+        } catch (AccessDeniedException e) {
+            throw new ImageException(
+                    ErrorKind.PERMISSION_DENIED, path + ": cannot read: permission denied", e);
+        } catch (IOException e) {
             throw new ImageException(
                     ErrorKind.INVALID_CONTENT,
                     "%s: wanted an OCI layout or docker archive, got no readable tar: %s"
@@ -171,49 +176,49 @@ abstract sealed class ArchiveSource implements AutoCloseable {
     }
 
     private static final class Tar extends ArchiveSource {
-        private final TarFile tar;
-        private final Map<String, TarArchiveEntry> entries = new HashMap<>();
+        private static final int MAX_HOPS = 8;
 
-        Tar(Path path) throws IOException {
+        private final FileChannel file;
+        private final TarIndex index;
+
+        Tar(Path path, Limits limits) throws IOException {
             super(path);
-            this.tar = new TarFile(path);
-            if (tar.getEntries().size() > MAX_ENTRIES) {
-                tar.close();
-                throw new IOException("more than " + MAX_ENTRIES + " entries");
-            }
-            for (TarArchiveEntry entry : tar.getEntries()) {
-                String name = entry.getName();
-                while (name.startsWith("./")) {
-                    name = name.substring(2);
-                }
-                entries.put(name, entry);
+            file = FileChannel.open(path, StandardOpenOption.READ);
+            try {
+                index = TarIndex.read(path.toString(), file, limits);
+            } catch (IOException | RuntimeException | Error e) {
+                file.close();
+                throw e;
             }
         }
 
         /// Old docker archives share layers by links.
-        private TarArchiveEntry resolve(String name) throws IOException {
-            TarArchiveEntry entry = entries.get(name);
-            for (int hops = 0;
-                    entry != null && (entry.isSymbolicLink() || entry.isLink());
-                    hops++) {
-                if (hops == 8) {
+        private TarIndex.Entry resolve(String name) throws IOException {
+            Optional<TarIndex.Entry> found = index.find(name);
+            for (int hops = 0; found.isPresent() && isLink(found.get()); hops++) {
+                if (hops == MAX_HOPS) {
                     throw new IOException("too many links");
                 }
-                entry = entries.get(target(entry));
+                found = index.find(target(found.get()));
             }
-            if (entry == null || !entry.isFile()) {
+            if (found.isEmpty() || found.get().kind() != TarIndex.Kind.FILE) {
                 throw new IOException("no such file in the archive");
             }
-            return entry;
+            return found.get();
+        }
+
+        private static boolean isLink(TarIndex.Entry entry) {
+            return entry.kind() == TarIndex.Kind.HARD_LINK
+                    || entry.kind() == TarIndex.Kind.SYMBOLIC_LINK;
         }
 
         /// The name that a link leads to.
-        private static String target(TarArchiveEntry link) throws IOException {
+        private static String target(TarIndex.Entry link) throws IOException {
             try {
                 Path target =
-                        link.isLink()
-                                ? Path.of("/" + link.getLinkName())
-                                : Path.of("/" + link.getName()).resolveSibling(link.getLinkName());
+                        link.kind() == TarIndex.Kind.HARD_LINK
+                                ? Path.of("/" + link.target())
+                                : Path.of("/" + link.name()).resolveSibling(link.target());
                 return target.normalize().toString().substring(1);
             } catch (InvalidPathException e) {
                 throw new IOException("a link with a target that is no path", e);
@@ -232,17 +237,54 @@ abstract sealed class ArchiveSource implements AutoCloseable {
 
         @Override
         InputStream open(String name) throws IOException {
-            return tar.getInputStream(resolve(name));
+            TarIndex.Entry entry = resolve(name);
+            return new Part(file, entry.offset(), entry.sizeBytes());
         }
 
         @Override
         public void close() throws ImageException {
             try {
-                tar.close();
+                file.close();
             } catch (IOException e) {
                 throw new ImageException(
                         ErrorKind.INTERNAL, path() + ": cannot close: " + e.getMessage(), e);
             }
+        }
+    }
+
+    /// A piece of a file.
+    private static final class Part extends InputStream {
+        private final FileChannel file;
+        private final long end;
+        private long position;
+
+        Part(FileChannel file, long offset, long length) {
+            this.file = file;
+            this.position = offset;
+            this.end = offset + length;
+        }
+
+        @Override
+        public int read() throws IOException {
+            byte[] one = new byte[1];
+            return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
+        }
+
+        @Override
+        public int read(byte[] into, int offset, int length) throws IOException {
+            if (length == 0) {
+                return 0;
+            }
+            int wanted = (int) Math.min(length, end - position);
+            if (wanted == 0) {
+                return -1;
+            }
+            int n = file.read(ByteBuffer.wrap(into, offset, wanted), position);
+            if (n < 0) {
+                throw new EOFException("the archive became shorter while it was read");
+            }
+            position += n;
+            return n;
         }
     }
 }

@@ -716,7 +716,7 @@ public final class LocalImageService implements ImageService {
     public List<ImageSummary> importImages(Path source, Optional<String> name, boolean unpack)
             throws ImageException {
         List<ImageSummary> imported = new ArrayList<>();
-        try (ArchiveSource archive = ArchiveSource.open(source);
+        try (ArchiveSource archive = ArchiveSource.open(source, limits);
                 CallLease lease = new CallLease("import")) {
             List<ArchiveImport.Found> found =
                     new ArchiveImport(store, archive, limits, lease.id, collection).read(name);

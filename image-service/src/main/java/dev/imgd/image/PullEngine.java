@@ -192,6 +192,7 @@ final class PullEngine implements AutoCloseable {
     private final class Run {
         private final Plan plan;
         private final ProgressListener listener;
+        private final UnpackBudget budget;
         private final List<LayerJob> jobs = new ArrayList<>();
         private final List<LayerJob> again = new ArrayList<>();
         private final List<Digest> chain;
@@ -202,6 +203,7 @@ final class PullEngine implements AutoCloseable {
         Run(Plan plan, ProgressListener listener) {
             this.plan = plan;
             this.listener = listener;
+            this.budget = new UnpackBudget("pull of " + plan.reference, limits);
             this.chain = ChainId.of(plan.diffIds);
         }
 
@@ -240,7 +242,6 @@ final class PullEngine implements AutoCloseable {
             }
             List<String> warnings = new ArrayList<>();
             Set<LayerJob> done = new HashSet<>();
-            long unpackedBytes = 0;
             for (int i = 0; i < stack.size(); i++) {
                 LayerJob job = stack.get(i);
                 await(job.blob);
@@ -248,11 +249,6 @@ final class PullEngine implements AutoCloseable {
                     Unpacked result = await(job.unpacked);
                     boolean first = done.add(job);
                     if (first && result.applied() != null) {
-                        unpackedBytes += result.applied().sizeBytes();
-                        limits.check(
-                                Limits.Key.IMAGE_UNCOMPRESSED_BYTES,
-                                plan.reference + ": size of all layers",
-                                unpackedBytes);
                         for (String warning : result.applied().warnings()) {
                             warnings.add("layer %d: %s".formatted(i + 1, warning));
                         }
@@ -527,10 +523,12 @@ final class PullEngine implements AutoCloseable {
                                 this::checkCancelled,
                                 job.descriptor.sizeBytes(),
                                 job.unpackedBytes);
-                try {
+                try (UnpackBudget.Share share = budget.share(staging.directory())) {
                     source.enter();
-                    Applied applied = applier.apply(what, source, staging.directory(), diffId);
+                    Applied applied =
+                            applier.apply(what, source, staging.directory(), diffId, share);
                     checkCancelled();
+                    share.keep();
                     complete = result.complete(new Unpacked(Optional.of(staging), applied));
                 } finally {
                     source.leave();

@@ -16,6 +16,7 @@ import dev.imgd.model.Bytes;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.MediaType.Compression;
 import dev.imgd.model.Platform;
 import dev.imgd.testkit.ImageBuilder;
@@ -487,6 +488,26 @@ class ArchiveTest {
                                             "[{\"Config\":\"%s\",\"Layers\":[]}]".formatted(name))
                                     .finish()));
         }
+    }
+
+    @Test
+    void import_moreEntriesThanTheLimit_isRefused() throws IOException {
+        host.close();
+        host =
+                Host.open(
+                        directory, Limits.defaults().with(Limits.Key.ARCHIVE_ENTRIES, 10));
+        TarWriter tar = new TarWriter();
+        for (int i = 0; i < 11; i++) {
+            tar.directory("d" + i, 0755);
+        }
+        ImageException e =
+                assertFails(
+                        ErrorKind.LIMIT_EXCEEDED,
+                        () ->
+                                host.images.importImages(
+                                        write("many.tar", tar.finish()), Optional.empty(), true));
+        assertTrue(e.getMessage().contains("limits.archive_entries"), e.getMessage());
+        host.assertNoMess();
     }
 
     @Test

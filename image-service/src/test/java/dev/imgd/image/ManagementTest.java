@@ -344,6 +344,20 @@ class ManagementTest {
         assertFails(ErrorKind.INVALID_CONTENT, () -> accounts.resolve("4294967296"));
     }
 
+    /// CVE-2024-40635 and CVE-2026-46680: numbers that became root.
+    @Test
+    void resolve_numberThatIsAlsoAName_isTheNumber() throws IOException {
+        Accounts accounts =
+                accounts(
+                        "1000:x:0:0::/:/bin/sh\n4294967296:x:0:0::/:/bin/sh\n",
+                        "1000:x:0:\n4294967297:x:0:\n");
+        assertEquals(new Accounts.Identity(1000, 0, List.of()), accounts.resolve("1000"));
+        assertEquals(new Accounts.Identity(5, 1000, List.of()), accounts.resolve("5:1000"));
+        assertFails(ErrorKind.INVALID_CONTENT, () -> accounts.resolve("4294967296"));
+        assertFails(ErrorKind.INVALID_CONTENT, () -> accounts.resolve("5:4294967297"));
+        assertFails(ErrorKind.INVALID_CONTENT, () -> accounts.resolve("18446744073709551616"));
+    }
+
     @Test
     void read_missingFiles_areEmpty() throws IOException {
         Path root = Files.createDirectory(directory.resolve("bare"));

@@ -29,6 +29,7 @@ import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.LayerSpec;
 import dev.imgd.testkit.TarWriter;
 import dev.imgd.testkit.TestImage;
+import dev.imgd.testkit.ZeroFile;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -610,6 +611,60 @@ class PullTest {
                         .layer(file("a", new byte[2 << 20]))
                         .layer(file("b", noise(1, 2 << 20)))
                         .build());
+    }
+
+    /// As `dd if=/dev/zero` in a Dockerfile makes them; containerd and docker accept them.
+    @ParameterizedTest
+    @EnumSource(
+            value = Compression.class,
+            names = {"GZIP", "ZSTD"})
+    void pull_fileOfOneGibibyteOfZeros_isAccepted(Compression compression) throws IOException {
+        TestImage image =
+                ImageBuilder.oci().layer(ZeroFile.layer(1L << 30, compression)).build();
+        assertTrue(image.layers().getFirst().sizeBytes() < 2 << 20);
+        host.pull(registry.push("zeros", "1", image));
+        Path mount = Files.createDirectory(directory.resolve("mount"));
+        host.images.mount(registry.authority() + "/zeros:1", mount, false);
+        try {
+            assertEquals(1L << 30, Files.size(mount.resolve("zeros")));
+        } finally {
+            host.images.unmount(mount);
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(
+            value = Compression.class,
+            names = {"GZIP", "ZSTD"})
+    void pull_bomb_endsAtTheSizeOfALayer(Compression compression) throws IOException {
+        host.close();
+        host =
+                Host.open(
+                        directory,
+                        Limits.defaults().with(Limits.Key.LAYER_UNCOMPRESSED_BYTES, 256 << 20));
+        ImageException e =
+                assertRefused(
+                        ErrorKind.LIMIT_EXCEEDED,
+                        ImageBuilder.oci()
+                                .layer(ZeroFile.bomb(4L << 30, compression))
+                                .build());
+        assertTrue(e.getMessage().contains("limits.layer_uncompressed_bytes"), e.getMessage());
+    }
+
+    /// Each layer is within the limits, and none is whole when the sum is too large.
+    @Test
+    void pull_bombInManyLayers_endsWhileTheyAreUnpacked() throws IOException {
+        host.close();
+        host =
+                Host.open(
+                        directory,
+                        Limits.defaults().with(Limits.Key.IMAGE_UNCOMPRESSED_BYTES, 256 << 20));
+        ImageBuilder image = ImageBuilder.oci();
+        for (int i = 1; i <= 8; i++) {
+            image.layer(ZeroFile.bomb((64L + i) << 26, Compression.GZIP));
+        }
+        ImageException e = assertRefused(ErrorKind.LIMIT_EXCEEDED, image.build());
+        assertTrue(e.getMessage().contains("limits.image_uncompressed_bytes"), e.getMessage());
     }
 
     @Test

@@ -7,7 +7,9 @@ import dev.imgd.model.Limits;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.ReadableByteChannel;
+import java.nio.channels.SeekableByteChannel;
 import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
 
 /// The uncompressed bytes of a blob, seen through a window that moves forward.
 ///
@@ -25,10 +27,16 @@ final class BlobStream implements AutoCloseable {
     /// Uncompressed bytes between position and limit.
     private final ByteBuffer window;
 
-    private final Sha256 sha = Sha256.create();
+    /// Null when only looked through.
+    private final @Nullable Sha256 sha;
+
+    /// The source when what is skipped need not be read.
+    private final @Nullable SeekableByteChannel seekable;
+
     private final Compression compression;
     private final Decoder decoder;
     private final long maxRatio;
+    private final Growth growth;
     private boolean sourceEnded;
     private boolean ended;
     private long compressedBytes;
@@ -38,8 +46,9 @@ final class BlobStream implements AutoCloseable {
     private int windowEnd;
 
     /// Opens a blob and reads its first bytes.
-    BlobStream(String what, ReadableByteChannel source, Limits limits) throws IOException {
-        this(what, source, limits, RawInflater::create);
+    BlobStream(String what, ReadableByteChannel source, Limits limits, Growth growth)
+            throws IOException {
+        this(what, source, limits, growth, RawInflater::create);
     }
 
     /// Opens a blob with another inflate engine.
@@ -47,11 +56,15 @@ final class BlobStream implements AutoCloseable {
             String what,
             ReadableByteChannel source,
             Limits limits,
+            Growth growth,
             Function<String, RawInflater> inflaters)
             throws IOException {
         this.what = what;
         this.limits = limits;
+        this.growth = growth;
         this.source = source;
+        this.seekable = null;
+        this.sha = Sha256.create();
         this.buffers = Buffers.take();
         this.input = buffers.input();
         this.window = buffers.window();
@@ -80,6 +93,27 @@ final class BlobStream implements AutoCloseable {
                     case GZIP -> limits.gzipRatio();
                     case ZSTD -> limits.zstdRatio();
                 };
+    }
+
+    private BlobStream(String what, SeekableByteChannel source, Limits limits) {
+        this.what = what;
+        this.limits = limits;
+        this.growth = Growth.UNWATCHED;
+        this.source = source;
+        this.seekable = source;
+        this.sha = null;
+        this.buffers = Buffers.take();
+        this.input = buffers.input();
+        this.window = buffers.window();
+        this.compression = Compression.NONE;
+        this.decoder = new Decoder.Plain();
+        this.maxRatio = Long.MAX_VALUE;
+    }
+
+    /// Opens an uncompressed archive to look through its headers: nothing is hashed, and what is
+    /// skipped is not read.
+    static BlobStream headersOf(String what, SeekableByteChannel source, Limits limits) {
+        return new BlobStream(what, source, limits);
     }
 
     /// Names what the blob is when it is surely no archive, which says more than a bad tar header.
@@ -158,6 +192,11 @@ final class BlobStream implements AutoCloseable {
     /// Moves forward; returns how many bytes there were, fewer than `count` only at the end.
     long skip(long count) throws IOException {
         long left = count;
+        if (seekable != null && left > windowEnd - window.position()) {
+            left -= windowEnd - window.position();
+            window.limit(windowEnd).position(windowEnd);
+            return count - left + seek(seekable, left);
+        }
         while (left > 0) {
             ByteBuffer view = view(left);
             if (!view.hasRemaining()) {
@@ -169,8 +208,24 @@ final class BlobStream implements AutoCloseable {
         return count - left;
     }
 
+    /// Skips what is not in the window: what was read ahead, and then in the source itself.
+    private long seek(SeekableByteChannel archive, long count) throws IOException {
+        int ahead = (int) Math.min(count, input.remaining());
+        input.position(input.position() + ahead);
+        long room = Math.max(0, archive.size() - archive.position());
+        long jump = Math.min(count - ahead, room);
+        if (jump > 0) {
+            archive.position(archive.position() + jump);
+        }
+        uncompressedBytes += ahead + jump;
+        return ahead + jump;
+    }
+
     /// Reads to the end and returns the digest of the whole stream.
     Digest drain() throws IOException {
+        if (sha == null) {
+            throw new IllegalStateException("nothing was hashed");
+        }
         skip(Long.MAX_VALUE);
         return sha.digest();
     }
@@ -191,8 +246,11 @@ final class BlobStream implements AutoCloseable {
         }
         windowEnd = window.position();
         uncompressedBytes += windowEnd - start;
+        growth.grown(windowEnd - start);
         window.flip().position(start);
-        sha.update(window);
+        if (sha != null) {
+            sha.update(window);
+        }
         window.position(0);
     }
 
@@ -238,7 +296,9 @@ final class BlobStream implements AutoCloseable {
     @Override
     public void close() {
         decoder.close();
-        sha.close();
+        if (sha != null) {
+            sha.close();
+        }
         buffers.give();
     }
 }

@@ -29,6 +29,14 @@ public final class LayerApplier {
         this.limits = limits;
     }
 
+    /// Applies a layer that may grow as far as the limits allow; see [#apply(String,
+    /// ReadableByteChannel, Path, Digest, Growth)].
+    public Applied apply(
+            String what, ReadableByteChannel source, Path directory, @Nullable Digest expected)
+            throws IOException {
+        return apply(what, source, directory, expected, Growth.UNWATCHED);
+    }
+
     /// Reads `source` to its end and applies it.
     ///
     /// @param what the layer and where it comes from, for error messages
@@ -36,12 +44,17 @@ public final class LayerApplier {
     ///   come; not closed here; an error here stops reading early
     /// @param directory an empty directory on the target file system
     /// @param expected the diffID that the stream must have; null accepts any
+    /// @param growth told how much comes out, before it is written
     /// @throws dev.imgd.model.ImageException `INVALID_CONTENT`, `LIMIT_EXCEEDED`, `NO_SPACE`,
     ///   `CANCELLED`, [dev.imgd.model.DigestMismatchException] for another diffID
     /// @throws IOException what the source throws, as it is
     public Applied apply(
-            String what, ReadableByteChannel source, Path directory, @Nullable Digest expected)
+            String what,
+            ReadableByteChannel source,
+            Path directory,
+            @Nullable Digest expected,
+            Growth growth)
             throws IOException {
-        return new LayerPass(limits, what, source, directory, expected).run();
+        return new LayerPass(limits, what, source, directory, expected, growth).run();
     }
 }

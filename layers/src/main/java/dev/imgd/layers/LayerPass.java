@@ -25,18 +25,21 @@ final class LayerPass {
     private final ReadableByteChannel source;
     private final Path directory;
     private final @Nullable Digest expected;
+    private final Growth growth;
 
     LayerPass(
             Limits limits,
             String what,
             ReadableByteChannel source,
             Path directory,
-            @Nullable Digest expected) {
+            @Nullable Digest expected,
+            Growth growth) {
         this.limits = limits;
         this.what = what;
         this.source = source;
         this.directory = directory;
         this.expected = expected;
+        this.growth = growth;
     }
 
     Applied run() throws IOException {
@@ -46,7 +49,7 @@ final class LayerPass {
                             .formatted(what, expected));
         }
         try (Fd root = Fd.open(directory.toString(), Fs.O_PATH | Fs.O_DIRECTORY, 0);
-                BlobStream stream = new BlobStream(what, source, limits);
+                BlobStream stream = new BlobStream(what, source, limits, growth);
                 TreeWriter tree = new TreeWriter(what, root.fd(), limits)) {
             TarReader reader = new TarReader(what, stream, limits);
             TarEntry entry;

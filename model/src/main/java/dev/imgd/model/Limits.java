@@ -71,16 +71,24 @@ public final class Limits {
         /// All layers of one image after decompression.
         IMAGE_UNCOMPRESSED_BYTES(Unit.BYTES, 512 * GIB, 0, 64 * TIB),
         /// Output for each byte of gzip input, after [#RATIO_GRACE_BYTES] of output. Deflate cannot
-        /// exceed 1032:1.
-        GZIP_RATIO(Unit.RATIO, 200, 1, 1_100),
-        /// Output for each byte of zstd input, after [#RATIO_GRACE_BYTES] of output.
-        ZSTD_RATIO(Unit.RATIO, 1_000, 1, 1_000_000),
+        /// exceed 1,032:1, so the default refuses nothing: a layer with a large file of zeros comes
+        /// close to that and is legitimate. What stops a bomb are the absolute sizes and
+        /// [#DISK_RESERVE_BYTES].
+        GZIP_RATIO(Unit.RATIO, 1_100, 1, 1_100),
+        /// Output for each byte of zstd input, after [#RATIO_GRACE_BYTES] of output. A block of one
+        /// repeated byte is 128 KiB from 4 bytes, 32,768:1, so the default refuses nothing either.
+        ZSTD_RATIO(Unit.RATIO, 40_000, 1, 1_000_000),
+        /// What unpacking leaves free on the file system of the store, but never more than a
+        /// twentieth of it.
+        DISK_RESERVE_BYTES(Unit.BYTES, GIB, 0, TIB),
         /// The decoder's window. Images made with `zstd --long` or `-19` and above have windows of
         /// up to 128 MiB, and what `zstd -d` accepts without options must work: 27. A hostile frame
         /// can ask for 31 in a few bytes.
         ZSTD_WINDOW_LOG(Unit.LOG2_BYTES, 27, 10, 31),
         /// Entries of one layer, headers of extensions not counted.
         TAR_ENTRIES(Unit.COUNT, 5_000_000, 1, 1_000_000_000),
+        /// Entries of an archive of images that is imported.
+        ARCHIVE_ENTRIES(Unit.COUNT, 100_000, 1, 10_000_000),
         /// Components of one path.
         PATH_DEPTH(Unit.COUNT, 1_024, 1, 4_096),
         /// One path; Linux takes 4,096 bytes.
@@ -94,7 +102,7 @@ public final class Limits {
         /// The value of one extended attribute; Linux takes 64 KiB.
         XATTR_VALUE_BYTES(Unit.BYTES, 64 * KIB, 0, 64 * KIB),
         /// Memory for the directories of one layer: their paths and 128 bytes each. Half a million
-        /// directories fit into the default.
+        /// directories fit into the default. The names in an archive of images have the same room.
         DIRECTORY_BYTES(Unit.BYTES, 96 * MIB, MIB, 4 * GIB);
 
         private final Unit unit;
@@ -137,7 +145,7 @@ public final class Limits {
         }
     }
 
-    /// Output below this is never refused for its ratio: small layers of zeros are legitimate.
+    /// Output below this is never refused for its ratio, whatever ratio is configured.
     public static final long RATIO_GRACE_BYTES = 64 * MIB;
 
     /// What every configuration key of a limit begins with.
@@ -269,6 +277,11 @@ public final class Limits {
         return intValue(Key.ZSTD_RATIO);
     }
 
+    /// See [Key#DISK_RESERVE_BYTES].
+    public long diskReserveBytes() {
+        return value(Key.DISK_RESERVE_BYTES);
+    }
+
     /// See [Key#ZSTD_WINDOW_LOG].
     public int zstdWindowLog() {
         return intValue(Key.ZSTD_WINDOW_LOG);
@@ -277,6 +290,11 @@ public final class Limits {
     /// See [Key#TAR_ENTRIES].
     public long tarEntries() {
         return value(Key.TAR_ENTRIES);
+    }
+
+    /// See [Key#ARCHIVE_ENTRIES].
+    public long archiveEntries() {
+        return value(Key.ARCHIVE_ENTRIES);
     }
 
     /// See [Key#PATH_DEPTH].
