@@ -562,30 +562,42 @@ final class FileContentStore implements ContentStore {
         }
     }
 
-    /// Drops ingests that were not touched for [StoreOptions#ingestTtl], and debris that is no
-    /// ingest.
+    /// Drops what no writer will go on with: ingests that were not touched for
+    /// [StoreOptions#ingestTtl], those whose blob was published before their writer was killed, and
+    /// debris that is no ingest. For use before the store is handed out.
     ///
     /// @return how many
-    int dropExpired() throws ImageException {
+    int dropDead() throws ImageException {
         Instant oldest = options.clock().instant().minus(options.ingestTtl());
         int dropped = 0;
         try (var entries = Files.newDirectoryStream(paths.ingests())) {
             for (Path entry : entries) {
-                Path touched = BlobPaths.ingestData(entry);
-                Instant modified =
-                        Files.getLastModifiedTime(Files.exists(touched) ? touched : entry)
-                                .toInstant();
-                if (modified.isBefore(oldest) && drop(entry)) {
+                if (isDead(entry, oldest) && drop(entry)) {
                     dropped++;
                 }
             }
-        } catch (NoSuchFileException e) {
-            return dropped; // An ingest ended meanwhile; the next start sees the rest.
         } catch (IOException e) {
             throw Failures.of("clean", paths.ingests(), e);
         } catch (DirectoryIteratorException e) {
             throw Failures.of("clean", paths.ingests(), e);
         }
         return dropped;
+    }
+
+    private boolean isDead(Path entry, Instant oldest) throws IOException {
+        Path data = BlobPaths.ingestData(entry);
+        if (BlobPaths.isSmallBlob(entry) || !Files.exists(data)) {
+            return true; // The bytes became a blob, or there never were any.
+        }
+        if (Files.getLastModifiedTime(data).toInstant().isBefore(oldest)) {
+            return true;
+        }
+        IngestState.Saved saved = IngestState.read(BlobPaths.ingestState(entry));
+        if (saved == null) {
+            return true; // Nobody can tell whose bytes these are.
+        }
+        Optional<Digest> expected = saved.header().expected();
+        return expected.isPresent()
+                && find(saved.header().namespace(), expected.get()).isPresent();
     }
 }

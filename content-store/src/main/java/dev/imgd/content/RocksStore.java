@@ -56,7 +56,7 @@ final class RocksStore implements Store {
         this.images = new ImageTable(database);
         this.leases = new LeaseTable(database, options.clock());
         this.maintenance = new StoreMaintenance(paths, database, content, trash);
-        content.dropExpired();
+        content.dropDead();
         if (!trash.isEmpty()) {
             trash.emptyLater();
         }

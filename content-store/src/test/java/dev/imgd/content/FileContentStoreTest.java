@@ -397,7 +397,7 @@ final class FileContentStoreTest {
     }
 
     @Test
-    void dropExpired_onlyOldOnes() throws Exception {
+    void dropDead_oldIngests_exceptThoseInUse() throws Exception {
         content.ingest(NS, "old", Optional.empty()).close();
         Path data = Trees.files(directory.resolve("store/ingest")).getFirst();
         Files.setLastModifiedTime(
@@ -413,7 +413,7 @@ final class FileContentStoreTest {
                                     .directory()
                                     .resolve("data"),
                     java.nio.file.attribute.FileTime.from(Instant.EPOCH));
-            assertEquals(1, ((FileContentStore) content).dropExpired());
+            assertEquals(1, ((FileContentStore) content).dropDead());
             assertEquals("fresh", content.ingests(NS).getFirst().ref());
             assertEquals(1, content.ingests(NS).size());
             fresh.abort();

@@ -19,6 +19,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -132,6 +133,54 @@ final class RecoveryTest {
                             return null;
                         });
         assertEquals(List.of(), store.maintenance().checkFiles(true));
+    }
+
+    @Test
+    void open_killedAfterRenameOfTheBlob_dropsTheIngest() throws Exception {
+        byte[] bytes = Trees.random(7, 40_000);
+        Descriptor blob = new Descriptor("x", Digest.sha256(bytes), bytes.length);
+        try (Store store = open(root);
+                Ingest ingest = store.content().ingest(NS, "r", Optional.of(blob))) {
+            ingest.write(ByteBuffer.wrap(bytes));
+        }
+        Path copy = killedCopy("renamed");
+        Path data = ingestData(copy);
+        Files.move(data, copy.resolve("blobs/sha256").resolve(blob.digest().hex()));
+
+        try (Store store = open(copy)) {
+            assertFalse(Files.exists(data.getParent()));
+            assertEquals(List.of(), store.content().ingests(NS));
+            assertArrayEquals(bytes, store.content().read(blob.digest(), bytes.length));
+        }
+    }
+
+    @Test
+    void open_ingestOfABlobThatIsThere_dropsTheIngest() throws Exception {
+        byte[] bytes = Trees.random(8, 40_000);
+        Descriptor blob = new Descriptor("x", Digest.sha256(bytes), bytes.length);
+        Descriptor other = new Descriptor("x", Digest.sha256(new byte[1]), 1);
+        try (Store store = open(root)) {
+            try (Ingest ingest = store.content().ingest(NS, "r", Optional.of(blob))) {
+                ingest.write(ByteBuffer.wrap(bytes, 0, 10_000));
+            }
+            store.content().write(NS, blob.digest(), bytes, Map.of(), List.of());
+            store.content().ingest(NS, "other", Optional.of(other)).close();
+        }
+
+        try (Store store = open(killedCopy("there"))) {
+            List<IngestStatus> left = store.content().ingests(NS);
+            assertEquals(1, left.size());
+            assertEquals("other", left.getFirst().ref());
+        }
+    }
+
+    private static Path ingestData(Path root) throws IOException {
+        List<Path> data =
+                Trees.files(root.resolve("ingest")).stream()
+                        .filter(file -> file.endsWith("data"))
+                        .toList();
+        assertEquals(1, data.size(), data.toString());
+        return data.getFirst();
     }
 
     @Test
