@@ -67,17 +67,17 @@ final class Authorizer {
         this.realms = new Realm(url, options.realmAllow());
     }
 
-    /// The `Authorization` header for a pull from the repository, or null when the host has not
-    /// asked for any.
-    @Nullable String header(String repository, Cancellation cancellation) throws ImageException {
+    /// The `Authorization` header for what the scope says, or null when the host has not asked for
+    /// any.
+    @Nullable String header(Scope scope, Cancellation cancellation) throws ImageException {
         Scheme known = scheme;
         // Asked before the switch, which costs milliseconds when it is first used.
         if (known == null) {
             return null;
         }
         return switch (known) {
-            case Scheme.Basic() -> basic(repository);
-            case Scheme.Bearer bearer -> bearer(bearer, repository, cancellation);
+            case Scheme.Basic() -> basic(scope.repository());
+            case Scheme.Bearer bearer -> bearer(bearer, scope, cancellation);
         };
     }
 
@@ -86,7 +86,7 @@ final class Authorizer {
     /// @param challenges the `WWW-Authenticate` headers
     /// @param used the header that was not good enough, or null
     /// @return whether there is an answer
-    boolean challenged(List<String> challenges, String repository, @Nullable String used)
+    boolean challenged(List<String> challenges, Scope scope, @Nullable String used)
             throws ImageException {
         Scheme wanted = choose(Challenge.parse(challenges, host.authority()));
         if (wanted == null) {
@@ -96,7 +96,7 @@ final class Authorizer {
         return switch (wanted) {
             case Scheme.Basic() -> used == null;
             case Scheme.Bearer _ -> {
-                forget(repository, used);
+                forget(scope, used);
                 yield true;
             }
         };
@@ -123,8 +123,8 @@ final class Authorizer {
         return null;
     }
 
-    private void forget(String repository, @Nullable String used) {
-        Slot slot = slots.get(repository);
+    private void forget(Scope scope, @Nullable String used) {
+        Slot slot = slots.get(scope.key());
         if (slot == null || used == null) {
             return;
         }
@@ -144,17 +144,17 @@ final class Authorizer {
         };
     }
 
-    private String bearer(Scheme.Bearer bearer, String repository, Cancellation cancellation)
+    private String bearer(Scheme.Bearer bearer, Scope scope, Cancellation cancellation)
             throws ImageException {
         if (slots.size() > MAX_SCOPES) {
             slots.values().removeIf(slot -> !slot.lock.isLocked() && !usable(slot.token));
         }
-        Slot slot = slots.computeIfAbsent(repository, _ -> new Slot());
+        Slot slot = slots.computeIfAbsent(scope.key(), _ -> new Slot());
         Token token = slot.token;
         if (token != null && usable(token)) {
             return "Bearer " + token.value();
         }
-        String what = what(repository);
+        String what = what(scope);
         try {
             slot.lock.lockInterruptibly();
         } catch (InterruptedException e) {
@@ -164,7 +164,7 @@ final class Authorizer {
         try {
             token = slot.token;
             if (token == null || !usable(token)) {
-                token = fetch(bearer, repository, what, cancellation);
+                token = fetch(bearer, scope, what, cancellation);
                 slot.token = token;
             }
             return "Bearer " + token.value();
@@ -184,8 +184,8 @@ final class Authorizer {
         return found.orElse(null);
     }
 
-    private String what(String repository) {
-        return "token to pull " + repository + " from " + host.authority();
+    private String what(Scope scope) {
+        return "token of " + host.authority() + " to " + scope.purpose();
     }
 
     private String checked(String token) throws ImageException {
@@ -194,16 +194,15 @@ final class Authorizer {
     }
 
     private Token fetch(
-            Scheme.Bearer bearer, String repository, String what, Cancellation cancellation)
+            Scheme.Bearer bearer, Scope scope, String what, Cancellation cancellation)
             throws ImageException {
-        Credentials credentials = credentials(repository);
+        Credentials credentials = credentials(scope.repository());
         if (credentials instanceof Credentials.RegistryToken(String token)) {
             return new Token(checked(token), options.clock().instant());
         }
         if (credentials != null && !realms.mayReceiveCredentials(bearer.realm())) {
             throw realms.foreign(bearer.realm());
         }
-        String scope = "repository:" + repository + ":pull";
         for (int failures = 0; ; ) {
             long delay;
             try {
@@ -231,12 +230,12 @@ final class Authorizer {
         }
     }
 
-    private Request get(Scheme.Bearer bearer, String scope, @Nullable Credentials credentials) {
+    private Request get(Scheme.Bearer bearer, Scope scope, @Nullable Credentials credentials) {
         HttpUrl.Builder url = bearer.realm().newBuilder();
         if (!bearer.service().isEmpty()) {
             url.addQueryParameter("service", bearer.service());
         }
-        url.addQueryParameter("scope", scope);
+        scope.values().forEach(value -> url.addQueryParameter("scope", value));
         Request.Builder request = request(url.build());
         if (credentials instanceof Credentials.Login login) {
             request.header("Authorization", login.basicHeader());
@@ -244,12 +243,12 @@ final class Authorizer {
         return request.build();
     }
 
-    private Request post(Scheme.Bearer bearer, String scope, String refreshToken) {
+    private Request post(Scheme.Bearer bearer, Scope scope, String refreshToken) {
         FormBody.Builder form =
                 new FormBody.Builder()
                         .add("grant_type", "refresh_token")
                         .add("client_id", "imgd")
-                        .add("scope", scope)
+                        .add("scope", String.join(" ", scope.values()))
                         .add("refresh_token", refreshToken);
         if (!bearer.service().isEmpty()) {
             form.add("service", bearer.service());

@@ -13,6 +13,7 @@ import java.util.concurrent.TimeUnit;
 final class Deadline extends AsyncTimeout implements AutoCloseable {
     private final Call call;
     private volatile boolean expired;
+    private boolean begun;
 
     private Deadline(Call call) {
         this.call = call;
@@ -20,10 +21,24 @@ final class Deadline extends AsyncTimeout implements AutoCloseable {
 
     /// Starts the clock; closing stops it.
     static Deadline start(Call call, Duration duration) {
+        Deadline deadline = of(call, duration);
+        deadline.begin();
+        return deadline;
+    }
+
+    /// A deadline whose clock is started with [#begin()].
+    static Deadline of(Call call, Duration duration) {
         Deadline deadline = new Deadline(call);
         deadline.timeout(duration.toMillis(), TimeUnit.MILLISECONDS);
-        deadline.enter();
         return deadline;
+    }
+
+    /// Starts the clock, once. In the thread that closes it.
+    void begin() {
+        if (!begun) {
+            begun = true;
+            enter();
+        }
     }
 
     @Override
@@ -44,6 +59,8 @@ final class Deadline extends AsyncTimeout implements AutoCloseable {
 
     @Override
     public void close() {
-        exit();
+        if (begun) {
+            exit();
+        }
     }
 }

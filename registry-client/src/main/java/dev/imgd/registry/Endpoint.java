@@ -19,6 +19,7 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 import java.io.IOException;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 
@@ -32,6 +33,7 @@ final class Endpoint {
     private final RetryPolicy retries;
     private final @Nullable Authorizer authorizer;
     private final @Nullable Dns dns;
+    private volatile boolean singlePostRefused;
 
     private Endpoint(
             RegistryHost host,
@@ -96,6 +98,71 @@ final class Endpoint {
                 : url.newBuilder().addQueryParameter("ns", host.namespace().get()).build();
     }
 
+    /// The URL of something of the host as a whole.
+    ///
+    /// @param path below the prefix, for example `_catalog`
+    HttpUrl url(String path) {
+        HttpUrl url = HttpUrl.parse(host.url() + '/' + path);
+        if (url == null) {
+            throw new IllegalStateException("not a URL under " + host.url());
+        }
+        return url;
+    }
+
+    /// The name of a repository at this host.
+    String repository(String repository) throws ImageException {
+        return host.repository(repository);
+    }
+
+    /// Whether a URL is one of this host.
+    boolean owns(HttpUrl url) {
+        return Urls.sameOrigin(url, base);
+    }
+
+    /// Whether a blob may be sent with the request that opens its upload, as far as is known.
+    boolean takesSinglePost() {
+        return !singlePostRefused;
+    }
+
+    /// Remembers that this host wants uploads in two steps.
+    void refusesSinglePost() {
+        singlePostRefused = true;
+    }
+
+    /// Sends a request once, twice where it has to authenticate, and returns whatever the answer is.
+    Answer once(Ask ask, Cancellation cancellation) throws IOException {
+        cancellation.check(ask.what(), null);
+        return authorized(ask, cancellation);
+    }
+
+    /// Sends a request that may be repeated, and returns the first answer that would not be another
+    /// one later.
+    ///
+    /// @throws ImageException of the last attempt
+    Answer exchange(Ask ask, Cancellation cancellation) throws ImageException {
+        for (int failures = 1; ; failures++) {
+            long delay;
+            try {
+                Answer answer = once(ask, cancellation);
+                if (!RetryPolicy.isTransient(answer.status())) {
+                    return answer;
+                }
+                delay = failed(ask, answer, failures);
+            } catch (ImageException e) {
+                throw e;
+            } catch (IOException e) {
+                cancellation.check(ask.what(), e);
+                TransportFailure failure = TransportFailure.of(e);
+                if (failures >= Math.min(retries.attempts(), failure.attempts())) {
+                    throw failure.exception(ask.what(), authority(), e);
+                }
+                delay = retries.delayMillis(failures, null);
+                Log.retry(authority(), failures, delay, failure.text());
+            }
+            cancellation.pause(delay, ask.what());
+        }
+    }
+
     /// Sends a GET request and returns the answer when it is 200 or 206.
     ///
     /// @throws ImageException of the last attempt
@@ -138,7 +205,9 @@ final class Endpoint {
         String retryAfter;
         try (answer) {
             retryAfter = answer.response().header("Retry-After");
-            failure = ErrorBody.exception(ask.what(), answer.from(), answer.response());
+            failure =
+                    ErrorBody.exception(
+                            ask.what(), answer.from(), answer.response(), ask.isWrite());
         }
         if (failures >= retries.attempts() || !(RetryPolicy.isTransient(status) || expiredLink)) {
             throw failure;
@@ -152,8 +221,8 @@ final class Endpoint {
         if (authorizer == null) {
             return follow(ask, null, cancellation);
         }
-        String repository = host.repository(ask.repository());
-        String used = authorizer.header(repository, cancellation);
+        Scope scope = ask.scope().at(host);
+        String used = authorizer.header(scope, cancellation);
         Answer answer = follow(ask, used, cancellation);
         if (answer.status() != 401 || answer.moved()) {
             return answer;
@@ -161,7 +230,7 @@ final class Endpoint {
         List<String> challenges = answer.response().headers("WWW-Authenticate");
         boolean answered;
         try {
-            answered = authorizer.challenged(challenges, repository, used);
+            answered = authorizer.challenged(challenges, scope, used);
         } catch (ImageException e) {
             answer.abort();
             throw e;
@@ -171,7 +240,7 @@ final class Endpoint {
         }
         // Read before the token is fetched, for the connection to be reused.
         answer.close();
-        String header = authorizer.header(repository, cancellation);
+        String header = authorizer.header(scope, cancellation);
         if (header == null) {
             throw new RegistryException(
                     ErrorKind.UNAUTHENTICATED,
@@ -189,8 +258,10 @@ final class Endpoint {
         HttpUrl url = ask.url();
         boolean moved = false;
         for (int hops = 0; ; hops++) {
-            Answer answer = send(request(ask, url, moved, authorization), moved, cancellation);
-            if (!Urls.isRedirect(answer.status())) {
+            Request request = request(ask, url, moved, authorization);
+            Answer answer = send(ask, request, moved, cancellation);
+            // What is written is written where we were told to, or not at all.
+            if (ask.isWrite() || !Urls.isRedirect(answer.status())) {
                 return answer;
             }
             try (answer) {
@@ -207,9 +278,10 @@ final class Endpoint {
     }
 
     private Request request(Ask ask, HttpUrl url, boolean moved, @Nullable String authorization) {
-        Request.Builder request = new Request.Builder().url(url);
+        Request.Builder request = new Request.Builder().url(url).method(ask.method(), ask.body());
         request.header("User-Agent", options.userAgent());
         if (!moved) {
+            ask.headers().forEach(request::header);
             addHeaders(request, host);
             if (authorization != null) {
                 request.header("Authorization", authorization);
@@ -236,7 +308,7 @@ final class Endpoint {
         }
     }
 
-    private Answer send(Request request, boolean moved, Cancellation cancellation)
+    private Answer send(Ask ask, Request request, boolean moved, Cancellation cancellation)
             throws IOException {
         TlsSettings tls = moved ? TlsSettings.SYSTEM : host.tls();
         boolean https = request.url().isHttps();
@@ -247,7 +319,14 @@ final class Endpoint {
         }
         Call call = client.newCall(request);
         cancellation.watch(call);
-        try (Deadline deadline = Deadline.start(call, options.headerTimeout())) {
+        Duration patience = options.headerTimeout().plus(ask.patience());
+        try (Deadline deadline = Deadline.of(call, patience)) {
+            if (ask.body() instanceof UploadBody upload) {
+                // Sending takes as long as it takes; that it does not stall is for the socket to see.
+                upload.onWritten(deadline::begin);
+            } else {
+                deadline.begin();
+            }
             try {
                 Response response = call.execute();
                 return new Answer(call, response, Urls.authority(request.url()), moved);

@@ -27,6 +27,12 @@ final class ErrorBody {
 
     /// Reads at most 64 KiB of the body. The caller closes the response.
     static RegistryException exception(String what, String from, Response response) {
+        return exception(what, from, response, false);
+    }
+
+    /// @param writing whether the request was to change something
+    static RegistryException exception(
+            String what, String from, Response response, boolean writing) {
         int status = response.code();
         List<RegistryException.Detail> details = details(response);
         StringBuilder message = new StringBuilder(what);
@@ -38,8 +44,10 @@ final class ErrorBody {
                 message.append(' ').append(Text.printable(detail.message(), MAX_SHOWN_CHARS));
             }
         }
-        message.append(advice(status));
-        return new RegistryException(kind(status), message.toString(), status, details, null);
+        message.append(writing ? writingAdvice(status) : advice(status));
+        ErrorKind kind =
+                writing && status == 405 ? ErrorKind.FAILED_PRECONDITION : kind(status);
+        return new RegistryException(kind, message.toString(), status, details, null);
     }
 
     private static List<RegistryException.Detail> details(Response response) {
@@ -94,6 +102,17 @@ final class ErrorBody {
                     status >= 500
                             ? "the registry failed"
                             : status >= 400 ? "refused" : "unexpected answer";
+        };
+    }
+
+    private static String writingAdvice(int status) {
+        return switch (status) {
+            case 401 -> "; log in with an account that may write to the repository";
+            case 403 -> "; check that this account may write to the repository";
+            case 405 -> "; the registry does not allow it: see its configuration";
+            case 413 -> "; the registry, or a proxy before it, takes no bodies of this size";
+            case 429 -> "; try again later";
+            default -> "";
         };
     }
 

@@ -83,6 +83,24 @@ final class HttpRegistryClient implements RegistryClient {
     }
 
     @Override
+    public RegistryWriter writer() {
+        return new HttpRegistryWriter(this);
+    }
+
+    @Override
+    public RegistryListing listing() {
+        return new HttpRegistryListing(this);
+    }
+
+    RegistryOptions options() {
+        return options;
+    }
+
+    RetryPolicy retries() {
+        return retries;
+    }
+
+    @Override
     public FetchedManifest resolve(Reference reference) throws ImageException {
         String what = "manifest of " + reference;
         Optional<Digest> digest = reference.digest();
@@ -239,7 +257,8 @@ final class HttpRegistryClient implements RegistryClient {
         throw last;
     }
 
-    private Cancellation begin() {
+    /// Makes an operation one that [#close()] ends; [#end(Cancellation)] follows.
+    Cancellation begin() {
         Cancellation cancellation = new Cancellation();
         active.add(cancellation);
         if (closed) {
@@ -248,7 +267,11 @@ final class HttpRegistryClient implements RegistryClient {
         return cancellation;
     }
 
-    private Endpoint endpoint(RegistryHost host) throws ImageException {
+    void end(Cancellation cancellation) {
+        active.remove(cancellation);
+    }
+
+    Endpoint endpoint(RegistryHost host) throws ImageException {
         Endpoint known = endpoints.get(host);
         if (known != null) {
             return known;

@@ -61,6 +61,13 @@ public interface RegistryClient extends AutoCloseable {
         void close();
     }
 
+    /// Pushes and deletes, with the settings, the connections and the end of this client.
+    RegistryWriter writer();
+
+    /// Lists tags, repositories and referrers, with the settings, the connections and the end of
+    /// this client.
+    RegistryListing listing();
+
     /// A client that shares settings, connections and tokens with this one, and whose [#close] ends only
     /// the calls that were made through it: whatever thread they block, they fail with `CANCELLED`.
     RegistryClient session();

@@ -1,0 +1,303 @@
+package dev.imgd.registry;
+
+import dev.imgd.hosts.Capability;
+import dev.imgd.hosts.RegistryHost;
+import dev.imgd.model.Bytes;
+import dev.imgd.model.Descriptor;
+import dev.imgd.model.Digest;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.Index;
+import dev.imgd.model.Json;
+import dev.imgd.model.Limits;
+import dev.imgd.model.MediaType;
+import dev.imgd.model.Reference;
+import dev.imgd.model.RegistryException;
+
+import okhttp3.HttpUrl;
+
+import org.jspecify.annotations.Nullable;
+
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/// Lists over HTTP, page by page.
+///
+/// The next page is where the registry's `Link` says, within the registry itself; a page that was
+/// there before ends the list with an error, as do more pages than a list can need.
+final class HttpRegistryListing implements RegistryListing {
+    private static final int PAGE_NAMES = 1_000;
+    private static final int MAX_PAGES = 10_000;
+    private static final int MAX_REFERRERS = 100_000;
+
+    private final HttpRegistryClient client;
+
+    HttpRegistryListing(HttpRegistryClient client) {
+        this.client = client;
+    }
+
+    /// Asks one host.
+    @FunctionalInterface
+    private interface Action<T> {
+        T apply(Endpoint endpoint, Cancellation cancellation) throws ImageException;
+    }
+
+    private <T> T onHosts(String registry, String what, Capability capability, Action<T> action)
+            throws ImageException {
+        ImageException last = null;
+        for (RegistryHost host : client.options().hosts().hostsFor(registry)) {
+            if (!host.can(capability)) {
+                continue;
+            }
+            Cancellation cancellation = client.begin();
+            try {
+                return action.apply(client.endpoint(host), cancellation);
+            } catch (ImageException e) {
+                if (e.kind() == ErrorKind.CANCELLED) {
+                    throw e;
+                }
+                if (last != null) {
+                    e.addSuppressed(last);
+                }
+                last = e;
+            } finally {
+                client.end(cancellation);
+            }
+        }
+        if (last != null) {
+            throw last;
+        }
+        throw ImageException.failedPrecondition(
+                "%s: no host of %s has the capability \"%s\"; check its hosts.toml"
+                        .formatted(what, registry, capability.name().toLowerCase(Locale.ROOT)));
+    }
+
+    @Override
+    public List<String> tags(Reference repository, Optional<String> after, int limit)
+            throws ImageException {
+        String what = "tags of " + repository.name();
+        return onHosts(
+                repository.registry(),
+                what,
+                Capability.RESOLVE,
+                (endpoint, cancellation) ->
+                        names(
+                                new Pages(
+                                        endpoint,
+                                        cancellation,
+                                        what,
+                                        Scope.pull(repository.repository())),
+                                endpoint.url(repository.repository(), "tags", "list"),
+                                "tags",
+                                after,
+                                limit));
+    }
+
+    @Override
+    public List<String> repositories(String registry, Optional<String> after, int limit)
+            throws ImageException {
+        String what = "repositories of " + registry;
+        return onHosts(
+                registry,
+                what,
+                Capability.RESOLVE,
+                (endpoint, cancellation) ->
+                        names(
+                                new Pages(endpoint, cancellation, what, Scope.catalog()),
+                                endpoint.url("_catalog"),
+                                "repositories",
+                                after,
+                                limit));
+    }
+
+    private List<String> names(
+            Pages pages, HttpUrl url, String member, Optional<String> after, int limit)
+            throws ImageException {
+        if (limit < 1 || limit > MAX_NAMES) {
+            throw new IllegalArgumentException("limit out of range: " + limit);
+        }
+        HttpUrl.Builder first =
+                url.newBuilder()
+                        .addQueryParameter("n", Integer.toString(Math.min(limit, PAGE_NAMES)));
+        after.ifPresent(last -> first.addQueryParameter("last", last));
+        List<String> names = new ArrayList<>();
+        @Nullable HttpUrl next = first.build();
+        while (next != null && names.size() < limit) {
+            try (Answer answer = pages.get(next, "application/json")) {
+                if (answer.status() != 200) {
+                    throw ErrorBody.exception(pages.what, answer.from(), answer.response());
+                }
+                byte[] body = SmallBody.read(pages.what, answer, client.options(), pages.ending);
+                // "null" for none is what Go's encoder makes of an empty list.
+                names.addAll(
+                        Json.parse(
+                                        pages.what + " from " + answer.from(),
+                                        body,
+                                        client.options().limits())
+                                .texts(member));
+                next = pages.next(answer);
+            }
+        }
+        return names.size() > limit ? List.copyOf(names.subList(0, limit)) : names;
+    }
+
+    @Override
+    public Referrers referrers(
+            Reference repository, Digest subject, Optional<String> artifactType)
+            throws ImageException {
+        String what = "referrers of " + repository.name() + "@" + subject;
+        return onHosts(
+                repository.registry(),
+                what,
+                Capability.REFERRERS,
+                (endpoint, cancellation) -> {
+                    var pages =
+                            new Pages(
+                                    endpoint,
+                                    cancellation,
+                                    what,
+                                    Scope.pull(repository.repository()));
+                    Optional<List<Descriptor>> listed =
+                            referrers(pages, repository, subject, artifactType);
+                    if (listed.isPresent()) {
+                        return new Referrers(listed.get(), false);
+                    }
+                    List<Descriptor> tagged =
+                            new ReferrersTag(
+                                            endpoint,
+                                            cancellation,
+                                            client.options(),
+                                            client.retries(),
+                                            repository,
+                                            subject)
+                                    .read();
+                    return new Referrers(filter(tagged, artifactType), true);
+                });
+    }
+
+    /// Empty when the registry has no such list, nor any for other manifests.
+    private Optional<List<Descriptor>> referrers(
+            Pages pages, Reference repository, Digest subject, Optional<String> artifactType)
+            throws ImageException {
+        HttpUrl.Builder first =
+                pages.endpoint
+                        .url(repository.repository(), "referrers", subject.toString())
+                        .newBuilder();
+        artifactType.ifPresent(type -> first.addQueryParameter("artifactType", type));
+        Map<Digest, Descriptor> found = new LinkedHashMap<>();
+        @Nullable HttpUrl next = first.build();
+        while (next != null) {
+            try (Answer answer = pages.get(next, MediaType.OCI_INDEX)) {
+                if (answer.status() == 404 && found.isEmpty()) {
+                    return Optional.empty();
+                }
+                if (answer.status() != 200) {
+                    throw ErrorBody.exception(pages.what, answer.from(), answer.response());
+                }
+                byte[] body = SmallBody.read(pages.what, answer, client.options(), pages.ending);
+                Index page =
+                        Index.parse(
+                                pages.what + " from " + answer.from(),
+                                Bytes.of(body),
+                                Optional.of(MediaType.OCI_INDEX));
+                page.manifests().forEach(entry -> found.putIfAbsent(entry.digest(), entry));
+                if (found.size() > MAX_REFERRERS) {
+                    throw client.options()
+                            .limits()
+                            .exceeded(
+                                    Limits.Key.DESCRIPTORS,
+                                    "%s: more than %d".formatted(pages.what, MAX_REFERRERS));
+                }
+                next = pages.next(answer);
+            }
+        }
+        // Whether the registry has filtered is not asked (OCI-Filters-Applied): it does no harm to
+        // do it again.
+        return Optional.of(filter(List.copyOf(found.values()), artifactType));
+    }
+
+    private static List<Descriptor> filter(List<Descriptor> entries, Optional<String> type) {
+        return type.isEmpty()
+                ? entries
+                : entries.stream().filter(entry -> entry.artifactType().equals(type)).toList();
+    }
+
+    /// The pages of one list.
+    private static final class Pages {
+        final Endpoint endpoint;
+        final Cancellation ending;
+        final String what;
+        private final Scope scope;
+        private final Set<HttpUrl> seen = new HashSet<>();
+
+        Pages(Endpoint endpoint, Cancellation ending, String what, Scope scope) {
+            this.endpoint = endpoint;
+            this.ending = ending;
+            this.what = what;
+            this.scope = scope;
+        }
+
+        Answer get(HttpUrl url, String accept) throws ImageException {
+            if (!seen.add(url)) {
+                throw ImageException.invalidContent(
+                        "%s: %s leads from page to page in a circle"
+                                .formatted(what, endpoint.authority()));
+            }
+            if (seen.size() > MAX_PAGES) {
+                throw ImageException.invalidContent(
+                        "%s: %s has more than %d pages"
+                                .formatted(what, endpoint.authority(), MAX_PAGES));
+            }
+            return endpoint.exchange(
+                    Ask.of(what, "GET", url, scope).withAccept(accept), ending);
+        }
+
+        /// Where the `Link` with `rel="next"` leads; null at the end. **Source:** RFC 8288.
+        @Nullable HttpUrl next(Answer answer) throws ImageException {
+            for (String header : answer.response().headers("Link")) {
+                String target = target(header);
+                if (target == null) {
+                    continue;
+                }
+                HttpUrl url = answer.response().request().url().resolve(target);
+                if (url == null || !endpoint.owns(url)) {
+                    throw new RegistryException(
+                            ErrorKind.INVALID_CONTENT,
+                            "%s: %s sends the next page to %s; not followed"
+                                    .formatted(
+                                            what,
+                                            answer.from(),
+                                            url == null ? "no URL" : Urls.printable(url)),
+                            0,
+                            List.of(),
+                            null);
+                }
+                return url;
+            }
+            return null;
+        }
+
+        private static @Nullable String target(String header) {
+            int from = header.indexOf('<');
+            int end = header.indexOf('>', from + 1);
+            while (from >= 0 && end > from) {
+                int following = header.indexOf('<', end);
+                String parameters =
+                        header.substring(end + 1, following < 0 ? header.length() : following)
+                                .toLowerCase(Locale.ROOT);
+                if (parameters.contains("rel=\"next\"") || parameters.contains("rel=next")) {
+                    return header.substring(from + 1, end);
+                }
+                from = following;
+                end = header.indexOf('>', from + 1);
+            }
+            return null;
+        }
+    }
+}
