@@ -24,6 +24,12 @@ public interface RegistryWriter {
         ///
         /// @param offset 0 to the size of the blob
         RegistryClient.BlobStream open(long offset) throws IOException;
+
+        /// A blob in memory.
+        static BlobSource of(Bytes content) {
+            byte[] bytes = content.toArray();
+            return offset -> new MemoryBlobStream(bytes, (int) offset, "memory");
+        }
     }
 
     /// How a blob came to be in a repository.

@@ -1,0 +1,283 @@
+package dev.imgd.registrytest;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.imgd.model.Bytes;
+import dev.imgd.model.Descriptor;
+import dev.imgd.model.Digest;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.JsonWriter;
+import dev.imgd.model.MediaType;
+import dev.imgd.registry.RegistryClient;
+import dev.imgd.registry.RegistryListing.Referrers;
+import dev.imgd.testkit.Fault;
+import dev.imgd.testkit.RegistryFeature;
+import dev.imgd.testkit.TestImage;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+
+/// Tags, repositories and referrers.
+class ListingTest extends Fixture {
+    private void tags(int count) {
+        TestImage image = pushImage();
+        String[] tags = new String[count];
+        for (int i = 0; i < count; i++) {
+            tags[i] = "v%05d".formatted(i);
+        }
+        registry.content()
+                .putManifest("many", image.manifest().mediaType(), image.content(), tags);
+    }
+
+    @Test
+    void tags_tenThousandInPages_allInOrder() throws Exception {
+        tags(10_000);
+        registry.pageLimit(997);
+        List<String> tags = client.listing().tags(reference("many"), Optional.empty(), 1_000_000);
+        assertEquals(10_000, tags.size());
+        assertEquals("v00000", tags.getFirst());
+        assertEquals("v09999", tags.getLast());
+        assertEquals(10_000, new HashSet<>(tags).size());
+    }
+
+    @Test
+    void tags_limitAndAfter_noMoreThanNeededIsAsked() throws Exception {
+        tags(100);
+        List<String> tags = client.listing().tags(reference("many"), Optional.of("v00041"), 3);
+        assertEquals(List.of("v00042", "v00043", "v00044"), tags);
+        assertEquals(1, registry.gets("/tags/list"));
+    }
+
+    @Test
+    void tags_noSuchRepository_notFound() {
+        assertFails(
+                ErrorKind.NOT_FOUND,
+                () -> client.listing().tags(reference("nothing"), Optional.empty(), 10));
+    }
+
+    @Test
+    void tags_pagesInACircle_refused() throws Exception {
+        registry.always(
+                "/tags/list",
+                Fault.status(
+                        200,
+                        Map.of("Link", "</v2/many/tags/list?n=1000>; rel=\"next\""),
+                        "{\"name\":\"many\",\"tags\":[\"a\"]}"));
+        assertFails(
+                ErrorKind.INVALID_CONTENT,
+                () -> client.listing().tags(reference("many"), Optional.empty(), 1_000_000));
+    }
+
+    @Test
+    void tags_nextPageElsewhere_notFollowed() throws Exception {
+        registry.always(
+                "/tags/list",
+                Fault.status(
+                        200,
+                        Map.of("Link", "<http://169.254.169.254/latest>; rel=\"next\""),
+                        "{\"name\":\"many\",\"tags\":[\"a\"]}"));
+        ImageException e =
+                assertFails(
+                        ErrorKind.INVALID_CONTENT,
+                        () -> client.listing().tags(reference("many"), Optional.empty(), 100));
+        assertTrue(e.getMessage().contains("169.254.169.254"), e.getMessage());
+    }
+
+    @Test
+    void tags_listIsNull_empty() throws Exception {
+        registry.always("/tags/list", Fault.status(200, Map.of(), "{\"name\":\"a\",\"tags\":null}"));
+        assertEquals(
+                List.of(), client.listing().tags(reference("many"), Optional.empty(), 100));
+    }
+
+    @Test
+    void tags_endlessAnswer_limited() throws Exception {
+        registry.always("/tags/list", Fault.endless());
+        assertFails(
+                ErrorKind.LIMIT_EXCEEDED,
+                () -> client.listing().tags(reference("many"), Optional.empty(), 100));
+    }
+
+    @Test
+    void repositories_inPages_all() throws Exception {
+        TestImage image = pushImage();
+        for (String name : List.of("b/one", "b/two", "c")) {
+            registry.content()
+                    .putManifest(name, image.manifest().mediaType(), image.content(), "1");
+        }
+        registry.pageLimit(2);
+        assertEquals(
+                List.of("app", "b/one", "b/two", "c"),
+                client.listing().repositories(registry.authority(), Optional.empty(), 100));
+    }
+
+    @Test
+    void repositories_noCatalog_notFound() {
+        registry.without(RegistryFeature.CATALOG);
+        assertFails(
+                ErrorKind.NOT_FOUND,
+                () -> client.listing().repositories(registry.authority(), Optional.empty(), 100));
+    }
+
+    private Descriptor artifact(RegistryClient from, Descriptor subject, String type, String note)
+            throws ImageException {
+        Bytes empty = Bytes.of("{}".getBytes(java.nio.charset.StandardCharsets.US_ASCII));
+        registry.content().putBlob("app", empty.sha256(), empty.toArray());
+        JsonWriter json =
+                JsonWriter.compact()
+                        .beginObject()
+                        .member("schemaVersion", 2)
+                        .member("mediaType", MediaType.OCI_MANIFEST)
+                        .member("artifactType", type);
+        new Descriptor(MediaType.OCI_EMPTY, empty.sha256(), empty.size())
+                .write(json.name("config"));
+        json.beginArray("layers").endArray();
+        subject.write(json.name("subject"));
+        Bytes content =
+                Bytes.of(
+                        json.member("annotations", Map.of("note", note)).endObject().toBytes());
+        Descriptor descriptor =
+                new Descriptor(MediaType.OCI_MANIFEST, content.sha256(), content.size());
+        from.writer().pushManifest(reference("app"), descriptor, content, List.of());
+        return descriptor;
+    }
+
+    private static Set<Digest> digests(Referrers referrers) {
+        Set<Digest> digests = new HashSet<>();
+        referrers.manifests().forEach(entry -> digests.add(entry.digest()));
+        return digests;
+    }
+
+    /// What a registry has to list referrers with.
+    enum Kind {
+        API,
+        API_WITHOUT_FILTER,
+        TAG,
+        TAG_WITHOUT_ETAGS
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void referrers_pushed_listedAndFiltered(Kind kind) throws Exception {
+        switch (kind) {
+            case API -> registry.pageLimit(1);
+            case API_WITHOUT_FILTER -> registry.without(RegistryFeature.REFERRERS_FILTER);
+            case TAG -> registry.without(RegistryFeature.REFERRERS);
+            case TAG_WITHOUT_ETAGS ->
+                    registry.without(RegistryFeature.REFERRERS, RegistryFeature.ETAGS);
+        }
+        boolean byTag = kind == Kind.TAG || kind == Kind.TAG_WITHOUT_ETAGS;
+        Descriptor subject = pushImage().manifest();
+        Descriptor one = artifact(client, subject, "application/vnd.test.sig", "one");
+        Descriptor two = artifact(client, subject, "application/vnd.test.sbom", "two");
+        Descriptor again = artifact(client, subject, "application/vnd.test.sbom", "two");
+        assertEquals(two, again);
+
+        Referrers all =
+                client.listing().referrers(reference("app"), subject.digest(), Optional.empty());
+        assertEquals(byTag, all.byTag());
+        assertEquals(Set.of(one.digest(), two.digest()), digests(all));
+        assertEquals(2, all.manifests().size());
+        Referrers sboms =
+                client.listing()
+                        .referrers(
+                                reference("app"),
+                                subject.digest(),
+                                Optional.of("application/vnd.test.sbom"));
+        assertEquals(Set.of(two.digest()), digests(sboms));
+        assertEquals("two", sboms.manifests().getFirst().annotations().get("note"));
+
+        client.writer().deleteManifest(reference("app").withDigest(one.digest()));
+        Referrers left =
+                client.listing().referrers(reference("app"), subject.digest(), Optional.empty());
+        assertEquals(Set.of(two.digest()), digests(left));
+    }
+
+    @Test
+    void referrers_none_empty() throws Exception {
+        Descriptor subject = pushImage().manifest();
+        Referrers none =
+                client.listing().referrers(reference("app"), subject.digest(), Optional.empty());
+        assertTrue(none.manifests().isEmpty());
+        assertFalse(none.byTag());
+        registry.without(RegistryFeature.REFERRERS);
+        assertTrue(
+                client.listing()
+                        .referrers(reference("app"), subject.digest(), Optional.empty())
+                        .manifests()
+                        .isEmpty());
+    }
+
+    @Test
+    void referrers_manyWritersAtOnce_noneIsLost() throws Exception {
+        registry.without(RegistryFeature.REFERRERS);
+        Descriptor subject = pushImage().manifest();
+        int writers = 8;
+        Set<Digest> wanted = new HashSet<>();
+        try (ExecutorService threads = Executors.newFixedThreadPool(writers);
+                RegistryClient other = RegistryClient.create(QUICK)) {
+            List<Callable<Descriptor>> tasks = new ArrayList<>();
+            for (int i = 0; i < writers; i++) {
+                String note = "n" + i;
+                RegistryClient from = i % 2 == 0 ? client : other;
+                tasks.add(() -> artifact(from, subject, "application/vnd.test.sig", note));
+            }
+            for (Future<Descriptor> done : threads.invokeAll(tasks)) {
+                wanted.add(done.get().digest());
+            }
+        }
+        Referrers all =
+                client.listing().referrers(reference("app"), subject.digest(), Optional.empty());
+        assertEquals(wanted, digests(all));
+    }
+
+    @Test
+    void referrers_anotherWriterBetweenReadAndWrite_bothKept() throws Exception {
+        registry.without(RegistryFeature.REFERRERS);
+        Descriptor subject = pushImage().manifest();
+        String tag = "sha256-" + subject.digest().hex();
+        Digest foreign = Digest.sha256(new byte[] {7});
+        boolean[] done = {false};
+        registry.always(
+                exchange -> exchange.method().equals("PUT") && exchange.path().endsWith(tag),
+                (exchange, body, right) -> {
+                    if (!done[0]) {
+                        done[0] = true;
+                        JsonWriter json =
+                                JsonWriter.compact()
+                                        .beginObject()
+                                        .member("schemaVersion", 2)
+                                        .member("mediaType", MediaType.OCI_INDEX)
+                                        .beginArray("manifests");
+                        new Descriptor(MediaType.OCI_MANIFEST, foreign, 1).write(json);
+                        registry.content()
+                                .putManifest(
+                                        "app",
+                                        MediaType.OCI_INDEX,
+                                        Bytes.of(json.endArray().endObject().toBytes()),
+                                        tag);
+                    }
+                    right.handle(exchange);
+                });
+        registry.with(RegistryFeature.SPARSE);
+        Descriptor ours = artifact(client, subject, "application/vnd.test.sig", "ours");
+        Referrers all =
+                client.listing().referrers(reference("app"), subject.digest(), Optional.empty());
+        assertEquals(Set.of(ours.digest(), foreign), digests(all));
+    }
+}

@@ -1,0 +1,471 @@
+package dev.imgd.registrytest;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.imgd.hosts.Capability;
+import dev.imgd.hosts.RegistryHost;
+import dev.imgd.hosts.TlsSettings;
+import dev.imgd.model.Bytes;
+import dev.imgd.model.Descriptor;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.MediaType;
+import dev.imgd.model.Reference;
+import dev.imgd.registry.RegistryWriter.BlobOutcome;
+import dev.imgd.registry.RegistryWriter.BlobSource;
+import dev.imgd.testkit.Fault;
+import dev.imgd.testkit.ImageBuilder;
+import dev.imgd.testkit.InMemoryRegistry.Access;
+import dev.imgd.testkit.RegistryFeature;
+import dev.imgd.testkit.TestImage;
+import dev.imgd.testkit.TokenServer;
+
+import org.junit.jupiter.api.Test;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.atomic.AtomicLong;
+
+/// Blobs and manifests on their way into a registry.
+class PushTest extends Fixture {
+    private static final int BIG = 6 << 20;
+
+    private static Descriptor descriptor(byte[] content) {
+        Bytes bytes = Bytes.of(content);
+        return new Descriptor(MediaType.OCI_LAYER_GZIP, bytes.sha256(), content.length);
+    }
+
+    private BlobOutcome push(byte[] content, Reference... mountFrom) throws ImageException {
+        return client.writer()
+                .pushBlob(
+                        reference("app:1"),
+                        descriptor(content),
+                        BlobSource.of(Bytes.of(content)),
+                        List.of(mountFrom));
+    }
+
+    private void assertStored(String repository, byte[] content) throws IOException {
+        var blob = registry.content().blob(repository, descriptor(content).digest()).orElseThrow();
+        try (var in = blob.open(0)) {
+            assertArrayEquals(content, in.readAllBytes());
+        }
+    }
+
+    private List<String> requests() {
+        List<String> requests = new ArrayList<>();
+        for (Access access : registry.accessLog()) {
+            requests.add(access.method() + " " + access.status());
+        }
+        return requests;
+    }
+
+    @Test
+    void pushBlob_small_oneRequestAfterTheQuestion() throws Exception {
+        byte[] content = random(1_000, 1);
+        assertEquals(BlobOutcome.UPLOADED, push(content));
+        assertStored("app", content);
+        assertEquals(List.of("HEAD 404", "POST 201"), requests());
+    }
+
+    @Test
+    void pushBlob_empty_stored() throws Exception {
+        assertEquals(BlobOutcome.UPLOADED, push(new byte[0]));
+        assertStored("app", new byte[0]);
+    }
+
+    @Test
+    void pushBlob_registryWithoutSinglePost_asksOnceOnly() throws Exception {
+        registry.without(RegistryFeature.SINGLE_POST);
+        push(random(1_000, 1));
+        push(random(1_000, 2));
+        assertStored("app", random(1_000, 2));
+        assertEquals(
+                List.of("HEAD 404", "POST 202", "PUT 201", "HEAD 404", "POST 202", "PUT 201"),
+                requests());
+        assertTrue(registry.accessLog().get(1).target().contains("digest="));
+        assertTrue(!registry.accessLog().get(4).target().contains("digest="));
+        assertEquals(0, registry.openUploads());
+    }
+
+    @Test
+    void pushBlob_medium_monolithic() throws Exception {
+        byte[] content = random(100_000, 1);
+        push(content);
+        assertStored("app", content);
+        assertEquals(List.of("HEAD 404", "POST 202", "PUT 201"), requests());
+    }
+
+    @Test
+    void pushBlob_big_patchedThenCompleted() throws Exception {
+        byte[] content = random(BIG, 1);
+        push(content);
+        assertStored("app", content);
+        assertEquals(List.of("HEAD 404", "POST 202", "PATCH 202", "PUT 201"), requests());
+    }
+
+    @Test
+    void pushBlob_present_nothingSent() throws Exception {
+        byte[] content = random(1_000, 1);
+        push(content);
+        registry.clearAccessLog();
+        BlobSource untouched =
+                _ -> {
+                    throw new IOException("nobody should ask");
+                };
+        assertEquals(
+                BlobOutcome.EXISTED,
+                client.writer()
+                        .pushBlob(
+                                reference("app:1"), descriptor(content), untouched, List.of()));
+        assertEquals(List.of("HEAD 200"), requests());
+    }
+
+    @Test
+    void pushBlob_inAnotherRepository_mounted() throws Exception {
+        byte[] content = random(BIG, 1);
+        registry.content().putBlob("other", descriptor(content).digest(), content);
+        assertEquals(BlobOutcome.MOUNTED, push(content, reference("other:1")));
+        assertStored("app", content);
+        assertEquals(List.of("HEAD 404", "POST 201"), requests());
+    }
+
+    @Test
+    void pushBlob_mountRefused_uploadedInTheSameSession() throws Exception {
+        byte[] content = random(BIG, 1);
+        assertEquals(BlobOutcome.UPLOADED, push(content, reference("other:1")));
+        assertStored("app", content);
+        assertEquals(List.of("HEAD 404", "POST 202", "PATCH 202", "PUT 201"), requests());
+    }
+
+    @Test
+    void pushBlob_connectionBroken_goesOnWhereTheRegistryIs() throws Exception {
+        byte[] content = random(BIG, 1);
+        registry.breakUploads(2_000_000, 1_000_000);
+        AtomicLong read = new AtomicLong();
+        List<Long> offsets = new ArrayList<>();
+        BlobSource counted =
+                offset -> {
+                    offsets.add(offset);
+                    read.addAndGet(content.length - offset);
+                    return BlobSource.of(Bytes.of(content)).open(offset);
+                };
+        client.writer().pushBlob(reference("app:1"), descriptor(content), counted, List.of());
+        assertStored("app", content);
+        assertEquals(List.of(0L, 2_000_000L, 3_000_000L), offsets);
+    }
+
+    @Test
+    void pushBlob_connectionBrokenAndStatusUnknown_startsAnew() throws Exception {
+        registry.without(RegistryFeature.UPLOAD_STATUS);
+        byte[] content = random(BIG, 1);
+        registry.breakUploads(2_000_000);
+        push(content);
+        assertStored("app", content);
+    }
+
+    @Test
+    void pushBlob_alwaysBrokenAtTheStart_givesUpNamingTheRegistry() throws Exception {
+        registry.breakUploads(1, 1, 1, 1, 1, 1, 1, 1, 1, 1);
+        ImageException e = assertFails(ErrorKind.UNAVAILABLE, () -> push(random(BIG, 1)));
+        assertTrue(e.getMessage().contains(registry.authority()), e.getMessage());
+    }
+
+    @Test
+    void pushBlob_uploadForgotten_startsAnew() throws Exception {
+        byte[] content = random(BIG, 1);
+        boolean[] forgotten = {false};
+        BlobSource source =
+                offset -> {
+                    if (!forgotten[0]) {
+                        forgotten[0] = true;
+                        registry.forgetUploads();
+                    }
+                    return BlobSource.of(Bytes.of(content)).open(offset);
+                };
+        client.writer().pushBlob(reference("app:1"), descriptor(content), source, List.of());
+        assertStored("app", content);
+    }
+
+    @Test
+    void pushBlob_serverBusyAtTheEnd_completedLater() throws Exception {
+        byte[] content = random(BIG, 1);
+        registry.always(
+                exchange -> exchange.method().equals("PUT") && once(), Fault.error(503, "X", "y"));
+        push(content);
+        assertStored("app", content);
+    }
+
+    private boolean used;
+
+    private boolean once() {
+        boolean first = !used;
+        used = true;
+        return first;
+    }
+
+    @Test
+    void pushBlob_answerToTheLastRequestLost_foundToBeThere() throws Exception {
+        byte[] content = random(100_000, 1);
+        registry.always(
+                exchange -> exchange.method().equals("PUT") && once(),
+                (exchange, body, right) -> {
+                    registry.content().putBlob("app", descriptor(content).digest(), content);
+                    exchange.reset();
+                });
+        assertEquals(BlobOutcome.UPLOADED, push(content));
+        assertEquals(1, requests().stream().filter(r -> r.startsWith("PUT")).count());
+    }
+
+    @Test
+    void pushBlob_minimumChunk_respected() throws Exception {
+        registry.minimumChunk(5 << 20);
+        byte[] content = random(12 << 20, 1);
+        push(content);
+        assertStored("app", content);
+    }
+
+    @Test
+    void pushBlob_bodiesTooLargeForAProxy_sentInSmallerParts() throws Exception {
+        registry.always(
+                exchange ->
+                        exchange.header("Content-Length")
+                                .filter(length -> Long.parseLong(length) > 2 << 20)
+                                .isPresent(),
+                Fault.status(413, Map.of("Connection", "close"), "too large"));
+        byte[] content = random(BIG, 1);
+        push(content);
+        assertStored("app", content);
+    }
+
+    @Test
+    void pushBlob_locationElsewhere_refusedWithoutSendingAByte() throws Exception {
+        registry.uploadLocations("http://127.0.0.2:9");
+        ImageException e =
+                assertFails(ErrorKind.FAILED_PRECONDITION, () -> push(random(BIG, 1)));
+        assertTrue(e.getMessage().contains("http://127.0.0.2:9/"), e.getMessage());
+        assertEquals(List.of("HEAD 404", "POST 202"), requests());
+    }
+
+    @Test
+    void pushBlob_redirected_notFollowed() throws Exception {
+        registry.always(
+                exchange -> exchange.method().equals("PATCH"),
+                Fault.redirect(307, "http://127.0.0.2:9/"));
+        ImageException e = assertThrows(ImageException.class, () -> push(random(BIG, 1)));
+        assertTrue(e.getMessage().contains("307"), e.getMessage());
+    }
+
+    @Test
+    void pushBlob_sourceFails_itsOwnErrorAndNoUploadLeft() throws Exception {
+        byte[] content = random(BIG, 1);
+        BlobSource broken =
+                _ -> {
+                    throw ImageException.notFound("the layer is gone");
+                };
+        ImageException e =
+                assertFails(
+                        ErrorKind.NOT_FOUND,
+                        () ->
+                                client.writer()
+                                        .pushBlob(
+                                                reference("app:1"),
+                                                descriptor(content),
+                                                broken,
+                                                List.of()));
+        assertEquals("the layer is gone", e.getMessage());
+        assertEquals(0, registry.openUploads());
+    }
+
+    @Test
+    void pushBlob_wrongBytes_refusedByTheRegistry() throws Exception {
+        byte[] content = random(BIG, 1);
+        ImageException e =
+                assertThrows(
+                        ImageException.class,
+                        () ->
+                                client.writer()
+                                        .pushBlob(
+                                                reference("app:1"),
+                                                descriptor(content),
+                                                BlobSource.of(Bytes.of(random(BIG, 2))),
+                                                List.of()));
+        assertTrue(e.getMessage().contains("DIGEST_INVALID"), e.getMessage());
+    }
+
+    @Test
+    void pushBlob_noHostMayBePushedTo_saysSo() throws Exception {
+        use(
+                QUICK.withHosts(
+                        name ->
+                                List.of(
+                                        new RegistryHost(
+                                                RegistryHost.Scheme.HTTP,
+                                                name,
+                                                "/v2",
+                                                Set.of(Capability.PULL, Capability.RESOLVE),
+                                                Map.of(),
+                                                TlsSettings.SYSTEM))));
+        ImageException e =
+                assertFails(ErrorKind.FAILED_PRECONDITION, () -> push(random(1_000, 1)));
+        assertTrue(e.getMessage().contains("hosts.toml"), e.getMessage());
+        assertEquals(List.of(), requests());
+    }
+
+    @Test
+    void pushBlob_tokenWanted_scopeOfBothRepositories() throws Exception {
+        try (TokenServer tokens = TokenServer.start()) {
+            registry.requireToken(tokens);
+            byte[] content = random(BIG, 1);
+            registry.content().putBlob("other", descriptor(content).digest(), content);
+            assertEquals(BlobOutcome.MOUNTED, push(content, reference("other:1")));
+            List<String> targets = tokens.requests().stream().map(r -> r.target()).toList();
+            String last = targets.getLast();
+            assertTrue(last.contains("scope=repository%3Aapp%3Apull%2Cpush"), last);
+            assertTrue(last.contains("scope=repository%3Aother%3Apull"), last);
+        }
+    }
+
+    @Test
+    void pushBlob_tokenExpiresMidway_newTokenAndTheRestIsSent() throws Exception {
+        try (TokenServer tokens = TokenServer.start()) {
+            registry.requireToken(tokens);
+            byte[] content = random(BIG, 1);
+            boolean[] revoked = {false};
+            BlobSource source =
+                    offset -> {
+                        if (!revoked[0]) {
+                            revoked[0] = true;
+                            tokens.revokeAll();
+                        }
+                        return BlobSource.of(Bytes.of(content)).open(offset);
+                    };
+            client.writer().pushBlob(reference("app:1"), descriptor(content), source, List.of());
+            assertStored("app", content);
+        }
+    }
+
+    private TestImage pushAll(String repository) throws ImageException {
+        TestImage image =
+                ImageBuilder.oci().layer(tar -> tar.file("etc/motd", "hello\n")).build();
+        image.blobs().forEach((digest, blob) -> registry.content().putBlob(repository, digest, blob.toArray()));
+        return image;
+    }
+
+    @Test
+    void pushManifest_byTag_canBePulled() throws Exception {
+        TestImage image = pushAll("app");
+        client.writer()
+                .pushManifest(
+                        reference("app"), image.manifest(), image.content(), List.of("1"));
+        assertEquals(image.content(), client.resolve(reference("app:1")).content());
+        assertEquals(List.of("PUT 201"), requests().subList(0, 1));
+    }
+
+    @Test
+    void pushManifest_byDigest_canBePulled() throws Exception {
+        TestImage image = pushAll("app");
+        client.writer()
+                .pushManifest(reference("app"), image.manifest(), image.content(), List.of());
+        Reference byDigest = reference("app").withDigest(image.manifest().digest());
+        assertEquals(image.content(), client.resolve(byDigest).content());
+        assertEquals(List.of(), registry.content().tags("app"));
+    }
+
+    @Test
+    void pushManifest_severalTags_oneRequestWhereTheRegistryCan() throws Exception {
+        TestImage image = pushAll("app");
+        client.writer()
+                .pushManifest(
+                        reference("app"),
+                        image.manifest(),
+                        image.content(),
+                        List.of("1", "1.2", "latest"));
+        assertEquals(List.of("1", "1.2", "latest"), registry.content().tags("app"));
+        assertEquals(List.of("PUT 201"), requests());
+    }
+
+    @Test
+    void pushManifest_severalTagsWithoutTagParameters_oneRequestEach() throws Exception {
+        registry.without(RegistryFeature.TAG_PARAMETERS);
+        TestImage image = pushAll("app");
+        client.writer()
+                .pushManifest(
+                        reference("app"), image.manifest(), image.content(), List.of("1", "2"));
+        assertEquals(List.of("1", "2"), registry.content().tags("app"));
+        assertEquals(List.of("PUT 201", "PUT 201", "PUT 201"), requests());
+    }
+
+    @Test
+    void pushManifest_blobMissing_refusedWithTheRegistrysReason() throws Exception {
+        TestImage image = ImageBuilder.oci().layer(tar -> tar.file("a", "b")).build();
+        ImageException e =
+                assertThrows(
+                        ImageException.class,
+                        () ->
+                                client.writer()
+                                        .pushManifest(
+                                                reference("app"),
+                                                image.manifest(),
+                                                image.content(),
+                                                List.of("1")));
+        assertTrue(e.getMessage().contains("MANIFEST_BLOB_UNKNOWN"), e.getMessage());
+    }
+
+    @Test
+    void deleteManifest_byDigest_tagsGoToo() throws Exception {
+        TestImage image = pushImage();
+        client.writer()
+                .deleteManifest(reference("app").withDigest(image.manifest().digest()));
+        assertFails(ErrorKind.NOT_FOUND, () -> client.resolve(reference("app:1")));
+    }
+
+    @Test
+    void deleteManifest_byTag_manifestStays() throws Exception {
+        TestImage image = pushImage();
+        client.writer().deleteManifest(reference("app:1"));
+        assertEquals(List.of(), registry.content().tags("app"));
+        Reference byDigest = reference("app").withDigest(image.manifest().digest());
+        assertEquals(image.content(), client.resolve(byDigest).content());
+    }
+
+    @Test
+    void delete_notThere_notFound() throws Exception {
+        pushImage();
+        assertFails(
+                ErrorKind.NOT_FOUND, () -> client.writer().deleteManifest(reference("app:2")));
+        assertFails(
+                ErrorKind.NOT_FOUND,
+                () ->
+                        client.writer()
+                                .deleteBlob(reference("app"), descriptor(random(9, 9)).digest()));
+    }
+
+    @Test
+    void delete_registryDoesNotDelete_saysSo() throws Exception {
+        TestImage image = pushImage();
+        registry.without(RegistryFeature.DELETE);
+        assertFails(
+                ErrorKind.FAILED_PRECONDITION,
+                () -> client.writer().deleteManifest(reference("app:1")));
+        assertFails(
+                ErrorKind.FAILED_PRECONDITION,
+                () ->
+                        client.writer()
+                                .deleteBlob(
+                                        reference("app"), image.layers().getFirst().digest()));
+    }
+
+    @Test
+    void deleteBlob_gone() throws Exception {
+        byte[] content = random(1_000, 1);
+        push(content);
+        client.writer().deleteBlob(reference("app"), descriptor(content).digest());
+        assertTrue(registry.content().blob("app", descriptor(content).digest()).isEmpty());
+    }
+}
