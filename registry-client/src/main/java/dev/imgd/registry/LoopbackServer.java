@@ -54,6 +54,12 @@ public final class LoopbackServer implements AutoCloseable {
             socket.close();
             throw e;
         }
+        return start(socket, handler);
+    }
+
+    /// Starts a server on a socket that listens already, for example one that speaks TLS. The
+    /// server closes it.
+    public static LoopbackServer start(ServerSocket socket, Handler handler) {
         LoopbackServer server = new LoopbackServer(socket, handler);
         Thread.ofVirtual().name("loopback-accept").start(server::acceptAll);
         return server;
@@ -290,7 +296,10 @@ public final class LoopbackServer implements AutoCloseable {
             head.append("HTTP/1.1 ").append(code).append(" -\r\n");
             answerHeaders.forEach(
                     (name, value) -> head.append(name).append(": ").append(value).append("\r\n"));
-            if (length >= 0) {
+            if (code == 204 || code == 304) {
+                // RFC 9110 § 8.6: no length where there can be no body.
+                head.append("\r\n");
+            } else if (length >= 0) {
                 head.append("Content-Length: ").append(length).append("\r\n\r\n");
             } else {
                 head.append("Transfer-Encoding: chunked\r\n\r\n");

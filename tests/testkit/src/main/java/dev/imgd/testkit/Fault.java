@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.locks.LockSupport;
@@ -127,14 +128,14 @@ public interface Fault {
     /// A length of its own that is too small, in good order.
     static Fault shorter(int length) {
         return (exchange, body, _) ->
-                exchange.respond(200, headers(), java.util.Arrays.copyOf(body, length));
+                exchange.respond(200, headers(), Arrays.copyOf(body, length));
     }
 
     /// Bytes after the content, announced in `Content-Length`.
     static Fault longer(int extra) {
         return (exchange, body, _) ->
                 exchange.respond(
-                        200, headers(), java.util.Arrays.copyOf(body, body.length + extra));
+                        200, headers(), Arrays.copyOf(body, body.length + extra));
     }
 
     /// The content followed by zeros for ever, in chunks.
@@ -156,13 +157,36 @@ public interface Fault {
         return (exchange, body, _) -> exchange.respond(200, headers(), body);
     }
 
+    /// A part of the content with 206, although nobody asked for a part.
+    static Fault unaskedPart(int length) {
+        return (exchange, body, _) -> {
+            Map<String, String> headers = headers();
+            headers.put("Content-Range", "bytes 0-" + (length - 1) + '/' + body.length);
+            exchange.respond(206, headers, Arrays.copyOf(body, length));
+        };
+    }
+
+    /// A part with 206 that is not the part asked for; its `Content-Range` is honest.
+    ///
+    /// @param shift bytes by which it starts later
+    static Fault shiftedRange(int shift) {
+        return (exchange, body, _) -> {
+            int from = Math.min(body.length, range(exchange) + shift);
+            Map<String, String> headers = headers();
+            headers.put(
+                    "Content-Range",
+                    "bytes " + from + '-' + (body.length - 1) + '/' + body.length);
+            exchange.respond(206, headers, Arrays.copyOfRange(body, from, body.length));
+        };
+    }
+
     /// The right bytes of the range, under a wrong `Content-Range`.
     static Fault contentRange(String header) {
         return (exchange, body, _) -> {
             int from = range(exchange);
             Map<String, String> headers = headers();
             headers.put("Content-Range", header);
-            exchange.respond(206, headers, java.util.Arrays.copyOfRange(body, from, body.length));
+            exchange.respond(206, headers, Arrays.copyOfRange(body, from, body.length));
         };
     }
 

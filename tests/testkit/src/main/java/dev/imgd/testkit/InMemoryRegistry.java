@@ -1,5 +1,9 @@
 package dev.imgd.testkit;
 
+import dev.imgd.hosts.Capability;
+import dev.imgd.hosts.RegistryHost;
+import dev.imgd.hosts.RegistryHosts;
+import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.Digest;
 import dev.imgd.registry.EmbeddedRegistry;
 import dev.imgd.registry.LoopbackServer;
@@ -70,6 +74,7 @@ public final class InMemoryRegistry implements AutoCloseable {
     private record Rule(Predicate<Exchange> match, Queue<Fault> once, @Nullable Fault always) {}
 
     private final LoopbackServer server;
+    private final @Nullable TlsListener tls;
     private final RepositoryContent content = new RepositoryContent();
     private final Set<RegistryFeature> features = ConcurrentHashMap.newKeySet();
     private final Uploads uploads = new Uploads(content, features);
@@ -79,13 +84,57 @@ public final class InMemoryRegistry implements AutoCloseable {
     private volatile Predicate<Exchange> authorized = _ -> true;
     private volatile String challenge = "";
 
-    private InMemoryRegistry() throws IOException {
+    private InMemoryRegistry(@Nullable TlsListener tls) throws IOException {
+        this.tls = tls;
         features.addAll(EnumSet.complementOf(EnumSet.of(RegistryFeature.SPARSE)));
-        server = LoopbackServer.start(this::handle);
+        server =
+                tls == null
+                        ? LoopbackServer.start(this::handle)
+                        : LoopbackServer.start(tls, this::handle);
     }
 
+    /// A registry over plain http.
     public static InMemoryRegistry start() throws IOException {
-        return new InMemoryRegistry();
+        return new InMemoryRegistry(null);
+    }
+
+    /// A registry over TLS.
+    ///
+    /// @param identity usually for `localhost`
+    /// @param clients who signs the certificates that clients must show, or null to want none
+    public static InMemoryRegistry startTls(
+            TestAuthority.Identity identity, @Nullable TestAuthority clients) throws IOException {
+        return new InMemoryRegistry(new TlsListener(identity, clients));
+    }
+
+    /// Shows another certificate, and wants others, on connections from now on.
+    public void present(TestAuthority.Identity identity, @Nullable TestAuthority clients) {
+        listener().present(identity, clients);
+    }
+
+    /// Misbehaves on connections from now on, before there is any request.
+    public void tlsFault(TlsFault fault) {
+        listener().fault(fault);
+    }
+
+    private TlsListener listener() {
+        if (tls == null) {
+            throw new IllegalStateException("this registry was started without TLS");
+        }
+        return tls;
+    }
+
+    /// The hosts of a client that reaches this registry over TLS.
+    public RegistryHosts hosts(TlsSettings settings) {
+        RegistryHost host =
+                new RegistryHost(
+                        RegistryHost.Scheme.HTTPS,
+                        authority(),
+                        "/v2",
+                        Set.of(Capability.values()),
+                        Map.of(),
+                        settings);
+        return _ -> List.of(host);
     }
 
     /// `localhost:<port>`.

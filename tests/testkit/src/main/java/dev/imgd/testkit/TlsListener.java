@@ -1,0 +1,77 @@
+package dev.imgd.testkit;
+
+import org.jspecify.annotations.Nullable;
+
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLSocket;
+
+/// A loopback port that speaks TLS, or not, as a test tells it to.
+final class TlsListener extends ServerSocket {
+    private final Queue<Socket> silent = new ConcurrentLinkedQueue<>();
+    private volatile SSLContext context;
+    private volatile boolean wantsClient;
+    private volatile TlsFault fault = TlsFault.NONE;
+
+    TlsListener(TestAuthority.Identity server, @Nullable TestAuthority clients)
+            throws IOException {
+        context = TestAuthority.serverContext(server, clients);
+        wantsClient = clients != null;
+        bind(new InetSocketAddress(InetAddress.getByAddress(new byte[] {127, 0, 0, 1}), 0), 512);
+    }
+
+    void present(TestAuthority.Identity server, @Nullable TestAuthority clients) {
+        context = TestAuthority.serverContext(server, clients);
+        wantsClient = clients != null;
+    }
+
+    void fault(TlsFault value) {
+        fault = value;
+    }
+
+    @Override
+    public Socket accept() throws IOException {
+        while (true) {
+            Socket connection = super.accept();
+            switch (fault) {
+                case NONE -> {
+                    return secured(connection);
+                }
+                case PLAIN -> {
+                    return connection;
+                }
+                case STALL -> silent.add(connection);
+                case ABORT -> {
+                    connection.setSoLinger(true, 0);
+                    connection.close();
+                }
+            }
+        }
+    }
+
+    private SSLSocket secured(Socket connection) throws IOException {
+        String peer = connection.getInetAddress().getHostAddress();
+        SSLSocket secured =
+                (SSLSocket)
+                        context.getSocketFactory()
+                                .createSocket(connection, peer, connection.getPort(), true);
+        secured.setUseClientMode(false);
+        secured.setNeedClientAuth(wantsClient);
+        return secured;
+    }
+
+    @Override
+    public void close() throws IOException {
+        super.close();
+        for (Socket connection : silent) {
+            connection.close();
+        }
+    }
+}
