@@ -9,6 +9,7 @@ import dev.imgd.image.ImageService.ImageSummary;
 import dev.imgd.image.ImageService.LayerDetails;
 import dev.imgd.image.ImageService.PullRequest;
 import dev.imgd.image.ImageService.PullResult;
+import dev.imgd.image.ImageService.SourceUse;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Json;
@@ -75,6 +76,16 @@ final class ImageCommands {
                 .member("created", image.created().toString())
                 .member("updated", image.updated().toString())
                 .endObject();
+    }
+
+    /// Writes a source as a member of an array.
+    static JsonWriter source(JsonWriter json, SourceUse use) {
+        json.beginObject()
+                .member("host", use.host())
+                .member("bytes", use.bytes())
+                .member("retries", use.retries());
+        use.dropped().ifPresent(reason -> json.member("dropped", reason));
+        return json.endObject();
     }
 
     @Command(
@@ -144,9 +155,9 @@ final class ImageCommands {
                         .member("fetchedBytes", result.fetchedBytes())
                         .member("reusedBytes", result.reusedBytes())
                         .member("millis", result.millis())
-                        .beginObject("bytesBySource");
-                result.bytesBySource().forEach(json::member);
-                out().println(json.endObject().endObject());
+                        .beginArray("sources");
+                result.sources().forEach(use -> source(json, use));
+                out().println(json.endArray().endObject());
             } else if (quiet) {
                 out().println(result.digest());
             } else {
@@ -158,8 +169,28 @@ final class ImageCommands {
                                                 Sizes.bytes(result.fetchedBytes()),
                                                 Sizes.bytes(result.reusedBytes()),
                                                 Sizes.millis(result.millis())));
+                printSources(result.sources());
             }
             return 0;
+        }
+
+        /// Says who sent what, where that is not simply the registry.
+        private void printSources(List<SourceUse> sources) {
+            boolean simple =
+                    sources.stream()
+                            .allMatch(use -> use.retries() == 0 && use.dropped().isEmpty());
+            if (simple && sources.size() < 2) {
+                return;
+            }
+            Table table = new Table("SOURCE", "FETCHED", "RETRIES", "DROPPED");
+            for (SourceUse use : sources) {
+                table.row(
+                        use.host(),
+                        Sizes.bytes(use.bytes()),
+                        Integer.toString(use.retries()),
+                        use.dropped().orElse(""));
+            }
+            table.print(err());
         }
     }
 

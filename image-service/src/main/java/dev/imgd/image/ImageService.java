@@ -47,7 +47,7 @@ public interface ImageService extends AutoCloseable {
     /// @param reusedBytes bytes of blobs that were present before
     /// @param layers number of layers of the selected platforms
     /// @param millis how long it took
-    /// @param bytesBySource bytes received per host
+    /// @param sources the hosts that served blobs, or failed to
     record PullResult(
             String name,
             Digest digest,
@@ -56,8 +56,16 @@ public interface ImageService extends AutoCloseable {
             long reusedBytes,
             int layers,
             long millis,
-            Map<String, Long> bytesBySource,
+            List<SourceUse> sources,
             List<String> warnings) {}
+
+    /// What a host that serves the registry did for a pull.
+    ///
+    /// @param host `host` or `host:port`, with a path where it is an unusual one
+    /// @param bytes bytes of blobs received from it
+    /// @param retries how often something was asked for again because of its failures
+    /// @param dropped why it was asked last or no more
+    record SourceUse(String host, long bytes, int retries, Optional<String> dropped) {}
 
     /// Receives the state of a running call.
     @FunctionalInterface
@@ -74,13 +82,15 @@ public interface ImageService extends AutoCloseable {
     /// @param doneBytes bytes of all blobs that are present now
     /// @param totalBytes bytes of all blobs; 0 until the manifest is known
     /// @param fetchedBytes bytes received from the network by this pull
+    /// @param sources the hosts used so far
     record Progress(
             String reference,
             String phase,
             long doneBytes,
             long totalBytes,
             long fetchedBytes,
-            List<LayerProgress> layers) {}
+            List<LayerProgress> layers,
+            List<SourceUse> sources) {}
 
     /// The state of one layer.
     ///

@@ -5,7 +5,11 @@ import dev.imgd.image.ImageService.LayerState;
 import dev.imgd.layers.Applied;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
+import dev.imgd.model.DigestMismatchException;
+import dev.imgd.registry.RegistryClient.Span;
 import dev.imgd.snapshot.SnapshotService.Staging;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.AtomicLong;
@@ -32,6 +36,19 @@ final class LayerJob {
     final AtomicLong unpackedBytes = new AtomicLong();
     final CompletableFuture<Void> blob = new CompletableFuture<>();
     final CompletableFuture<Unpacked> unpacked = new CompletableFuture<>();
+
+    /// Who sent the bytes of the last download; for the fetcher.
+    List<Span> spans = List.of();
+
+    /// Who sent the bytes of downloads that were wrong as a whole; for the fetcher.
+    final List<Span> suspects = new ArrayList<>();
+
+    /// How many downloads were wrong, or failed after one that was; for the fetcher.
+    int wrongDownloads;
+
+    /// What was wrong with the last of them; for the fetcher.
+    @Nullable DigestMismatchException wrong;
+
     volatile LayerState state = LayerState.WAITING;
 
     LayerJob(Descriptor descriptor, Optional<Digest> diffId, Optional<Digest> parentChain) {

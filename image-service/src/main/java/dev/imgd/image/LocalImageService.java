@@ -85,7 +85,7 @@ public final class LocalImageService implements ImageService {
         long started = System.nanoTime();
         Reference reference = Reference.parse(request.reference()).withDefaultTag();
         Platform platform = platform(request.platform());
-        progress.progress(new Progress(reference.toString(), "resolving", 0, 0, 0, List.of()));
+        progress.progress(new Progress(reference.toString(), "resolving", 0, 0, 0, List.of(), List.of()));
         try (RegistryClient client =
                 registries.client(reference.registry(), request.plainHttp()).session()) {
             return pull(request, progress, reference, platform, client, started);
@@ -159,7 +159,7 @@ public final class LocalImageService implements ImageService {
                 fetched.reusedBytes,
                 fetched.layers,
                 (System.nanoTime() - started) / 1_000_000,
-                fetched.bySource,
+                fetched.sources,
                 fetched.warnings);
     }
 
@@ -256,7 +256,7 @@ public final class LocalImageService implements ImageService {
             long fetchedBytes,
             long reusedBytes,
             int layers,
-            Map<String, Long> bySource,
+            List<SourceUse> sources,
             List<String> warnings) {}
 
     /// Stores everything below the manifests, unpacks one image, then stores the manifests: what is
@@ -326,7 +326,7 @@ public final class LocalImageService implements ImageService {
                 outcome.fetchedBytes(),
                 Math.max(0, total - outcome.fetchedBytes()),
                 tree.images().stream().mapToInt(i -> i.manifest().layers().size()).sum(),
-                outcome.bytesBySource(),
+                outcome.sources(),
                 outcome.warnings());
     }
 

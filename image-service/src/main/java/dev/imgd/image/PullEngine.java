@@ -7,6 +7,7 @@ import dev.imgd.content.Store;
 import dev.imgd.image.ImageService.LayerState;
 import dev.imgd.image.ImageService.Progress;
 import dev.imgd.image.ImageService.ProgressListener;
+import dev.imgd.image.ImageService.SourceUse;
 import dev.imgd.image.LayerJob.Unpacked;
 import dev.imgd.layers.Applied;
 import dev.imgd.layers.LayerApplier;
@@ -21,6 +22,7 @@ import dev.imgd.model.Reference;
 import dev.imgd.model.SizeMismatchException;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryClient.BlobStream;
+import dev.imgd.registry.RegistryClient.Span;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.SnapshotService.Staging;
 import dev.imgd.snapshot.Usage;
@@ -34,6 +36,7 @@ import java.util.Collections;
 import java.util.Comparator;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -41,7 +44,6 @@ import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -50,6 +52,7 @@ import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
+import java.util.zip.CRC32C;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -128,7 +131,7 @@ final class PullEngine implements AutoCloseable {
             List<Digest> chain,
             long fetchedBytes,
             long reusedBytes,
-            Map<String, Long> bytesBySource,
+            List<SourceUse> sources,
             List<String> warnings) {}
 
     /// Told when the snapshot of a layer is there, in order.
@@ -196,7 +199,6 @@ final class PullEngine implements AutoCloseable {
         private final List<LayerJob> jobs = new ArrayList<>();
         private final List<LayerJob> again = new ArrayList<>();
         private final List<Digest> chain;
-        private final Map<String, Long> sources = new ConcurrentHashMap<>();
         private final List<Worker> workers = Collections.synchronizedList(new ArrayList<>());
         private volatile @Nullable ImageException cancelled;
 
@@ -270,7 +272,7 @@ final class PullEngine implements AutoCloseable {
             long fetched = jobs.stream().mapToLong(j -> j.fetched.get()).sum();
             long total = jobs.stream().mapToLong(j -> j.descriptor.sizeBytes()).sum();
             return new Outcome(
-                    chain, fetched, Math.max(0, total - fetched), Map.copyOf(sources), warnings);
+                    chain, fetched, Math.max(0, total - fetched), sources(), warnings);
         }
 
         /// Commits a layer at its place. It is unpacked once more when what was on disk has gone in
@@ -398,8 +400,10 @@ final class PullEngine implements AutoCloseable {
                     start(unpackers, () -> unpack(job, bytes, ingest::offset, unpacking));
                 }
                 try {
+                    job.spans = List.of();
                     if (resumed < layer.sizeBytes()) {
-                        from = transfer(job, ingest);
+                        transfer(job, ingest);
+                        from = hosts(job.spans, from);
                     }
                     ingest.finish();
                     content(ingest, layer, from);
@@ -407,20 +411,18 @@ final class PullEngine implements AutoCloseable {
                     ingest.fail(e);
                     throw e;
                 }
-            } catch (IOException | RuntimeException | Error e) {
+            } catch (IOException e) {
                 settle(follower);
-                boolean wrongBytes =
-                        e instanceof DigestMismatchException || e instanceof SizeMismatchException;
-                if (wrongBytes && resumed > 0 && cancelled == null) {
-                    LOG.warn(
-                            "{}: what an earlier pull had left of {} was wrong; fetching it again",
-                            plan.reference,
-                            layer.digest());
+                if (cancelled == null && worthAnother(job, e, resumed)) {
                     job.unpackedBytes.set(0);
                     return true;
                 }
+                throw worst(job, e);
+            } catch (RuntimeException | Error e) {
+                settle(follower);
                 throw e;
             }
+            blame(job);
             job.blob.complete(null);
             if (follower != null) {
                 if (job.state == LayerState.DOWNLOADING) {
@@ -436,6 +438,106 @@ final class PullEngine implements AutoCloseable {
             return false;
         }
 
+        /// Whether bytes that were wrong as a whole may be had from elsewhere. Where they came from
+        /// one host, it is asked no more; else they are fetched again from one host, which tells
+        /// who was wrong.
+        private boolean worthAnother(LayerJob job, IOException failure, long resumed)
+                throws ImageException {
+            Digest digest = job.descriptor.digest();
+            boolean wrongDigest = failure instanceof DigestMismatchException;
+            if (resumed > 0 && (wrongDigest || failure instanceof SizeMismatchException)) {
+                LOG.warn(
+                        "{}: what an earlier pull had left of {} was wrong; fetching it again",
+                        plan.reference,
+                        digest);
+                return true;
+            }
+            boolean again =
+                    wrongDigest
+                            || (job.wrongDownloads > 0
+                                    && !job.spans.isEmpty()
+                                    && failure instanceof ImageException e
+                                    && e.kind() == ErrorKind.UNAVAILABLE);
+            if (wrongDigest) {
+                job.wrong = (DigestMismatchException) failure;
+            }
+            if (!again || ++job.wrongDownloads == MAX_ATTEMPTS) {
+                return false;
+            }
+            Set<String> hosts = new HashSet<>();
+            job.spans.forEach(span -> hosts.add(span.host()));
+            if (wrongDigest && hosts.size() == 1) {
+                return distrust(hosts.iterator().next(), digest, 0);
+            }
+            if (wrongDigest) {
+                job.suspects.addAll(job.spans);
+                LOG.warn(
+                        "{}: {} is wrong, and was sent by {}; fetching it from one of them",
+                        plan.reference,
+                        digest,
+                        hosts);
+            }
+            return true;
+        }
+
+        /// Wrong bytes explain more than that there was nobody else to ask.
+        private IOException worst(LayerJob job, IOException failure) {
+            DigestMismatchException wrong = job.wrong;
+            if (wrong == null || wrong == failure || cancelled != null) {
+                return failure;
+            }
+            wrong.addSuppressed(failure);
+            return wrong;
+        }
+
+        /// Finds out who sent the wrong parts of earlier downloads, now that the right bytes are
+        /// known.
+        private void blame(LayerJob job) throws IOException {
+            if (job.suspects.isEmpty()) {
+                return;
+            }
+            Set<String> judged = new HashSet<>();
+            ByteBuffer buffer = takeBuffer();
+            try (FileChannel blob = store.content().open(job.descriptor.digest())) {
+                for (Span span : job.suspects) {
+                    if (!judged.contains(span.host()) && !matches(blob, span, buffer)) {
+                        judged.add(span.host());
+                        distrust(span.host(), job.descriptor.digest(), span.offset());
+                    }
+                }
+            } finally {
+                giveBuffer(buffer);
+            }
+            job.suspects.clear();
+        }
+
+        private static boolean matches(FileChannel blob, Span span, ByteBuffer buffer)
+                throws IOException {
+            CRC32C crc = new CRC32C();
+            long end = span.offset() + span.sizeBytes();
+            for (long at = span.offset(); at < end; ) {
+                buffer.clear().limit((int) Math.min(buffer.capacity(), end - at));
+                int n = blob.read(buffer, at);
+                if (n < 0) {
+                    return false;
+                }
+                crc.update(buffer.flip());
+                at += n;
+            }
+            return (int) crc.getValue() == span.crc32c();
+        }
+
+        private boolean distrust(String host, Digest digest, long offset) throws ImageException {
+            String reason = "sent wrong bytes of %s, from byte %d on".formatted(digest, offset);
+            return plan.client.distrust(plan.reference, host, reason);
+        }
+
+        private static String hosts(List<Span> spans, String absent) {
+            Set<String> hosts = new LinkedHashSet<>();
+            spans.forEach(span -> hosts.add(span.host()));
+            return hosts.isEmpty() ? absent : String.join(", ", hosts);
+        }
+
         private void content(Ingest ingest, Descriptor layer, String from) throws IOException {
             try {
                 ingest.commit(layer.sizeBytes(), layer.digest(), Map.of(), List.of());
@@ -448,16 +550,22 @@ final class PullEngine implements AutoCloseable {
             }
         }
 
-        private String transfer(LayerJob job, Ingest ingest) throws IOException {
+        private void transfer(LayerJob job, Ingest ingest) throws IOException {
             ByteBuffer buffer = takeBuffer();
             try (BlobStream body =
-                    plan.client.blob(plan.reference, job.descriptor, ingest.offset())) {
-                while (true) {
-                    checkCancelled();
-                    int n = fill(buffer, body, job, ingest);
-                    if (n < 0) {
-                        return body.from();
-                    }
+                    plan.client.blob(
+                            plan.reference,
+                            job.descriptor,
+                            ingest.offset(),
+                            job.wrongDownloads > 0)) {
+                try {
+                    int n;
+                    do {
+                        checkCancelled();
+                        n = fill(buffer, body, job, ingest);
+                    } while (n >= 0);
+                } finally {
+                    job.spans = body.spans();
                 }
             } catch (IOException e) {
                 // Closing the stream is how a cancellation reaches a blocked read.
@@ -487,7 +595,6 @@ final class PullEngine implements AutoCloseable {
                     ingest.write(buffer);
                     job.stored.addAndGet(got);
                     job.fetched.addAndGet(got);
-                    sources.merge(body.from(), (long) got, Long::sum);
                 }
             }
         }
@@ -627,6 +734,15 @@ final class PullEngine implements AutoCloseable {
             };
         }
 
+        private List<SourceUse> sources() {
+            List<SourceUse> uses = new ArrayList<>();
+            for (RegistryClient.SourceUse use : plan.client.sources()) {
+                uses.add(
+                        new SourceUse(use.host(), use.blobBytes(), use.retries(), use.dropped()));
+            }
+            return uses;
+        }
+
         private void report(String phase) {
             long done = 0;
             long total = 0;
@@ -642,7 +758,14 @@ final class PullEngine implements AutoCloseable {
             }
             String shown = phase.equals("downloading") && !downloading ? "unpacking" : phase;
             listener.progress(
-                    new Progress(plan.reference.toString(), shown, done, total, fetched, layers));
+                    new Progress(
+                            plan.reference.toString(),
+                            shown,
+                            done,
+                            total,
+                            fetched,
+                            layers,
+                            sources()));
         }
 
         private @Nullable Worker running() {

@@ -7,6 +7,7 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /// The registry clients of a process, made when first needed: one for everything, and one for each
@@ -14,14 +15,24 @@ import org.jspecify.annotations.Nullable;
 public final class RegistryClients implements AutoCloseable {
     private final RegistryOptions options;
     private final Set<String> plainHttp;
+    private final Function<Set<String>, RegistryHosts> hosts;
     private final Map<String, RegistryClient> onPlainHttp = new HashMap<>();
     private @Nullable RegistryClient usual;
 
     /// @param options of every client; its hosts are those of `plainHttp`
     /// @param plainHttp registries that are always asked over plain http, `host:port`
     public RegistryClients(RegistryOptions options, Set<String> plainHttp) {
+        this(options, plainHttp, RegistryHosts::direct);
+    }
+
+    /// @param hosts makes the hosts of a client from the registries that are asked over plain http
+    public RegistryClients(
+            RegistryOptions options,
+            Set<String> plainHttp,
+            Function<Set<String>, RegistryHosts> hosts) {
         this.options = options;
         this.plainHttp = Set.copyOf(plainHttp);
+        this.hosts = hosts;
     }
 
     /// The client for a registry.
@@ -34,12 +45,12 @@ public final class RegistryClients implements AutoCloseable {
                     r -> {
                         Set<String> all = new HashSet<>(plainHttp);
                         all.add(r);
-                        return RegistryClient.create(options.withHosts(RegistryHosts.direct(all)));
+                        return RegistryClient.create(options.withHosts(hosts.apply(all)));
                     });
         }
         RegistryClient client = usual;
         if (client == null) {
-            client = RegistryClient.create(options.withHosts(RegistryHosts.direct(plainHttp)));
+            client = RegistryClient.create(options.withHosts(hosts.apply(plainHttp)));
             usual = client;
         }
         return client;

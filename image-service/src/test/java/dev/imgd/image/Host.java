@@ -11,6 +11,7 @@ import dev.imgd.content.Store;
 import dev.imgd.content.StoreOptions;
 import dev.imgd.gc.GarbageCollector;
 import dev.imgd.gc.GcOptions;
+import dev.imgd.hosts.RegistryHosts;
 import dev.imgd.image.ImageService.ProgressListener;
 import dev.imgd.image.ImageService.PullRequest;
 import dev.imgd.image.ImageService.PullResult;
@@ -33,6 +34,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
+import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.function.Executable;
 
@@ -47,7 +49,12 @@ final class Host implements AutoCloseable {
     final LocalImageService images;
     final Limits limits;
 
-    private Host(Path root, Limits limits) throws ImageException {
+    private Host(
+            Path root,
+            Limits limits,
+            UnaryOperator<RegistryOptions> settings,
+            RegistryHosts hosts)
+            throws ImageException {
         this.root = root;
         this.limits = limits;
         store = Store.open(root.resolve("store"), StoreOptions.defaults());
@@ -58,10 +65,13 @@ final class Host implements AutoCloseable {
                         OverlayOptions.defaults().withSyncOnClose(false));
         registries =
                 new RegistryClients(
-                        RegistryOptions.defaults()
-                                .withLimits(limits)
-                                .withRetries(3, Duration.ofMillis(1), Duration.ofMillis(5)),
-                        Set.of());
+                        settings.apply(
+                                RegistryOptions.defaults()
+                                        .withLimits(limits)
+                                        .withRetries(
+                                                3, Duration.ofMillis(1), Duration.ofMillis(5))),
+                        Set.of(),
+                        _ -> hosts);
         images =
                 new LocalImageService(
                         store,
@@ -75,11 +85,17 @@ final class Host implements AutoCloseable {
     }
 
     static Host open(Path root) throws ImageException {
-        return new Host(root, Limits.defaults());
+        return open(root, Limits.defaults());
     }
 
     static Host open(Path root, Limits limits) throws ImageException {
-        return new Host(root, limits);
+        return new Host(root, limits, UnaryOperator.identity(), RegistryHosts.direct());
+    }
+
+    /// @param settings changes the settings of the registry client
+    static Host open(Path root, UnaryOperator<RegistryOptions> settings, RegistryHosts hosts)
+            throws ImageException {
+        return new Host(root, Limits.defaults(), settings, hosts);
     }
 
     PullResult pull(String reference) throws ImageException {

@@ -120,7 +120,13 @@ class PullTest {
                     image.layers().stream().mapToLong(Descriptor::sizeBytes).sum(),
                     result.fetchedBytes());
             assertEquals(
-                    Map.of(registry.authority(), result.fetchedBytes()), result.bytesBySource());
+                    List.of(
+                            new ImageService.SourceUse(
+                                    registry.authority(),
+                                    result.fetchedBytes(),
+                                    0,
+                                    Optional.empty())),
+                    result.sources());
             for (Map.Entry<Digest, Bytes> blob : image.blobs().entrySet()) {
                 assertArrayEquals(
                         blob.getValue().toArray(),

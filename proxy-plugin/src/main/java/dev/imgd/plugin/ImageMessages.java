@@ -11,6 +11,7 @@ import dev.imgd.image.ImageService.LayerProgress;
 import dev.imgd.image.ImageService.Progress;
 import dev.imgd.image.ImageService.PullRequest;
 import dev.imgd.image.ImageService.PullResult;
+import dev.imgd.image.ImageService.SourceUse;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
 import dev.imgd.plugin.proto.v1.ExportFormat;
@@ -66,7 +67,33 @@ final class ImageMessages {
                             .setUnpackedBytes(layer.unpackedBytes())
                             .setTotalBytes(layer.totalBytes()));
         }
+        progress.sources().forEach(use -> message.addSources(write(use)));
         return message.build();
+    }
+
+    private static dev.imgd.plugin.proto.v1.SourceUse write(SourceUse use) {
+        var message =
+                dev.imgd.plugin.proto.v1.SourceUse.newBuilder()
+                        .setHost(use.host())
+                        .setBytes(use.bytes())
+                        .setRetries(use.retries());
+        use.dropped().ifPresent(message::setDropped);
+        return message.build();
+    }
+
+    private static List<SourceUse> read(List<dev.imgd.plugin.proto.v1.SourceUse> messages) {
+        List<SourceUse> uses = new ArrayList<>(messages.size());
+        for (var message : messages) {
+            uses.add(
+                    new SourceUse(
+                            message.getHost(),
+                            message.getBytes(),
+                            message.getRetries(),
+                            message.hasDropped()
+                                    ? Optional.of(message.getDropped())
+                                    : Optional.empty()));
+        }
+        return uses;
     }
 
     static Progress read(dev.imgd.plugin.proto.v1.Progress message) throws ImageException {
@@ -86,7 +113,8 @@ final class ImageMessages {
                 message.getDoneBytes(),
                 message.getTotalBytes(),
                 message.getFetchedBytes(),
-                layers);
+                layers,
+                read(message.getSourcesList()));
     }
 
     private static LayerState write(ImageService.LayerState state) {
@@ -120,8 +148,8 @@ final class ImageMessages {
                         .setReusedBytes(result.reusedBytes())
                         .setLayers(result.layers())
                         .setMillis(result.millis())
-                        .putAllBytesBySource(result.bytesBySource())
                         .addAllWarnings(result.warnings());
+        result.sources().forEach(use -> message.addSources(write(use)));
         result.chainId().ifPresent(chainId -> message.setChainId(chainId.toString()));
         return message.build();
     }
@@ -135,7 +163,7 @@ final class ImageMessages {
                 message.getReusedBytes(),
                 message.getLayers(),
                 message.getMillis(),
-                message.getBytesBySourceMap(),
+                read(message.getSourcesList()),
                 List.copyOf(message.getWarningsList()));
     }
 

@@ -31,7 +31,9 @@ final class FakeImages implements ImageService {
                     7,
                     5,
                     1234,
-                    Map.of("registry-1.docker.io", 1L << 40),
+                    List.of(
+                            new SourceUse("mirror.lan:5000/hub", 0, 2, Optional.of("refused")),
+                            new SourceUse("registry-1.docker.io", 1L << 40, 0, Optional.empty())),
                     List.of("layer 3: device skipped"));
 
     static final ImageDetails DETAILS =

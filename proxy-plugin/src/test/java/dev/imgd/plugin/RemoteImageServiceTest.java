@@ -63,7 +63,7 @@ class RemoteImageServiceTest {
     void pull_tellsProgressThenResult() throws Exception {
         images.states =
                 List.of(
-                        new Progress("debian:12", "resolving", 0, 0, 0, List.of()),
+                        new Progress("debian:12", "resolving", 0, 0, 0, List.of(), List.of()),
                         new Progress(
                                 "debian:12",
                                 "downloading",
@@ -79,7 +79,8 @@ class RemoteImageServiceTest {
                                                                 i,
                                                                 i + 1,
                                                                 1L << 32))
-                                        .toList()));
+                                        .toList(),
+                                FakeImages.RESULT.sources()));
         List<Progress> seen = new ArrayList<>();
         var request = new PullRequest("debian:12", Optional.of("linux/arm64"), true, false, true);
 
@@ -105,7 +106,7 @@ class RemoteImageServiceTest {
         List<LayerProgress> layers = java.util.Collections.nCopies(1000, layer);
         images.states =
                 IntStream.range(0, 2000)
-                        .mapToObj(i -> new Progress("a", "downloading", i, 0, 0, layers))
+                        .mapToObj(i -> new Progress("a", "downloading", i, 0, 0, layers, List.of()))
                         .toList();
         List<Progress> seen = new ArrayList<>();
 

@@ -17,6 +17,7 @@ import java.util.Map;
 /// @param range value of the `Range` header
 /// @param headers further headers, sent to the host itself only
 /// @param body what is sent along; an [UploadBody] is given the time it takes
+/// @param alone whether the answer must not share a connection with others
 /// @param patience how much longer than usual the answer may take once everything is sent
 record Ask(
         String what,
@@ -27,6 +28,7 @@ record Ask(
         @Nullable String range,
         Map<String, String> headers,
         @Nullable RequestBody body,
+        boolean alone,
         Duration patience) {
 
     /// A GET.
@@ -48,7 +50,7 @@ record Ask(
             Scope scope,
             @Nullable String accept,
             @Nullable String range) {
-        this(what, method, url, scope, accept, range, Map.of(), null, Duration.ZERO);
+        this(what, method, url, scope, accept, range, Map.of(), null, false, Duration.ZERO);
     }
 
     /// A request without a body: GET, HEAD or DELETE; POST with an empty one.
@@ -58,23 +60,27 @@ record Ask(
     }
 
     Ask withRange(@Nullable String value) {
-        return new Ask(what, method, url, scope, accept, value, headers, body, patience);
+        return new Ask(what, method, url, scope, accept, value, headers, body, alone, patience);
     }
 
     Ask withAccept(String value) {
-        return new Ask(what, method, url, scope, value, range, headers, body, patience);
+        return new Ask(what, method, url, scope, value, range, headers, body, alone, patience);
     }
 
     Ask withHeaders(Map<String, String> value) {
-        return new Ask(what, method, url, scope, accept, range, value, body, patience);
+        return new Ask(what, method, url, scope, accept, range, value, body, alone, patience);
     }
 
     Ask withBody(RequestBody value) {
-        return new Ask(what, method, url, scope, accept, range, headers, value, patience);
+        return new Ask(what, method, url, scope, accept, range, headers, value, alone, patience);
+    }
+
+    Ask onItsOwnConnection() {
+        return new Ask(what, method, url, scope, accept, range, headers, body, true, patience);
     }
 
     Ask withPatience(Duration value) {
-        return new Ask(what, method, url, scope, accept, range, headers, body, value);
+        return new Ask(what, method, url, scope, accept, range, headers, body, alone, value);
     }
 
     /// Whether the request asks and changes nothing, so that it may be sent where a redirect leads.

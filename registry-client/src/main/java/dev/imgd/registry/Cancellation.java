@@ -7,6 +7,8 @@ import okhttp3.Call;
 
 import org.jspecify.annotations.Nullable;
 
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
@@ -14,6 +16,18 @@ import java.util.concurrent.TimeUnit;
 final class Cancellation {
     private final CountDownLatch cancelled = new CountDownLatch(1);
     private volatile @Nullable Call current;
+    private final Set<Runnable> listeners = ConcurrentHashMap.newKeySet();
+
+    /// Runs something when the operation is cancelled, at once if it is already; perhaps twice.
+    ///
+    /// @return undoes this
+    Runnable onCancel(Runnable listener) {
+        listeners.add(listener);
+        if (isCancelled()) {
+            listener.run();
+        }
+        return () -> listeners.remove(listener);
+    }
 
     /// Makes a call the one that [#cancel()] ends.
     void watch(Call call) {
@@ -29,6 +43,7 @@ final class Cancellation {
         if (call != null) {
             call.cancel();
         }
+        listeners.forEach(Runnable::run);
     }
 
     boolean isCancelled() {

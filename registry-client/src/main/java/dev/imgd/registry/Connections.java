@@ -8,6 +8,7 @@ import okhttp3.ConnectionPool;
 import okhttp3.ConnectionSpec;
 import okhttp3.Dns;
 import okhttp3.OkHttpClient;
+import okhttp3.Protocol;
 
 import java.security.GeneralSecurityException;
 import java.time.Duration;
@@ -70,6 +71,11 @@ final class Connections implements AutoCloseable {
     /// same `dns`.
     OkHttpClient client(boolean https, TlsSettings tls, Dns dns) throws ImageException {
         return client(https, tls).newBuilder().dns(dns).build();
+    }
+
+    /// The client with HTTP/1.1 only: HTTP/2 would send all answers of a host over one connection.
+    static OkHttpClient withoutSharing(OkHttpClient client) {
+        return client.newBuilder().protocols(List.of(Protocol.HTTP_1_1)).build();
     }
 
     private OkHttpClient secure(TlsSettings tls) throws ImageException {

@@ -140,6 +140,7 @@ final class Endpoint {
     ///
     /// @throws ImageException of the last attempt
     Answer exchange(Ask ask, Cancellation cancellation) throws ImageException {
+        int attempts = retries.attempts();
         for (int failures = 1; ; failures++) {
             long delay;
             try {
@@ -147,13 +148,13 @@ final class Endpoint {
                 if (!RetryPolicy.isTransient(answer.status())) {
                     return answer;
                 }
-                delay = failed(ask, answer, failures);
+                delay = failed(ask, answer, failures, attempts);
             } catch (ImageException e) {
                 throw e;
             } catch (IOException e) {
                 cancellation.check(ask.what(), e);
                 TransportFailure failure = TransportFailure.of(e);
-                if (failures >= Math.min(retries.attempts(), failure.attempts())) {
+                if (failures >= Math.min(attempts, failure.attempts())) {
                     throw failure.exception(ask.what(), authority(), e);
                 }
                 delay = retries.delayMillis(failures, null);
@@ -167,6 +168,15 @@ final class Endpoint {
     ///
     /// @throws ImageException of the last attempt
     Answer get(Ask ask, Cancellation cancellation) throws ImageException {
+        return get(ask, cancellation, retries.attempts(), new Tally(authority()));
+    }
+
+    /// As [#get(Ask, Cancellation)].
+    ///
+    /// @param attempts how often the request is made, at most
+    /// @param tally told of each time it is made again
+    Answer get(Ask ask, Cancellation cancellation, int attempts, Tally tally)
+            throws ImageException {
         for (int failures = 1; ; failures++) {
             cancellation.check(ask.what(), null);
             long delay;
@@ -178,18 +188,19 @@ final class Endpoint {
                     requireNamespace(ask, answer);
                     return answer;
                 }
-                delay = failed(ask, answer, failures);
+                delay = failed(ask, answer, failures, attempts);
             } catch (ImageException e) {
                 throw e;
             } catch (IOException e) {
                 cancellation.check(ask.what(), e);
                 TransportFailure failure = TransportFailure.of(e);
-                if (failures >= Math.min(retries.attempts(), failure.attempts())) {
+                if (failures >= Math.min(attempts, failure.attempts())) {
                     throw failure.exception(ask.what(), authority(), e);
                 }
                 delay = retries.delayMillis(failures, null);
                 Log.retry(authority(), failures, delay, failure.text());
             }
+            tally.retried();
             cancellation.pause(delay, ask.what());
         }
     }
@@ -197,7 +208,8 @@ final class Endpoint {
     /// Decides what an answer that is not a success means.
     ///
     /// @return after how many milliseconds to try again
-    private long failed(Ask ask, Answer answer, int failures) throws ImageException {
+    private long failed(Ask ask, Answer answer, int failures, int attempts)
+            throws ImageException {
         int status = answer.status();
         // Links that a registry redirects to are signed for a short time; a new one may be good.
         boolean expiredLink = status == 403 && answer.moved();
@@ -209,7 +221,7 @@ final class Endpoint {
                     ErrorBody.exception(
                             ask.what(), answer.from(), answer.response(), ask.isWrite());
         }
-        if (failures >= retries.attempts() || !(RetryPolicy.isTransient(status) || expiredLink)) {
+        if (failures >= attempts || !(RetryPolicy.isTransient(status) || expiredLink)) {
             throw failure;
         }
         long delay = retries.delayMillis(failures, retryAfter);
@@ -316,6 +328,9 @@ final class Endpoint {
                 dns == null ? connections.client(https, tls) : connections.client(https, tls, dns);
         if (!moved && host.dialTimeout().isPresent()) {
             client = client.newBuilder().connectTimeout(host.dialTimeout().get()).build();
+        }
+        if (ask.alone() && https) {
+            client = Connections.withoutSharing(client);
         }
         Call call = client.newCall(request);
         cancellation.watch(call);

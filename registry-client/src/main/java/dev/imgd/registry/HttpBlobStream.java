@@ -5,74 +5,76 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.RegistryException;
 import dev.imgd.model.SizeMismatchException;
 
-import okhttp3.Response;
-
-import okio.BufferedSource;
-
 import org.jspecify.annotations.Nullable;
 
 import java.io.IOException;
-import java.io.InterruptedIOException;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.zip.CRC32C;
 
-/// A blob over HTTP that continues by range after failures.
+/// A blob over HTTP that continues by range after failures, from the same host or the next one.
 ///
-/// A failure counts against the attempts of the options; progress of [#PROGRESS_BYTES] since the
-/// last one makes the count start anew, except where the server ignores ranges: there each try
-/// sends the whole blob again. The size of the descriptor is enforced exactly.
+/// A failure counts against the attempts of the options, for each host; a host that made progress
+/// since its last failure starts counting anew. Of the hosts that have not failed for good, the one
+/// with the fewest failures continues, the first in order among equals. The size of the descriptor
+/// is enforced exactly.
 final class HttpBlobStream implements RegistryClient.BlobStream {
-    private static final long PROGRESS_BYTES = 256 << 10;
-    private static final int SKIP_BYTES = 64 << 10;
+    /// How often a host is asked while there is another one to turn to.
+    private static final int ATTEMPTS_WITH_OTHERS = 2;
 
-    private final Endpoint endpoint;
-    private final Ask ask;
+    private final List<BlobSource> sources;
+    private final boolean oneHost;
     private final RegistryOptions options;
     private final RetryPolicy retries;
     private final Cancellation cancellation;
     private final Runnable onClose;
     private final long size;
+    private final long start;
+    private final SpanLog spans;
 
     /// Held while bytes are read; who holds it may close the answer.
     private final ReentrantLock reading = new ReentrantLock();
 
-    private @Nullable Answer answer;
-    private @Nullable BufferedSource source;
+    private BlobSource current;
+    private @Nullable RangeBody body;
     private volatile String from;
     private long position;
     private boolean ended;
-    private boolean rangesIgnored;
-    private int failures;
-    private long lastFailureAt = -1;
-    private long windowNanos;
-    private long windowBytes;
 
+    /// @param sources in the order of preference, the registry itself last; not empty
+    /// @param oneHost whether all bytes must come from the same host
     /// @param onClose run once the stream is closed, perhaps more than once
     HttpBlobStream(
-            Endpoint endpoint,
-            Ask ask,
+            List<BlobSource> sources,
+            boolean oneHost,
             long size,
             long offset,
             RegistryOptions options,
             RetryPolicy retries,
             Cancellation cancellation,
             Runnable onClose) {
-        this.endpoint = endpoint;
-        this.ask = ask;
+        this.sources = sources;
+        this.oneHost = oneHost;
         this.options = options;
         this.retries = retries;
         this.cancellation = cancellation;
         this.onClose = onClose;
         this.size = size;
+        this.start = offset;
         this.position = offset;
-        this.from = endpoint.authority();
+        this.spans = new SpanLog(sources.size() > 1, offset);
+        this.current = sources.getFirst();
+        this.from = current.endpoint().authority();
     }
 
     /// Sends the first request.
     void open() throws ImageException {
         reading.lock();
         try {
+            BlobSource best = best();
+            current = best == null ? current : best;
             connect();
         } catch (IOException e) {
             recover(e);
@@ -99,7 +101,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             throw new IllegalArgumentException("the buffer is full");
         }
         while (true) {
-            cancellation.check(ask.what(), null);
+            cancellation.check(what(), null);
             if (ended) {
                 return -1;
             }
@@ -108,9 +110,6 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
                 if (count > 0) {
                     return count;
                 }
-            } catch (ImageException e) {
-                disconnect();
-                throw e;
             } catch (IOException e) {
                 recover(e);
             }
@@ -119,82 +118,39 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
 
     /// @return how many bytes were read; 0 when the end was reached and found to be right
     private int readOnce(ByteBuffer into) throws IOException {
-        BufferedSource open = source;
+        RangeBody open = body;
         if (open == null) {
             throw new ShortBodyException();
         }
         if (position == size) {
-            requireEnd(open);
+            body = null;
+            open.finish();
+            ended = true;
             return 0;
         }
-        int limit = into.limit();
-        if (into.remaining() > size - position) {
-            into.limit(into.position() + (int) (size - position));
-        }
-        long started = System.nanoTime();
-        int count;
-        try {
-            count = open.read(into);
-        } finally {
-            into.limit(limit);
-        }
-        if (count < 0) {
-            throw new ShortBodyException();
-        }
+        int at = into.position();
+        int count = open.read(into);
         position += count;
-        measure(System.nanoTime() - started, count);
+        open.source().received(count);
+        spans.add(open.source().host(), into, at, count);
         return count;
     }
 
-    private void requireEnd(BufferedSource open) throws ImageException {
-        boolean more;
-        try {
-            more = !open.exhausted();
-        } catch (IOException e) {
-            // All bytes are here; how the connection ends does not matter.
-            more = false;
-        }
-        if (more) {
-            throw new SizeMismatchException(what(), size, size + 1);
-        }
-        ended = true;
-        disconnectCleanly();
-    }
-
-    /// Only time spent waiting for bytes counts: a slow consumer is no slow registry.
-    private void measure(long nanos, long bytes) throws IOException {
-        windowNanos += nanos;
-        windowBytes += bytes;
-        long window = options.stallTimeout().toNanos();
-        if (windowNanos >= window) {
-            long wanted = options.minimumRate() * options.stallTimeout().toMillis() / 1000;
-            boolean slow = windowBytes < wanted;
-            windowNanos = 0;
-            windowBytes = 0;
-            if (slow) {
-                throw new InterruptedIOException(
-                        "slower than " + options.minimumRate() + " bytes per second");
-            }
-        }
-    }
-
-    /// Connects again after a failure, or gives up.
+    /// Connects again after a failure, to the same or to another host, or gives up.
     private void recover(IOException first) throws ImageException {
         IOException failure = first;
         while (true) {
             disconnect();
-            if (failure instanceof ImageException e) {
+            if (failure instanceof ImageException e && e.kind() == ErrorKind.CANCELLED) {
                 throw e;
             }
-            cancellation.check(ask.what(), failure);
-            if (!rangesIgnored && position - lastFailureAt >= PROGRESS_BYTES) {
-                failures = 0;
+            cancellation.check(what(), failure);
+            BlobSource failed = current;
+            current = afterFailure(failure);
+            failed.tally().retried();
+            if (current.failures() > 0) {
+                cancellation.pause(retries.delayMillis(current.failures(), null), what());
             }
-            lastFailureAt = position;
-            if (++failures >= retries.attempts()) {
-                throw givenUp(failure);
-            }
-            cancellation.pause(retries.delayMillis(failures, null), ask.what());
             try {
                 connect();
                 return;
@@ -204,102 +160,118 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         }
     }
 
-    private ImageException givenUp(IOException failure) {
+    /// The host to go on with.
+    ///
+    /// @throws ImageException when there is none: the last host's failure, which is the registry's
+    ///   own, with those of the others attached
+    private BlobSource afterFailure(IOException failure) throws ImageException {
+        BlobSource failed = current;
+        failed.failed(position);
+        boolean transientFailure = BlobSource.isTransient(failure);
+        boolean answered = failure instanceof ImageException;
+        if (failed.failures() >= retries.attempts()
+                || (answered && (!transientFailure || position == start))) {
+            ImageException reported =
+                    failure instanceof ImageException e ? e : givenUp(failed, failure);
+            failed.giveUp(reported);
+            if (sources.size() > 1 && (transientFailure || isNonsense(reported))) {
+                failed.tally().drop(BlobSource.reason(failure));
+            }
+        }
+        BlobSource next = oneHost && position > start && failed.isOut() ? null : best();
+        if (next == null) {
+            throw finalFailure(failed);
+        }
+        return oneHost && position > start ? failed : next;
+    }
+
+    private static boolean isNonsense(ImageException failure) {
+        return failure.kind() == ErrorKind.INVALID_CONTENT
+                || failure.kind() == ErrorKind.DATA_LOSS;
+    }
+
+    private @Nullable BlobSource best() {
+        BlobSource best = null;
+        for (BlobSource source : sources) {
+            if (source.isOut()) {
+                continue;
+            }
+            boolean dropped = source.tally().isDropped();
+            if (best == null
+                    || (best.tally().isDropped() && !dropped)
+                    || (best.tally().isDropped() == dropped
+                            && source.failures() < best.failures())) {
+                best = source;
+            }
+        }
+        return best;
+    }
+
+    private boolean othersLeft() {
+        for (BlobSource source : sources) {
+            if (source != current && !source.isOut() && !source.tally().isDropped()) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private ImageException finalFailure(BlobSource failed) {
+        BlobSource reported = failed;
+        for (BlobSource source : sources) {
+            reported = source.isOut() ? source : reported;
+        }
+        ImageException failure = reported.failure();
+        for (BlobSource source : sources) {
+            if (source != reported && source.isOut()) {
+                failure.addSuppressed(source.failure());
+            }
+        }
+        return failure;
+    }
+
+    private ImageException givenUp(BlobSource failed, IOException failure) {
+        String what = failed.ask().what() + " from " + from;
         if (failure instanceof ShortBodyException) {
-            return new SizeMismatchException(what(), size, position);
+            return new SizeMismatchException(what, size, position);
         }
         return new RegistryException(
                 ErrorKind.UNAVAILABLE,
                 "%s: got %d of %d bytes: %s"
-                        .formatted(what(), position, size, TransportFailure.of(failure).text()),
+                        .formatted(what, position, size, TransportFailure.of(failure).text()),
                 0,
                 List.of(),
                 failure);
     }
 
     private String what() {
-        return ask.what() + " from " + from;
+        return current.ask().what();
     }
 
     private void connect() throws IOException {
-        boolean ranged = position > 0 && !rangesIgnored;
-        String range = ranged ? "bytes=" + position + '-' : null;
-        Answer opened;
-        try {
-            opened = endpoint.get(ask.withRange(range), cancellation);
-        } catch (RegistryException e) {
-            if (ranged && e.status() == 416) {
-                // The server has less than the descriptor says, or cannot do ranges: see which.
-                rangesIgnored = true;
-                connect();
-                return;
-            }
-            throw e;
-        }
-        answer = opened;
+        int attempts = othersLeft() ? ATTEMPTS_WITH_OTHERS : retries.attempts();
+        from = current.endpoint().authority();
+        RangeBody opened =
+                RangeBody.open(
+                        current,
+                        position,
+                        size,
+                        size,
+                        new RangeBody.Manner(attempts, false, false),
+                        options,
+                        cancellation);
+        body = opened;
         from = opened.from();
-        Response response = opened.response();
-        BufferedSource body = response.body().source();
-        if (opened.status() == 206) {
-            if (!startsHere(response, ranged)) {
-                disconnect();
-                if (rangesIgnored) {
-                    throw ImageException.invalidContent(
-                            what() + ": the server sends ranges that nobody asked for");
-                }
-                rangesIgnored = true;
-                connect();
-                return;
-            }
-        } else {
-            requireLength(response.body().contentLength());
-            if (position > 0) {
-                rangesIgnored = true;
-                skip(body, position);
-            }
-        }
-        source = body;
-    }
-
-    /// Whether a 206 continues at the position. A part that ends early is fine: the next range gets
-    /// the rest.
-    private boolean startsHere(Response response, boolean ranged) throws ImageException {
-        ContentRange range = ContentRange.parse(response.header("Content-Range"));
-        if (!ranged || range == null || range.first() != position) {
-            return false;
-        }
-        if (range.total() >= 0 && range.total() != size) {
-            throw new SizeMismatchException(what(), size, range.total());
-        }
-        return range.last() < size;
-    }
-
-    private void requireLength(long length) throws IOException {
-        if (length > size) {
-            throw new SizeMismatchException(what(), size, length);
-        }
-        if (length >= 0 && length < size && length <= position) {
-            throw new ShortBodyException();
-        }
-    }
-
-    private void skip(BufferedSource body, long count) throws IOException {
-        for (long left = count; left > 0; ) {
-            long started = System.nanoTime();
-            if (!body.request(1)) {
-                throw new ShortBodyException();
-            }
-            long step = Math.min(Math.min(left, SKIP_BYTES), body.getBuffer().size());
-            body.skip(step);
-            left -= step;
-            measure(System.nanoTime() - started, step);
-            cancellation.check(ask.what(), null);
-        }
     }
 
     @Override
     public String from() {
         return from;
+    }
+
+    @Override
+    public List<RegistryClient.Span> spans() {
+        return spans.list();
     }
 
     @Override
@@ -321,27 +293,54 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     }
 
     private void disconnect() {
-        Answer open = answer;
-        answer = null;
-        source = null;
+        RangeBody open = body;
+        body = null;
         if (open != null) {
             open.abort();
         }
     }
 
-    private void disconnectCleanly() {
-        Answer open = answer;
-        answer = null;
-        source = null;
-        if (open != null) {
-            open.close();
-        }
-    }
+    /// Who sent which part, and a checksum of each where there is more than one host to blame.
+    /// Written by the reader, read by any thread.
+    private static final class SpanLog {
+        private final boolean checked;
+        private final CRC32C crc = new CRC32C();
+        private final List<RegistryClient.Span> closed = new ArrayList<>();
+        private String host = "";
+        private long offset;
+        private long length;
 
-    /// The body ended before the blob did.
-    private static final class ShortBodyException extends IOException {
-        ShortBodyException() {
-            super("the body ended early");
+        SpanLog(boolean checked, long offset) {
+            this.checked = checked;
+            this.offset = offset;
+        }
+
+        synchronized void add(String sender, ByteBuffer bytes, int at, int count) {
+            if (!sender.equals(host)) {
+                if (length > 0) {
+                    closed.add(last());
+                    offset += length;
+                    length = 0;
+                    crc.reset();
+                }
+                host = sender;
+            }
+            length += count;
+            if (checked) {
+                crc.update(bytes.duplicate().position(at).limit(at + count));
+            }
+        }
+
+        private RegistryClient.Span last() {
+            return new RegistryClient.Span(host, offset, length, (int) crc.getValue());
+        }
+
+        synchronized List<RegistryClient.Span> list() {
+            List<RegistryClient.Span> all = new ArrayList<>(closed);
+            if (length > 0) {
+                all.add(last());
+            }
+            return all;
         }
     }
 }

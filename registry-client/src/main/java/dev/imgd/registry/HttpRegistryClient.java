@@ -24,7 +24,10 @@ import org.jspecify.annotations.Nullable;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -41,6 +44,9 @@ final class HttpRegistryClient implements RegistryClient {
                     MediaType.DOCKER_MANIFEST,
                     "*/*;q=0.1");
 
+    /// How often a host is asked while there is another one to turn to.
+    private static final int ATTEMPTS_WITH_OTHERS = 2;
+
     private final RegistryOptions options;
     private final Connections connections;
     private final RetryPolicy retries;
@@ -48,6 +54,7 @@ final class HttpRegistryClient implements RegistryClient {
     private final Set<Cancellation> active = ConcurrentHashMap.newKeySet();
     private final Set<HttpRegistryClient> sessions = ConcurrentHashMap.newKeySet();
     private final @Nullable HttpRegistryClient parent;
+    private final Map<String, Tally> tallies = new LinkedHashMap<>();
     private volatile boolean closed;
 
     HttpRegistryClient(RegistryOptions options) {
@@ -113,10 +120,10 @@ final class HttpRegistryClient implements RegistryClient {
                 reference,
                 what,
                 capability,
-                (endpoint, cancellation) -> {
+                (endpoint, attempt) -> {
                     HttpUrl url = endpoint.url(reference.repository(), "manifests", name);
                     Ask ask = new Ask(what, url, reference.repository(), MANIFEST_TYPES, null);
-                    return fetchManifest(endpoint, ask, digest, null, cancellation);
+                    return fetchManifest(endpoint, ask, digest, null, attempt);
                 });
     }
 
@@ -133,7 +140,7 @@ final class HttpRegistryClient implements RegistryClient {
                 repository,
                 what,
                 Capability.PULL,
-                (endpoint, cancellation) -> {
+                (endpoint, attempt) -> {
                     HttpUrl url =
                             endpoint.url(
                                     repository.repository(),
@@ -141,7 +148,7 @@ final class HttpRegistryClient implements RegistryClient {
                                     descriptor.digest().toString());
                     Ask ask = new Ask(what, url, repository.repository(), MANIFEST_TYPES, null);
                     Optional<Digest> digest = Optional.of(descriptor.digest());
-                    return fetchManifest(endpoint, ask, digest, descriptor, cancellation);
+                    return fetchManifest(endpoint, ask, digest, descriptor, attempt);
                 });
     }
 
@@ -150,9 +157,26 @@ final class HttpRegistryClient implements RegistryClient {
         String what = "blob " + descriptor.digest() + " of " + repository.name();
         options.limits().check(Limits.Key.MANIFEST_BYTES, what, descriptor.sizeBytes());
         byte[] content = new byte[(int) descriptor.sizeBytes()];
+        while (true) {
+            List<Span> spans = readWhole(what, repository, descriptor, content);
+            Digest got = descriptor.digest().ofSameAlgorithm(content);
+            if (got.equals(descriptor.digest())) {
+                return Bytes.of(content);
+            }
+            // Small enough to come from one host, or at least to end at the one that is to blame.
+            String from = spans.isEmpty() ? repository.registry() : spans.getLast().host();
+            if (!distrust(repository, from, "sent wrong bytes of " + descriptor.digest())) {
+                throw new DigestMismatchException(
+                        what + " from " + from, descriptor.digest(), got, content.length);
+            }
+        }
+    }
+
+    private List<Span> readWhole(
+            String what, Reference repository, Descriptor descriptor, byte[] content)
+            throws ImageException {
         ByteBuffer into = ByteBuffer.wrap(content);
-        String from;
-        try (BlobStream stream = blob(repository, descriptor, 0)) {
+        try (BlobStream stream = stream(repository, descriptor, 0, true, false)) {
             while (into.hasRemaining()) {
                 if (stream.read(into) < 0) {
                     throw new IllegalStateException("a blob stream ended early without saying so");
@@ -161,22 +185,27 @@ final class HttpRegistryClient implements RegistryClient {
             if (stream.read(ByteBuffer.allocate(1)) >= 0) {
                 throw new IllegalStateException("a blob stream is longer than it promised");
             }
-            from = stream.from();
+            return stream.spans();
         } catch (ImageException e) {
             throw e;
         } catch (IOException e) {
             throw ImageException.unavailable(what + ": " + e.getMessage(), e);
         }
-        Digest got = descriptor.digest().ofSameAlgorithm(content);
-        if (!got.equals(descriptor.digest())) {
-            throw new DigestMismatchException(
-                    what + " from " + from, descriptor.digest(), got, content.length);
-        }
-        return Bytes.of(content);
     }
 
     @Override
-    public BlobStream blob(Reference repository, Descriptor descriptor, long offset)
+    public BlobStream blob(
+            Reference repository, Descriptor descriptor, long offset, boolean oneHost)
+            throws ImageException {
+        return stream(repository, descriptor, offset, oneHost, true);
+    }
+
+    private BlobStream stream(
+            Reference repository,
+            Descriptor descriptor,
+            long offset,
+            boolean oneHost,
+            boolean counted)
             throws ImageException {
         if (offset < 0 || offset > descriptor.sizeBytes()) {
             throw new IllegalArgumentException(
@@ -195,22 +224,27 @@ final class HttpRegistryClient implements RegistryClient {
                         && layer.foreign()
                         && !descriptor.urls().isEmpty();
         try {
-            return tryHosts(
-                    repository,
-                    what,
-                    Capability.PULL,
-                    (endpoint, _) -> {
-                        HttpUrl url =
-                                endpoint.url(
-                                        repository.repository(),
-                                        "blobs",
-                                        descriptor.digest().toString());
-                        Ask ask = new Ask(what, url, repository.repository(), null, null);
-                        return open(endpoint, ask, descriptor.sizeBytes(), offset);
-                    });
+            List<BlobSource> sources = new ArrayList<>();
+            ImageException unusable = null;
+            for (RegistryHost host : hosts(repository, what, Capability.PULL)) {
+                try {
+                    Endpoint endpoint = endpoint(host);
+                    String digest = descriptor.digest().toString();
+                    HttpUrl url = endpoint.url(repository.repository(), "blobs", digest);
+                    Ask ask = new Ask(what, url, repository.repository(), null, null);
+                    sources.add(new BlobSource(endpoint, ask, tally(host), counted));
+                } catch (ImageException e) {
+                    unusable = e;
+                    tally(host).drop(BlobSource.reason(e));
+                }
+            }
+            if (sources.isEmpty() && unusable != null) {
+                throw unusable;
+            }
+            return open(sources, oneHost, descriptor.sizeBytes(), offset);
         } catch (ImageException e) {
             if (foreign && e.kind() == ErrorKind.NOT_FOUND) {
-                return foreignBlob(what, descriptor, offset);
+                return foreignBlob(what, descriptor, offset, oneHost);
             }
             throw e;
         }
@@ -219,7 +253,14 @@ final class HttpRegistryClient implements RegistryClient {
     /// Asks one host.
     @FunctionalInterface
     private interface Action<T> {
-        T apply(Endpoint endpoint, Cancellation cancellation) throws ImageException;
+        T apply(Endpoint endpoint, Try attempt) throws ImageException;
+    }
+
+    /// How a host is asked: less patiently while there is another one to turn to.
+    private record Try(Cancellation cancellation, int attempts, Tally tally) {
+        Answer get(Endpoint endpoint, Ask ask) throws ImageException {
+            return endpoint.get(ask, cancellation, attempts, tally);
+        }
     }
 
     /// The failure that is reported is the last host's, which is the registry itself; those before
@@ -227,24 +268,63 @@ final class HttpRegistryClient implements RegistryClient {
     private <T> T tryHosts(
             Reference reference, String what, Capability capability, Action<T> action)
             throws ImageException {
-        List<ImageException> failures = new ArrayList<>();
-        for (RegistryHost host : options.hosts().hostsFor(reference.registry())) {
-            if (!host.can(capability)) {
-                continue;
-            }
+        List<RegistryHost> hosts = hosts(reference, what, capability);
+        List<RegistryHost> order = new ArrayList<>(hosts);
+        order.sort(Comparator.comparing((RegistryHost host) -> tally(host).isDropped()));
+        ImageException[] failures = new ImageException[hosts.size()];
+        for (int i = 0; i < order.size(); i++) {
+            RegistryHost host = order.get(i);
             Cancellation cancellation = begin();
+            Tally tally = tally(host);
             try {
-                return action.apply(endpoint(host), cancellation);
+                int attempts = i < order.size() - 1 ? ATTEMPTS_WITH_OTHERS : retries.attempts();
+                return action.apply(
+                        endpoint(host),
+                        new Try(cancellation, Math.min(attempts, retries.attempts()), tally));
             } catch (ImageException e) {
                 if (e.kind() == ErrorKind.CANCELLED) {
                     throw e;
                 }
-                failures.add(e);
+                failures[hosts.indexOf(host)] = e;
+                judge(tally, e, hosts.size() > 1);
             } finally {
                 active.remove(cancellation);
             }
         }
-        if (failures.isEmpty()) {
+        ImageException last = failures[failures.length - 1];
+        for (int i = 0; i < failures.length - 1; i++) {
+            last.addSuppressed(failures[i]);
+        }
+        throw last;
+    }
+
+    private static void judge(Tally tally, ImageException failure, boolean others) {
+        if (!others) {
+            return;
+        }
+        switch (failure.kind()) {
+            case DATA_LOSS -> tally.distrust(BlobSource.reason(failure));
+            case UNAVAILABLE, INVALID_CONTENT -> tally.drop(BlobSource.reason(failure));
+            default -> {
+                // Having something not, or not for everybody, is no fault.
+            }
+        }
+    }
+
+    /// The hosts that may be asked, in their order; never empty.
+    private List<RegistryHost> hosts(Reference reference, String what, Capability capability)
+            throws ImageException {
+        List<RegistryHost> able = new ArrayList<>();
+        List<RegistryHost> trusted = new ArrayList<>();
+        for (RegistryHost host : options.hosts().hostsFor(reference.registry())) {
+            if (host.can(capability)) {
+                able.add(host);
+                if (!tally(host).isDistrusted()) {
+                    trusted.add(host);
+                }
+            }
+        }
+        if (able.isEmpty()) {
             throw ImageException.failedPrecondition(
                     "%s: no host of %s may be asked to %s; check its hosts.toml"
                             .formatted(
@@ -252,9 +332,53 @@ final class HttpRegistryClient implements RegistryClient {
                                     reference.registry(),
                                     capability == Capability.RESOLVE ? "resolve tags" : "pull"));
         }
-        ImageException last = failures.removeLast();
-        failures.forEach(last::addSuppressed);
-        throw last;
+        if (trusted.isEmpty()) {
+            throw new ImageException(
+                    ErrorKind.DATA_LOSS,
+                    "%s: all hosts of %s sent wrong bytes".formatted(what, reference.registry()));
+        }
+        return trusted;
+    }
+
+    private Tally tally(RegistryHost host) {
+        return tally(label(host));
+    }
+
+    private Tally tally(String label) {
+        synchronized (tallies) {
+            return tallies.computeIfAbsent(label, Tally::new);
+        }
+    }
+
+    /// What a host is called in reports.
+    private static String label(RegistryHost host) {
+        return host.path().equals("/v2") ? host.authority() : host.authority() + host.path();
+    }
+
+    @Override
+    public List<SourceUse> sources() {
+        List<SourceUse> uses = new ArrayList<>();
+        synchronized (tallies) {
+            for (Tally tally : tallies.values()) {
+                SourceUse use = tally.use();
+                if (use.blobBytes() > 0 || use.retries() > 0 || use.dropped().isPresent()) {
+                    uses.add(use);
+                }
+            }
+        }
+        return uses;
+    }
+
+    @Override
+    public boolean distrust(Reference repository, String host, String reason)
+            throws ImageException {
+        tally(host).distrust(reason);
+        for (RegistryHost other : options.hosts().hostsFor(repository.registry())) {
+            if (other.can(Capability.PULL) && !tally(other).isDistrusted()) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /// Makes an operation one that [#close()] ends; [#end(Cancellation)] follows.
@@ -286,9 +410,9 @@ final class HttpRegistryClient implements RegistryClient {
             Ask ask,
             Optional<Digest> digest,
             @Nullable Descriptor descriptor,
-            Cancellation cancellation)
+            Try attempt)
             throws ImageException {
-        Answer answer = endpoint.get(ask, cancellation);
+        Answer answer = attempt.get(endpoint, ask);
         byte[] content;
         try {
             if (answer.status() != 200) {
@@ -302,7 +426,7 @@ final class HttpRegistryClient implements RegistryClient {
             throw e;
         } catch (IOException e) {
             answer.abort();
-            cancellation.check(ask.what(), e);
+            attempt.cancellation.check(ask.what(), e);
             throw TransportFailure.of(e).exception(ask.what(), answer.from(), e);
         }
         answer.close();
@@ -435,13 +559,13 @@ final class HttpRegistryClient implements RegistryClient {
                 : null;
     }
 
-    private BlobStream open(Endpoint endpoint, Ask ask, long size, long offset)
+    private BlobStream open(List<BlobSource> sources, boolean oneHost, long size, long offset)
             throws ImageException {
         Cancellation cancellation = begin();
         HttpBlobStream stream =
                 new HttpBlobStream(
-                        endpoint,
-                        ask,
+                        sources,
+                        oneHost,
                         size,
                         offset,
                         options,
@@ -457,7 +581,8 @@ final class HttpRegistryClient implements RegistryClient {
         }
     }
 
-    private BlobStream foreignBlob(String what, Descriptor descriptor, long offset)
+    private BlobStream foreignBlob(
+            String what, Descriptor descriptor, long offset, boolean oneHost)
             throws ImageException {
         if (!options.foreignLayers()) {
             throw ImageException.failedPrecondition(
@@ -465,35 +590,32 @@ final class HttpRegistryClient implements RegistryClient {
                                     .formatted(what)
                             + " which is off: set registry.foreign_layers = true to allow it");
         }
-        ImageException last = null;
+        ImageException refused = null;
+        List<BlobSource> sources = new ArrayList<>();
         for (String text : descriptor.urls()) {
             HttpUrl url = HttpUrl.parse(text);
             if (url == null
                     || !url.isHttps()
                     || !url.encodedUsername().isEmpty()
                     || Urls.range(url.host()) != AddressRange.PUBLIC) {
-                last =
+                refused =
                         ImageException.invalidContent(
                                 "%s: the URL \"%s\" is not fetched: wanted https, a public host"
                                                 .formatted(what, Text.printable(text, 120))
                                         + " and no user name");
                 continue;
             }
-            try {
-                Endpoint endpoint = Endpoint.foreign(url, options, connections, retries);
-                Ask ask = new Ask(what, url, "", null, null);
-                return open(endpoint, ask, descriptor.sizeBytes(), offset);
-            } catch (ImageException e) {
-                if (e.kind() == ErrorKind.CANCELLED) {
-                    throw e;
-                }
-                last = e;
-            }
+            Endpoint endpoint = Endpoint.foreign(url, options, connections, retries);
+            Ask ask = new Ask(what, url, "", null, null);
+            sources.add(new BlobSource(endpoint, ask, tally(Urls.authority(url)), true));
         }
-        if (last == null) {
+        if (!sources.isEmpty()) {
+            return open(sources, oneHost, descriptor.sizeBytes(), offset);
+        }
+        if (refused == null) {
             throw new IllegalStateException("a foreign layer without URLs");
         }
-        throw last;
+        throw refused;
     }
 
     @Override

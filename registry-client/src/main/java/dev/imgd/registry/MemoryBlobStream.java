@@ -4,16 +4,19 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 
 import java.nio.ByteBuffer;
+import java.util.List;
 
 /// A blob that its descriptor carries, or an empty rest of one.
 final class MemoryBlobStream implements RegistryClient.BlobStream {
     private final ByteBuffer rest;
     private final String from;
+    private final int start;
     private volatile boolean closed;
 
     MemoryBlobStream(byte[] content, int offset, String from) {
         this.rest = ByteBuffer.wrap(content, offset, content.length - offset);
         this.from = from;
+        this.start = offset;
     }
 
     @Override
@@ -36,6 +39,12 @@ final class MemoryBlobStream implements RegistryClient.BlobStream {
     @Override
     public String from() {
         return from;
+    }
+
+    @Override
+    public List<RegistryClient.Span> spans() {
+        int read = rest.position() - start;
+        return read == 0 ? List.of() : List.of(new RegistryClient.Span(from, start, read, 0));
     }
 
     @Override

@@ -7,6 +7,8 @@ import dev.imgd.model.Reference;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.util.List;
+import java.util.Optional;
 
 /// Fetches images from registries.
 ///
@@ -39,10 +41,46 @@ public interface RegistryClient extends AutoCloseable {
     Bytes smallBlob(Reference repository, Descriptor descriptor) throws ImageException;
 
     /// Opens a blob from `offset` on. Failures in the middle are retried by range inside the
-    /// stream.
+    /// stream, with the next host of the registry where there is one.
     ///
     /// @param offset 0 to the size of the blob
-    BlobStream blob(Reference repository, Descriptor descriptor, long offset) throws ImageException;
+    default BlobStream blob(Reference repository, Descriptor descriptor, long offset)
+            throws ImageException {
+        return blob(repository, descriptor, offset, false);
+    }
+
+    /// As [#blob(Reference, Descriptor, long)].
+    ///
+    /// @param oneHost whether all bytes must come from the same host, so that it alone is to blame
+    ///   when they are wrong
+    BlobStream blob(Reference repository, Descriptor descriptor, long offset, boolean oneHost)
+            throws ImageException;
+
+    /// A part of a blob that came from one host.
+    ///
+    /// @param host as in [SourceUse]
+    /// @param offset of its first byte in the blob
+    /// @param crc32c of its bytes, to find out later which parts were wrong; 0 where only one host
+    ///   could have sent them
+    record Span(String host, long offset, long sizeBytes, int crc32c) {}
+
+    /// What a host did for this client.
+    ///
+    /// @param host `host` or `host:port`, with the path where it is not `/v2`
+    /// @param blobBytes bytes of blobs that were read, small ones left out
+    /// @param retries how often something was asked for again because of its failures
+    /// @param dropped why it is asked last or no more
+    record SourceUse(String host, long blobBytes, int retries, Optional<String> dropped) {}
+
+    /// The hosts that did something for this client or failed to, in the order of first use.
+    List<SourceUse> sources();
+
+    /// Asks a host no more, because it sent wrong bytes.
+    ///
+    /// @param host as in [Span]
+    /// @param reason for the report
+    /// @return whether the registry has another host that may be asked for blobs
+    boolean distrust(Reference repository, String host, String reason) throws ImageException;
 
     /// The bytes of a blob. For one thread; the caller closes it.
     interface BlobStream extends AutoCloseable {
@@ -55,6 +93,9 @@ public interface RegistryClient extends AutoCloseable {
 
         /// The host that serves the bytes now, for people and for error messages.
         String from();
+
+        /// Who sent the bytes that were read so far, in order and without gaps.
+        List<Span> spans();
 
         /// Ends the transfer; also from another thread, which makes a blocked read fail.
         @Override

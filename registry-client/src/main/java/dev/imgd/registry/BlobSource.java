@@ -1,0 +1,118 @@
+package dev.imgd.registry;
+
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+
+import org.jspecify.annotations.Nullable;
+
+import java.io.IOException;
+
+/// A place that may have a blob, and how it fared with it so far. Guarded by the stream it belongs
+/// to, where nothing else is said.
+final class BlobSource {
+    /// So many bytes between two failures make the count of failures start anew.
+    private static final long PROGRESS_BYTES = 256 << 10;
+
+    private final Endpoint endpoint;
+    private final Ask ask;
+    private final Tally tally;
+    private final boolean counted;
+    private volatile boolean rangesIgnored;
+    private int failures;
+    private long lastFailureAt = -1;
+    private @Nullable ImageException out;
+
+    /// @param counted whether the bytes it sends go into the tally
+    BlobSource(Endpoint endpoint, Ask ask, Tally tally, boolean counted) {
+        this.endpoint = endpoint;
+        this.ask = ask;
+        this.tally = tally;
+        this.counted = counted;
+    }
+
+    /// Notes bytes that were used. For any thread.
+    void received(long count) {
+        if (counted) {
+            tally.received(count);
+        }
+    }
+
+    Endpoint endpoint() {
+        return endpoint;
+    }
+
+    Ask ask() {
+        return ask;
+    }
+
+    Tally tally() {
+        return tally;
+    }
+
+    String host() {
+        return tally.host();
+    }
+
+    /// Whether it sends the whole blob whatever range is asked for. For any thread.
+    boolean ignoresRanges() {
+        return rangesIgnored;
+    }
+
+    void rangesIgnored() {
+        rangesIgnored = true;
+    }
+
+    /// Failures since it last made progress.
+    int failures() {
+        return failures;
+    }
+
+    boolean isOut() {
+        return out != null;
+    }
+
+    /// Why it is out.
+    ImageException failure() {
+        ImageException failure = out;
+        if (failure == null) {
+            throw new IllegalStateException(host() + " did not fail");
+        }
+        return failure;
+    }
+
+    /// Counts a failure at a position of the blob. Progress since the last one makes the count
+    /// start anew, except where ranges are ignored: there each try sends the whole blob again.
+    void failed(long position) {
+        if (!rangesIgnored && position - lastFailureAt >= PROGRESS_BYTES) {
+            failures = 0;
+        }
+        lastFailureAt = position;
+        failures++;
+    }
+
+    /// Asks no more for this blob.
+    void giveUp(ImageException failure) {
+        out = failure;
+    }
+
+    /// Whether asking again later may help.
+    static boolean isTransient(IOException failure) {
+        return !(failure instanceof ImageException e)
+                || e.kind() == ErrorKind.UNAVAILABLE
+                || e.kind() == ErrorKind.RATE_LIMITED;
+    }
+
+    /// A failure in few words, for the report of the pull.
+    static String reason(IOException failure) {
+        if (failure instanceof ImageException e) {
+            boolean transport =
+                    e.kind() == ErrorKind.UNAVAILABLE
+                            && e.getCause() instanceof IOException
+                            && !(e.getCause() instanceof ImageException);
+            return transport && e.getCause() instanceof IOException cause
+                    ? TransportFailure.of(cause).text()
+                    : String.valueOf(e.getMessage());
+        }
+        return TransportFailure.of(failure).text();
+    }
+}

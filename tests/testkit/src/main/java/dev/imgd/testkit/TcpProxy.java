@@ -1,0 +1,176 @@
+package dev.imgd.testkit;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.LockSupport;
+
+/// The way to a server on the loopback address: counts, slows down, breaks, goes away and comes
+/// back at the same port. Safe for use by many threads.
+public final class TcpProxy implements AutoCloseable {
+    /// Small enough for the count to be close to what the client has.
+    private static final int SOCKET_BUFFER_BYTES = 64 << 10;
+
+    private final int target;
+    private final int port;
+    private final Set<Socket> sockets = ConcurrentHashMap.newKeySet();
+    private final AtomicLong bytes = new AtomicLong();
+    private final AtomicInteger open = new AtomicInteger();
+    private final AtomicInteger mostOpen = new AtomicInteger();
+    private volatile long bytesPerSecond = Long.MAX_VALUE;
+    private volatile ServerSocket server;
+
+    private TcpProxy(int target) throws IOException {
+        this.target = target;
+        this.server = listen(0);
+        this.port = server.getLocalPort();
+        accept(server);
+    }
+
+    /// A way to a port of the loopback address.
+    public static TcpProxy to(int port) throws IOException {
+        return new TcpProxy(port);
+    }
+
+    /// `localhost:<port>`.
+    public String authority() {
+        return "localhost:" + port;
+    }
+
+    /// Bytes that went to clients so far.
+    public long bytes() {
+        return bytes.get();
+    }
+
+    /// How many connections were in use for answers at once, at most.
+    public int mostConnections() {
+        return mostOpen.get();
+    }
+
+    /// Limits each connection.
+    public void limitEachConnection(long limitBytesPerSecond) {
+        bytesPerSecond = limitBytesPerSecond;
+    }
+
+    /// Breaks all connections and refuses new ones.
+    public void goAway() throws IOException {
+        server.close();
+        cut();
+    }
+
+    /// Breaks all connections.
+    public void cut() {
+        sockets.forEach(TcpProxy::reset);
+    }
+
+    /// Accepts connections again.
+    public void comeBack() throws IOException {
+        server = listen(port);
+        accept(server);
+    }
+
+    @Override
+    public void close() throws IOException {
+        goAway();
+    }
+
+    private static ServerSocket listen(int port) throws IOException {
+        ServerSocket socket = new ServerSocket();
+        socket.setReuseAddress(true);
+        InetAddress loopback = InetAddress.getByAddress(new byte[] {127, 0, 0, 1});
+        socket.bind(new InetSocketAddress(loopback, port), 128);
+        return socket;
+    }
+
+    private void accept(ServerSocket listening) {
+        Thread.ofVirtual()
+                .start(
+                        () -> {
+                            while (true) {
+                                try {
+                                    Socket client = listening.accept();
+                                    sockets.add(client);
+                                    if (listening.isClosed()) {
+                                        reset(client);
+                                    }
+                                    Thread.ofVirtual().start(() -> serve(client));
+                                } catch (IOException e) {
+                                    return; // gone away
+                                }
+                            }
+                        });
+    }
+
+    private void serve(Socket client) {
+        try (client;
+                Socket upstream = new Socket()) {
+            sockets.add(upstream);
+            upstream.setReceiveBufferSize(SOCKET_BUFFER_BYTES);
+            client.setSendBufferSize(SOCKET_BUFFER_BYTES);
+            client.setTcpNoDelay(true);
+            upstream.connect(new InetSocketAddress(InetAddress.getLoopbackAddress(), target));
+            Thread requests =
+                    Thread.ofVirtual()
+                            .start(
+                                    () -> {
+                                        try {
+                                            client.getInputStream()
+                                                    .transferTo(upstream.getOutputStream());
+                                            upstream.shutdownOutput();
+                                        } catch (IOException e) {
+                                            reset(upstream);
+                                        }
+                                    });
+            try {
+                answers(upstream.getInputStream(), client.getOutputStream());
+                client.shutdownOutput();
+            } finally {
+                reset(upstream);
+                requests.join();
+                sockets.remove(upstream);
+            }
+        } catch (IOException e) {
+            reset(client);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        } finally {
+            sockets.remove(client);
+        }
+    }
+
+    private void answers(InputStream from, OutputStream to) throws IOException {
+        byte[] buffer = new byte[16 << 10];
+        mostOpen.accumulateAndGet(open.incrementAndGet(), Math::max);
+        try {
+            long due = System.nanoTime();
+            for (int n = from.read(buffer); n >= 0; n = from.read(buffer)) {
+                to.write(buffer, 0, n);
+                bytes.addAndGet(n);
+                if (bytesPerSecond != Long.MAX_VALUE) {
+                    due = Math.max(due, System.nanoTime() - 20_000_000);
+                    due += n * 1_000_000_000L / bytesPerSecond;
+                    LockSupport.parkNanos(due - System.nanoTime());
+                }
+            }
+        } finally {
+            open.decrementAndGet();
+        }
+    }
+
+    private static void reset(Socket socket) {
+        try {
+            socket.setSoLinger(true, 0);
+            socket.close();
+        } catch (IOException e) {
+            // Closed already.
+        }
+    }
+}
