@@ -51,6 +51,15 @@ record Assembly(
                                     .withLimits(config.limits())
                                     .withRealmAllow(config.get(Config.REALM_ALLOW))
                                     .withForeignLayers(config.get(Config.FOREIGN_LAYERS))
+                                    .withTimeouts(
+                                            config.get(Config.CONNECT_TIMEOUT),
+                                            config.get(Config.HEADER_TIMEOUT),
+                                            config.get(Config.STALL_TIMEOUT))
+                                    .withMinimumRate(config.get(Config.MINIMUM_RATE))
+                                    .withRetries(
+                                            config.get(Config.ATTEMPTS),
+                                            RegistryOptions.defaults().firstBackoff(),
+                                            config.get(Config.MAXIMUM_BACKOFF))
                                     .withCredentials(
                                             CredentialSource.standardFiles(System.getenv())),
                             config.get(Config.PLAIN_HTTP));

@@ -91,6 +91,48 @@ final class Config {
                     false,
                     "whether layers are fetched from URLs that the manifest gives");
 
+    static final ConfigKey<Duration> CONNECT_TIMEOUT =
+            key(
+                    "registry.connect_timeout",
+                    ConfigKey.TIMEOUT,
+                    Duration.ofSeconds(10),
+                    "how long a connection to a registry may take");
+
+    static final ConfigKey<Duration> HEADER_TIMEOUT =
+            key(
+                    "registry.header_timeout",
+                    ConfigKey.TIMEOUT,
+                    Duration.ofSeconds(30),
+                    "how long a registry may take for the headers of an answer, a manifest, or a token (at most 10 s)");
+
+    static final ConfigKey<Duration> STALL_TIMEOUT =
+            key(
+                    "registry.stall_timeout",
+                    ConfigKey.TIMEOUT,
+                    Duration.ofSeconds(30),
+                    "how long a body may send nothing, and the time over which its rate is averaged");
+
+    static final ConfigKey<Long> MINIMUM_RATE =
+            key(
+                    "registry.minimum_rate",
+                    ConfigKey.SIZE,
+                    1024L,
+                    "bytes per second below which a download counts as stalled; \"0B\" for no minimum");
+
+    static final ConfigKey<Integer> ATTEMPTS =
+            key(
+                    "registry.attempts",
+                    ConfigKey.count(1, 100),
+                    5,
+                    "how often a request is made before its failure is reported");
+
+    static final ConfigKey<Duration> MAXIMUM_BACKOFF =
+            key(
+                    "registry.maximum_backoff",
+                    ConfigKey.TIMEOUT,
+                    Duration.ofMinutes(1),
+                    "the longest wait between two attempts, also when a registry asks for more");
+
     static final ConfigKey<Long> STORE_CACHE =
             key(
                     "store.cache",

@@ -99,6 +99,20 @@ record ConfigKey<T>(String name, Type<T> type, T absent, String shown, String me
                 }
             };
 
+    /// How long to wait for something: a duration that is neither nothing nor for ever.
+    static final Type<Duration> TIMEOUT =
+            new Type<>() {
+                @Override
+                public Duration read(ConfigValue value) throws ImageException {
+                    return value.timeout();
+                }
+
+                @Override
+                public String write(Duration value) {
+                    return DURATION.write(value);
+                }
+            };
+
     /// A list of strings, whose order means nothing.
     static final Type<Set<String>> TEXTS =
             new Type<>() {

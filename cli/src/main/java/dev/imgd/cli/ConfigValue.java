@@ -85,6 +85,15 @@ record ConfigValue(Path file, String key, JsonNode node) {
         };
     }
 
+    /// From 1 ms to 1 h.
+    Duration timeout() throws ImageException {
+        Duration duration = duration();
+        if (duration.isZero() || duration.compareTo(Duration.ofHours(1)) > 0) {
+            throw wrong("a duration from \"1ms\" to \"1h\"");
+        }
+        return duration;
+    }
+
     /// What stands before a unit of some characters, times a factor.
     private long amount(String text, int unitChars, long factor, String wanted)
             throws ImageException {

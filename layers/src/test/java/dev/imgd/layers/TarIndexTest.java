@@ -17,7 +17,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Optional;
+import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -192,5 +194,64 @@ class TarIndexTest {
                 assertThrows(
                         LimitExceededException.class, () -> index(archive, Limits.defaults()));
         assertEquals("limits.pax_bytes", e.key());
+    }
+
+    /// Whatever comes in, only a refusal comes out, and no entry reaches beyond the archive.
+    @Test
+    void read_mutated_isWithinTheArchiveOrRefused() throws IOException {
+        byte[] archive =
+                new TarBuilder()
+                        .file("manifest.json", "[]".repeat(400))
+                        .pax("path", "blobs/sha256/" + "0f".repeat(32))
+                        .file("short", "x".repeat(3000))
+                        .longName('K', "manifest.json")
+                        .symlink("short", "link")
+                        .link("manifest.json", "hard")
+                        .entry(h -> h.name("big").base256(124, 12, 0))
+                        .bytes();
+        Random random = new Random(9);
+        int accepted = 0;
+        for (int round = 0; round < 3000; round++) {
+            byte[] changed = archive.clone();
+            for (int edits = random.nextInt(4); edits >= 0; edits--) {
+                int block = random.nextInt(changed.length / 512) * 512;
+                // Sizes and types, where it hurts, or anywhere.
+                int at = random.nextBoolean() ? block + 124 + random.nextInt(33) : block;
+                changed[Math.min(at + random.nextInt(8), changed.length - 1)] =
+                        (byte) random.nextInt(256);
+                if (random.nextInt(8) != 0) {
+                    seal(changed, block);
+                }
+            }
+            try {
+                TarIndex index = index(changed, Limits.defaults());
+                accepted++;
+                for (String name : List.of("manifest.json", "hard", "big", "link")) {
+                    index.find(name)
+                            .ifPresent(
+                                    e ->
+                                            assertTrue(
+                                                    e.offset() >= 0
+                                                            && e.sizeBytes() >= 0
+                                                            && e.offset() + e.sizeBytes()
+                                                                    <= changed.length,
+                                                    e.toString()));
+                }
+            } catch (ImageException e) {
+                assertEquals(1, e.getMessage().lines().count(), e.getMessage());
+            }
+        }
+        assertTrue(accepted > 0 && accepted < 3000, "accepted " + accepted);
+    }
+
+    /// Makes the checksum of a block right.
+    private static void seal(byte[] archive, int block) {
+        Arrays.fill(archive, block + 148, block + 156, (byte) ' ');
+        int sum = 0;
+        for (int i = block; i < block + 512; i++) {
+            sum += archive[i] & 0xff;
+        }
+        byte[] digits = "%06o\0 ".formatted(sum).getBytes(UTF_8);
+        System.arraycopy(digits, 0, archive, block + 148, 8);
     }
 }

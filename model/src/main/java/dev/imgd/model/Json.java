@@ -23,44 +23,39 @@ import tools.jackson.core.json.JsonFactory;
 /// Strict reading of JSON that came from outside.
 ///
 /// A document is well-formed UTF-8 without a byte order mark, at most [Limits#manifestBytes()]
-/// long, nested at most [#MAX_DEPTH] deep, has at most [#MAX_TOKENS] tokens, strings of at most
-/// [#MAX_STRING_CHARS] and numbers of at most [#MAX_NUMBER_CHARS] characters. The same name twice
+/// long, nested at most [Limits.Key#JSON_DEPTH] deep, has at most [Limits.Key#JSON_TOKENS] values,
+/// names and brackets, strings of at most [Limits.Key#JSON_STRING_CHARS] and numbers of at most
+/// [#MAX_NUMBER_CHARS] characters; a member's name has at most 65,536. The same name twice
 /// in an object and anything after the value are errors: what another reader could understand
 /// differently is refused. Escaped lone surrogates in a string become U+FFFD, as containerd reads
 /// them, so that every string can be written again; in a name they are an error.
 ///
 /// Thread-safe. **Source:** RFC 8259.
 public final class Json {
-    /// The deepest nesting of arrays and objects.
-    public static final int MAX_DEPTH = 64;
-
     /// The longest number, in characters.
     public static final int MAX_NUMBER_CHARS = 32;
 
-    /// The longest string, in UTF-16 code units; a member's name has a limit of 65,536.
-    public static final int MAX_STRING_CHARS = 1 << 20;
-
-    /// The most values, names and brackets in a document.
-    public static final int MAX_TOKENS = 500_000;
-
     private static final int MAX_NAME_CHARS = 1 << 16;
 
-    // Names are not canonicalised: the shared symbol table would keep what attackers send.
-    private static final JsonFactory FACTORY =
-            JsonFactory.builder()
-                    .disable(TokenStreamFactory.Feature.CANONICALIZE_PROPERTY_NAMES)
-                    .streamReadConstraints(
-                            StreamReadConstraints.builder()
-                                    .maxNestingDepth(MAX_DEPTH)
-                                    .maxNumberLength(MAX_NUMBER_CHARS)
-                                    .maxStringLength(MAX_STRING_CHARS)
-                                    .maxNameLength(MAX_NAME_CHARS)
-                                    .maxTokenCount(MAX_TOKENS)
-                                    .build())
-                    .build();
+    private static final JsonFactory FACTORY = factory(Limits.defaults());
 
     private final String what;
     private final JsonParser parser;
+
+    /// Names are not canonicalised: the shared symbol table would keep what attackers send.
+    private static JsonFactory factory(Limits limits) {
+        return JsonFactory.builder()
+                .disable(TokenStreamFactory.Feature.CANONICALIZE_PROPERTY_NAMES)
+                .streamReadConstraints(
+                        StreamReadConstraints.builder()
+                                .maxNestingDepth(limits.jsonDepth())
+                                .maxNumberLength(MAX_NUMBER_CHARS)
+                                .maxStringLength(limits.jsonStringChars())
+                                .maxNameLength(MAX_NAME_CHARS)
+                                .maxTokenCount(limits.jsonTokens())
+                                .build())
+                .build();
+    }
 
     private Json(String what, JsonParser parser) {
         this.what = what;
@@ -85,8 +80,9 @@ public final class Json {
             throws ImageException {
         limits.check(Limits.Key.MANIFEST_BYTES, what, document.length);
         CharBuffer text = decode(what, document);
+        JsonFactory factory = limits.equals(Limits.defaults()) ? FACTORY : factory(limits);
         try (JsonParser parser =
-                FACTORY.createParser(
+                factory.createParser(
                         ObjectReadContext.empty(),
                         text.array(),
                         text.arrayOffset(),

@@ -11,6 +11,9 @@ import java.util.TreeMap;
 /// `IllegalStateException`. Lone surrogates become U+FFFD, and control characters, DEL and C1
 /// included, are escaped, so that the document is safe to print. Not thread-safe.
 public final class JsonWriter {
+    /// The deepest nesting of arrays and objects: one bit of [#objects] for each.
+    static final int MAX_DEPTH = Long.SIZE;
+
     private static final String HEX = "0123456789abcdef";
 
     private final StringBuilder out = new StringBuilder(256);
@@ -185,8 +188,8 @@ public final class JsonWriter {
     }
 
     private JsonWriter begin(char bracket, long object) {
-        if (depth == Json.MAX_DEPTH) {
-            throw new IllegalStateException("nested deeper than " + Json.MAX_DEPTH);
+        if (depth == MAX_DEPTH) {
+            throw new IllegalStateException("nested deeper than " + MAX_DEPTH);
         }
         beforeValue();
         out.append(bracket);

@@ -50,6 +50,12 @@ public final class Limits {
         /// A manifest, index, config, index page or token answer. The distribution-spec asks for at
         /// least 4 MiB.
         MANIFEST_BYTES(Unit.BYTES, 4 * MIB, 64 * KIB, 64 * MIB),
+        /// Nesting of arrays and objects in a document.
+        JSON_DEPTH(Unit.COUNT, 64, 8, 400),
+        /// Values, names and brackets in a document.
+        JSON_TOKENS(Unit.COUNT, 500_000, 1_000, 50_000_000),
+        /// One string of a document, in UTF-16 code units.
+        JSON_STRING_CHARS(Unit.COUNT, MIB, KIB, 64 * MIB),
         /// Indexes inside indexes.
         INDEX_DEPTH(Unit.COUNT, 4, 1, 32),
         /// Descriptors in one document, and in all documents of one image.
@@ -235,6 +241,21 @@ public final class Limits {
     /// See [Key#MANIFEST_BYTES].
     public int manifestBytes() {
         return intValue(Key.MANIFEST_BYTES);
+    }
+
+    /// See [Key#JSON_DEPTH].
+    public int jsonDepth() {
+        return intValue(Key.JSON_DEPTH);
+    }
+
+    /// See [Key#JSON_TOKENS].
+    public int jsonTokens() {
+        return intValue(Key.JSON_TOKENS);
+    }
+
+    /// See [Key#JSON_STRING_CHARS].
+    public int jsonStringChars() {
+        return intValue(Key.JSON_STRING_CHARS);
     }
 
     /// See [Key#INDEX_DEPTH].

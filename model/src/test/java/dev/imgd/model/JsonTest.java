@@ -233,7 +233,7 @@ class JsonTest {
         assertThrows(error, () -> JsonWriter.compact().beginObject().endArray());
         assertThrows(error, () -> JsonWriter.compact().value(1).value(2));
         JsonWriter deep = JsonWriter.compact();
-        for (int i = 0; i < Json.MAX_DEPTH; i++) {
+        for (int i = 0; i < JsonWriter.MAX_DEPTH; i++) {
             deep.beginArray();
         }
         assertThrows(error, deep::beginArray);

@@ -10,7 +10,9 @@ class LimitsTest {
     @Test
     void defaults_areTheDocumentedOnes() {
         assertEquals(
-                "limits.manifest_bytes=4 MiB, limits.index_depth=4, limits.descriptors=10000,"
+                "limits.manifest_bytes=4 MiB, limits.json_depth=64, limits.json_tokens=500000,"
+                        + " limits.json_string_chars=1048576, limits.index_depth=4,"
+                        + " limits.descriptors=10000,"
                         + " limits.layers=500, limits.config_history=2000, limits.config_env=4096,"
                         + " limits.config_labels=1024, limits.config_label_bytes=64 KiB,"
                         + " limits.layer_compressed_bytes=64 GiB,"

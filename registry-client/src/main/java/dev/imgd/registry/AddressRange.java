@@ -15,6 +15,17 @@ enum AddressRange {
     PRIVATE,
     PUBLIC;
 
+    /// Whether something at `near` may name something in this range without reaching past itself
+    /// towards this host.
+    boolean notNearerThan(AddressRange near) {
+        return switch (this) {
+            case PUBLIC -> true;
+            case PRIVATE -> near == PRIVATE || near == LOOPBACK;
+            case LOOPBACK -> near == LOOPBACK;
+            case FORBIDDEN -> false;
+        };
+    }
+
     static AddressRange of(InetAddress address) {
         byte[] bytes = address.getAddress();
         if (address instanceof Inet6Address v6) {

@@ -6,7 +6,6 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 
 import okhttp3.Call;
-import okhttp3.Dns;
 import okhttp3.FormBody;
 import okhttp3.HttpUrl;
 import okhttp3.Request;
@@ -18,6 +17,7 @@ import okio.BufferedSource;
 import org.jspecify.annotations.Nullable;
 
 import java.io.IOException;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
@@ -30,7 +30,9 @@ import java.util.concurrent.locks.ReentrantLock;
 final class Authorizer {
     private static final long MAX_ANSWER_BYTES = 1 << 20;
     private static final int MAX_SCOPES = 1_000;
-    private static final java.time.Duration TOKEN_DEADLINE = java.time.Duration.ofSeconds(10);
+
+    /// For the whole answer of a token server, where requests may not take longer than that anyway.
+    private static final Duration TOKEN_DEADLINE = Duration.ofSeconds(10);
 
     /// How the host wants to be asked.
     private sealed interface Scheme {
@@ -52,7 +54,7 @@ final class Authorizer {
     private final Realm realms;
     private final ConcurrentHashMap<String, Slot> slots = new ConcurrentHashMap<>();
     private volatile @Nullable Scheme scheme;
-    private volatile @Nullable Dns dns;
+    private volatile @Nullable GuardedDns dns;
 
     Authorizer(
             RegistryHost host,
@@ -112,7 +114,7 @@ final class Authorizer {
                             host.authority() + ": cannot authenticate: the challenge has no realm");
                 }
                 return new Scheme.Bearer(
-                        realms.check(realm), challenge.parameters().getOrDefault("service", ""));
+                        realms.check(realm, near()), challenge.parameters().getOrDefault("service", ""));
             }
         }
         for (Challenge challenge : challenges) {
@@ -121,6 +123,16 @@ final class Authorizer {
             }
         }
         return null;
+    }
+
+    private Duration tokenDeadline() {
+        Duration headers = options.headerTimeout();
+        return headers.compareTo(TOKEN_DEADLINE) < 0 ? headers : TOKEN_DEADLINE;
+    }
+
+    /// How far away the registry is; unknown counts as far.
+    private AddressRange near() {
+        return connections.reached(realms.registry());
     }
 
     private void forget(Scope scope, @Nullable String used) {
@@ -272,7 +284,7 @@ final class Authorizer {
         for (int hops = 0; ; hops++) {
             Call call = client(request.url()).newCall(request);
             cancellation.watch(call);
-            try (Deadline deadline = Deadline.start(call, TOKEN_DEADLINE)) {
+            try (Deadline deadline = Deadline.start(call, tokenDeadline())) {
                 try (Response response = call.execute()) {
                     if (Urls.isRedirect(response.code()) && request.method().equals("GET")) {
                         if (hops == Urls.MAX_REDIRECTS) {
@@ -292,9 +304,10 @@ final class Authorizer {
     }
 
     private okhttp3.OkHttpClient client(HttpUrl url) throws ImageException {
-        Dns guarded = dns;
-        if (guarded == null) {
-            guarded = realms.dns();
+        AddressRange near = near();
+        GuardedDns guarded = dns;
+        if (guarded == null || guarded.near() != near) {
+            guarded = realms.dns(near);
             dns = guarded;
         }
         boolean own = url.host().equals(realms.registry().host());
@@ -305,7 +318,7 @@ final class Authorizer {
     private Request redirected(String what, Request first, Request current, Response response)
             throws ImageException {
         HttpUrl next = Urls.redirectTarget(what, first.url(), current.url(), response);
-        realms.check(next);
+        realms.check(next, near());
         Request.Builder request = current.newBuilder().url(next);
         if (!Urls.sameOrigin(next, current.url())) {
             host.headers().keySet().forEach(request::removeHeader);

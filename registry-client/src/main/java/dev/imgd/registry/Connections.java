@@ -7,6 +7,7 @@ import dev.imgd.model.ImageException;
 import okhttp3.ConnectionPool;
 import okhttp3.ConnectionSpec;
 import okhttp3.Dns;
+import okhttp3.HttpUrl;
 import okhttp3.OkHttpClient;
 import okhttp3.Protocol;
 
@@ -28,6 +29,7 @@ final class Connections implements AutoCloseable {
     private static final int IDLE_CONNECTIONS = 32;
 
     private final Duration stallTimeout;
+    private final Reached reached = new Reached();
     private final OkHttpClient plain;
     private final ConcurrentHashMap<TlsSettings, OkHttpClient> secure = new ConcurrentHashMap<>();
 
@@ -46,6 +48,7 @@ final class Connections implements AutoCloseable {
                         .writeTimeout(options.stallTimeout())
                         .followRedirects(false)
                         .followSslRedirects(false)
+                        .addNetworkInterceptor(reached)
                         .build();
     }
 
@@ -65,6 +68,11 @@ final class Connections implements AutoCloseable {
         OkHttpClient made = secure(tls);
         OkHttpClient first = secure.putIfAbsent(tls, made);
         return first == null ? made : first;
+    }
+
+    /// How far away the server of a URL was when it was last reached; see [Reached].
+    AddressRange reached(HttpUrl url) {
+        return reached.of(url);
     }
 
     /// A client that looks names up with `dns`. Connections are shared only with clients of the

@@ -73,7 +73,7 @@ final class Endpoint {
     static Endpoint foreign(
             HttpUrl url, RegistryOptions options, Connections connections, RetryPolicy retries) {
         RegistryHost host = RegistryHost.of(RegistryHost.Scheme.HTTPS, Urls.authority(url));
-        Dns dns = new GuardedDns(AddressRange.PUBLIC);
+        Dns dns = GuardedDns.internetOnly();
         return new Endpoint(host, url, options, connections, retries, null, dns);
     }
 

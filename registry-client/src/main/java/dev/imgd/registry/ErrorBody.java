@@ -14,11 +14,13 @@ import okio.Buffer;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 
 /// Turns an answer that is not a success into an error. **Source:** distribution-spec v1.1 § Error
 /// Codes.
 final class ErrorBody {
     private static final long MAX_BYTES = 64 << 10;
+    private static final long MAX_SECONDS = 2;
     private static final int MAX_DETAILS = 8;
     private static final int MAX_DETAIL_CHARS = 1024;
     private static final int MAX_SHOWN_CHARS = 300;
@@ -53,6 +55,8 @@ final class ErrorBody {
     private static List<RegistryException.Detail> details(Response response) {
         try {
             var source = response.body().source();
+            // The headers came in time; a body in drops would keep us for hours.
+            source.timeout().deadline(MAX_SECONDS, TimeUnit.SECONDS);
             source.request(MAX_BYTES + 1);
             Buffer body = source.getBuffer();
             if (body.size() > MAX_BYTES || body.size() == 0) {

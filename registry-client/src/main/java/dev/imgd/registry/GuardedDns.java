@@ -5,24 +5,31 @@ import okhttp3.Dns;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.util.List;
+import java.util.Set;
 
-/// Looks names up and refuses those that lead closer to this host than the registry itself is.
+/// Looks names up and refuses those that lead closer to this host than who named them.
 ///
 /// The addresses returned here are the ones connected to, so a name cannot change its address
 /// between the check and the connection.
-final class GuardedDns implements Dns {
-    private final AddressRange registry;
+///
+/// @param near how far away the one is that named the host
+/// @param own its own name, which may lead anywhere
+/// @param listed names that the configuration vouches for: anywhere but link-local
+record GuardedDns(AddressRange near, String own, Set<String> listed) implements Dns {
+    GuardedDns {
+        listed = Set.copyOf(listed);
+    }
 
-    /// @param registry the range of the registry that named the host
-    GuardedDns(AddressRange registry) {
-        this.registry = registry;
+    /// For names that anybody may have given.
+    static GuardedDns internetOnly() {
+        return new GuardedDns(AddressRange.PUBLIC, "", Set.of());
     }
 
     @Override
     public List<InetAddress> lookup(String hostname) throws UnknownHostException {
         List<InetAddress> addresses = Dns.SYSTEM.lookup(hostname);
         for (InetAddress address : addresses) {
-            if (!allows(AddressRange.of(address))) {
+            if (!allows(hostname, AddressRange.of(address))) {
                 throw new RefusedAddressException(
                         "its name leads to %s, an address in a local range"
                                 .formatted(address.getHostAddress()));
@@ -31,12 +38,9 @@ final class GuardedDns implements Dns {
         return addresses;
     }
 
-    boolean allows(AddressRange range) {
-        return switch (range) {
-            case PUBLIC -> true;
-            case PRIVATE -> registry != AddressRange.PUBLIC;
-            case LOOPBACK -> registry == AddressRange.LOOPBACK;
-            case FORBIDDEN -> false;
-        };
+    boolean allows(String hostname, AddressRange range) {
+        return hostname.equals(own)
+                || range.notNearerThan(near)
+                || (listed.contains(hostname) && range != AddressRange.FORBIDDEN);
     }
 }

@@ -601,7 +601,7 @@ final class HttpRegistryClient implements RegistryClient {
                 refused =
                         ImageException.invalidContent(
                                 "%s: the URL \"%s\" is not fetched: wanted https, a public host"
-                                                .formatted(what, Text.printable(text, 120))
+                                                .formatted(what, Urls.printable(text))
                                         + " and no user name");
                 continue;
             }

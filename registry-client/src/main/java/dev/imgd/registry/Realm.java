@@ -2,35 +2,44 @@ package dev.imgd.registry;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-import dev.imgd.model.Text;
 
 import okhttp3.HttpUrl;
 
-import java.net.InetAddress;
-import java.net.UnknownHostException;
+import java.util.HashSet;
 import java.util.Set;
 
 /// Where a registry may send us for a token, and with what.
 ///
 /// A registry chooses its token server freely, so a hostile one could name a metadata service, an
-/// address in the user's network or a collector of passwords. **Source:** CVE-2026-33540 and its
-/// relatives; go-containerregistry's rules for realms.
+/// address in the user's network or a collector of passwords.
+///
+/// A token server may not be nearer to this host than the registry is: one on the internet names
+/// none in the private network, and one in the private network none on this host. That is decided
+/// by where the registry was really reached, not by its name. Exempt are the registry's own host
+/// and port, and hosts that the configuration lists; link-local addresses never are. Being asked is
+/// one thing, getting credentials another: that takes the registry's own host, its registrable
+/// domain, or the list.
+///
+/// **Source:** CVE-2026-33540 and its relatives; go-containerregistry's rules for realms, which
+/// refuse all private addresses and with them private registries.
 ///
 /// @param registry where the registry itself was contacted
-/// @param allowed hosts that may receive credentials although they share no domain with the
-///   registry
+/// @param allowed hosts, `host` or `host:port`, that belong to the registry although they share no
+///   domain or network with it
 record Realm(HttpUrl registry, Set<String> allowed) {
     /// Parses and checks the `realm` of a challenge, or the target of a redirect from one.
-    HttpUrl check(String realm) throws ImageException {
+    ///
+    /// @param near how far away the registry was reached
+    HttpUrl check(String realm, AddressRange near) throws ImageException {
         HttpUrl url = HttpUrl.parse(realm);
         if (url == null) {
-            throw refused(Text.printable(realm, 120), "not an http or https URL");
+            throw refused(Urls.printable(realm), "not an http or https URL");
         }
-        check(url);
+        check(url, near);
         return url;
     }
 
-    void check(HttpUrl url) throws ImageException {
+    void check(HttpUrl url, AddressRange near) throws ImageException {
         if (!url.encodedUsername().isEmpty() || !url.encodedPassword().isEmpty()) {
             throw refused(Urls.printable(url), "it holds a user name");
         }
@@ -41,12 +50,15 @@ record Realm(HttpUrl registry, Set<String> allowed) {
             return;
         }
         AddressRange range = Urls.range(url.host());
-        boolean fine =
-                range == AddressRange.PUBLIC
-                        || (range == AddressRange.LOOPBACK
-                                && Urls.range(registry.host()) == AddressRange.LOOPBACK);
-        if (!fine) {
-            throw refused(Urls.printable(url), "it is an address in a local range");
+        if (range == AddressRange.FORBIDDEN) {
+            throw refused(Urls.printable(url), "it is a link-local or reserved address");
+        }
+        if (!range.notNearerThan(near) && !isListed(url)) {
+            throw refused(
+                    Urls.printable(url),
+                    "it is an address in a local range, and the registry is farther away; list %s"
+                                    .formatted(url.host())
+                            + " in registry.realm_allow if it belongs to the registry");
         }
     }
 
@@ -54,37 +66,28 @@ record Realm(HttpUrl registry, Set<String> allowed) {
         return url.host().equals(registry.host()) && url.port() == registry.port();
     }
 
+    private boolean isListed(HttpUrl url) {
+        return allowed.contains(url.host()) || allowed.contains(Urls.authority(url));
+    }
+
     /// Whether the user's credentials for the registry may go to this URL.
     boolean mayReceiveCredentials(HttpUrl url) {
-        if (url.host().equals(registry.host())
-                || allowed.contains(url.host())
-                || allowed.contains(Urls.authority(url))) {
+        if (url.host().equals(registry.host()) || isListed(url)) {
             return true;
         }
         String domain = registry.topPrivateDomain();
         return domain != null && domain.equals(url.topPrivateDomain());
     }
 
-    /// Looks up names of token servers. The registry's own name may lead anywhere.
-    okhttp3.Dns dns() {
-        // The farthest of its addresses: else a name with a loopback address among others would
-        // open
-        // the loopback range.
-        AddressRange range = AddressRange.LOOPBACK;
-        try {
-            for (InetAddress address : InetAddress.getAllByName(registry.host())) {
-                AddressRange one = AddressRange.of(address);
-                range = one.compareTo(range) > 0 ? one : range;
-            }
-        } catch (UnknownHostException e) {
-            // A proxy may know the name where we do not; then the strictest rule holds.
-            range = AddressRange.PUBLIC;
+    /// Looks up names of token servers, by the same rule. The registry's own name may lead
+    /// anywhere.
+    GuardedDns dns(AddressRange near) {
+        Set<String> listed = new HashSet<>();
+        for (String host : allowed) {
+            int colon = host.lastIndexOf(':');
+            listed.add(colon < 0 ? host : host.substring(0, colon));
         }
-        GuardedDns guarded = new GuardedDns(range);
-        return hostname ->
-                hostname.equals(registry.host())
-                        ? okhttp3.Dns.SYSTEM.lookup(hostname)
-                        : guarded.lookup(hostname);
+        return new GuardedDns(near, registry.host(), listed);
     }
 
     ImageException refused(String realm, String why) {

@@ -22,6 +22,22 @@ final class Urls {
                 url.scheme() + "://" + authority(url) + url.encodedPath(), MAX_SHOWN_CHARS);
     }
 
+    /// The same for what may be no URL at all.
+    static String printable(String url) {
+        String shown = url;
+        for (char end : new char[] {'?', '#'}) {
+            int at = shown.indexOf(end);
+            shown = at < 0 ? shown : shown.substring(0, at);
+        }
+        int start = shown.indexOf("//") + 2;
+        int path = start < 2 ? -1 : shown.indexOf('/', start);
+        int user = start < 2 ? -1 : shown.lastIndexOf('@', path < 0 ? shown.length() : path);
+        if (user >= start) {
+            shown = shown.substring(0, start) + shown.substring(user + 1);
+        }
+        return Text.printable(shown, MAX_SHOWN_CHARS);
+    }
+
     /// `host` or `host:port`; the port only when it is not the scheme's own.
     static String authority(HttpUrl url) {
         String host = url.host().indexOf(':') >= 0 ? '[' + url.host() + ']' : url.host();
@@ -54,7 +70,7 @@ final class Urls {
                     current,
                     location == null
                             ? "without a Location"
-                            : "to \"" + Text.printable(withoutQuery(location), 120) + '"');
+                            : "to \"" + printable(location) + '"');
         }
         if (current.isHttps() && !next.isHttps()) {
             throw refused(what, current, "from https to " + printable(next));
@@ -86,11 +102,6 @@ final class Urls {
         return host.equals("localhost") || host.endsWith(".localhost")
                 ? AddressRange.LOOPBACK
                 : AddressRange.ofLiteral(host).orElse(AddressRange.PUBLIC);
-    }
-
-    private static String withoutQuery(String url) {
-        int query = url.indexOf('?');
-        return query < 0 ? url : url.substring(0, query);
     }
 
     private static ImageException refused(String what, HttpUrl current, String how) {

@@ -1,15 +1,23 @@
 package dev.imgd.registry;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import dev.imgd.hosts.TlsSettings;
 
 import okhttp3.HttpUrl;
+import okhttp3.Request;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 import java.net.InetAddress;
+import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 class AddressRangeTest {
     @ParameterizedTest
@@ -62,28 +70,45 @@ class AddressRangeTest {
         assertEquals(wanted, Urls.range(HttpUrl.get(url).host()));
     }
 
-    @Test
-    void allows_registryOnTheInternet_onlyPublic() {
-        GuardedDns dns = new GuardedDns(AddressRange.PUBLIC);
+    @ParameterizedTest
+    @CsvSource({
+        "PUBLIC, PUBLIC",
+        "PRIVATE, PUBLIC PRIVATE",
+        "LOOPBACK, PUBLIC PRIVATE LOOPBACK",
+        "FORBIDDEN, PUBLIC",
+    })
+    void notNearerThan_whoNamesIt_isNotPassed(AddressRange near, String wanted) {
         for (AddressRange range : AddressRange.values()) {
-            assertEquals(range == AddressRange.PUBLIC, dns.allows(range), range.toString());
+            assertEquals(
+                    List.of(wanted.split(" ", -1)).contains(range.name()),
+                    range.notNearerThan(near),
+                    range.toString());
         }
     }
 
     @Test
-    void allows_registryInThePrivateNetwork_alsoPrivate() {
-        GuardedDns dns = new GuardedDns(AddressRange.PRIVATE);
-        for (AddressRange range : AddressRange.values()) {
-            boolean wanted = range == AddressRange.PUBLIC || range == AddressRange.PRIVATE;
-            assertEquals(wanted, dns.allows(range), range.toString());
-        }
+    void lookup_nameOfThisHost_isRefusedToTheInternet() throws Exception {
+        assertThrows(
+                RefusedAddressException.class,
+                () -> GuardedDns.internetOnly().lookup("localhost"));
+        var near = new GuardedDns(AddressRange.LOOPBACK, "", Set.of());
+        assertFalse(near.lookup("localhost").isEmpty());
     }
 
     @Test
-    void allows_registryOnLoopback_allButLinkLocal() {
-        GuardedDns dns = new GuardedDns(AddressRange.LOOPBACK);
-        for (AddressRange range : AddressRange.values()) {
-            assertEquals(range != AddressRange.FORBIDDEN, dns.allows(range), range.toString());
+    void reached_isTheAddressOfTheConnection() throws Exception {
+        try (Connections connections = new Connections(RegistryOptions.defaults());
+                LoopbackServer server =
+                        LoopbackServer.start(e -> e.respond(200, Map.of(), new byte[0]))) {
+            HttpUrl url = HttpUrl.get("http://" + server.authority() + "/");
+            assertEquals(AddressRange.PUBLIC, connections.reached(url), "never reached");
+            Request request = new Request.Builder().url(url).build();
+            connections.client(false, TlsSettings.SYSTEM).newCall(request).execute().close();
+            assertEquals(AddressRange.LOOPBACK, connections.reached(url));
+            assertEquals(
+                    AddressRange.PUBLIC,
+                    connections.reached(url.newBuilder().port(1).build()),
+                    "another server of the same host");
         }
     }
 }

@@ -23,42 +23,77 @@ class RealmTest {
 
     @ParameterizedTest
     @CsvSource({
-        "https://registry-1.docker.io/v2, https://auth.docker.io/token",
-        "https://ghcr.io/v2, https://ghcr.io/token",
-        "https://registry.example/v2, https://registry.example:8443/token",
-        "https://10.0.0.5:5000/v2, https://10.0.0.5:5000/token",
-        "http://registry.lan:5000/v2, http://auth.lan/token",
-        "http://localhost:5000/v2, http://localhost:5001/token",
-        "http://127.0.0.1:5000/v2, http://127.0.0.1:5001/token",
-        "http://10.0.0.5:5000/v2, http://10.0.0.5:5000/token",
+        "https://registry-1.docker.io/v2, PUBLIC, https://auth.docker.io/token",
+        "https://ghcr.io/v2, PUBLIC, https://ghcr.io/token",
+        "https://registry.example/v2, PUBLIC, https://registry.example:8443/token",
+        "http://registry.lan:5000/v2, PRIVATE, http://auth.lan/token",
+        // The registry's own address, whatever it is.
+        "https://10.0.0.5:5000/v2, PUBLIC, https://10.0.0.5:5000/token",
+        "http://10.0.0.5:5000/v2, PRIVATE, http://10.0.0.5:5000/token",
+        "http://169.254.1.1:5000/v2, FORBIDDEN, http://169.254.1.1:5000/token",
+        // A private registry with its token server on another port or another private address.
+        "https://10.0.0.5:5000/v2, PRIVATE, https://10.0.0.5:5001/auth",
+        "https://10.0.0.5:5000/v2, PRIVATE, https://10.0.0.6/token",
+        "https://registry.corp/v2, PRIVATE, https://192.168.1.4/token",
+        "https://registry.corp/v2, PRIVATE, https://[fd00::4]/token",
+        "https://10.0.0.5:5000/v2, PRIVATE, https://auth.example/token",
+        "http://localhost:5000/v2, LOOPBACK, http://localhost:5001/token",
+        "http://127.0.0.1:5000/v2, LOOPBACK, http://127.0.0.1:5001/token",
+        // A registry forwarded from elsewhere names what is there.
+        "http://localhost:5000/v2, LOOPBACK, http://10.0.0.1/token",
     })
-    void check_honestRealm_isAccepted(String registry, String realm) throws Exception {
-        assertEquals(HttpUrl.get(realm), of(registry).check(realm));
+    void check_honestRealm_isAccepted(String registry, AddressRange near, String realm)
+            throws Exception {
+        assertEquals(HttpUrl.get(realm), of(registry).check(realm, near));
     }
 
     @ParameterizedTest
     @CsvSource({
-        "https://registry.example/v2, http://registry.example/token",
-        "https://registry.example/v2, https://169.254.169.254/latest/meta-data",
-        "http://registry.example/v2, http://169.254.169.254/latest/meta-data",
-        "https://registry.example/v2, https://127.0.0.1/token",
-        "https://registry.example/v2, https://localhost/token",
-        "https://registry.example/v2, https://10.0.0.1/token",
-        "https://registry.example/v2, https://[fd00:ec2::254]/token",
-        "https://registry.example/v2, https://0.0.0.0/token",
-        "https://10.0.0.5:5000/v2, https://10.0.0.6/token",
-        "https://10.0.0.5:5000/v2, https://10.0.0.5:22/token",
-        "http://localhost:5000/v2, http://10.0.0.1/token",
-        "http://localhost:5000/v2, http://169.254.169.254/",
-        "https://registry.example/v2, https://user:secret@registry.example/token",
-        "https://registry.example/v2, file:///etc/passwd",
-        "https://registry.example/v2, /token",
-        "https://registry.example/v2, gopher://registry.example/",
+        "https://registry.example/v2, PUBLIC, http://registry.example/token",
+        "https://registry.example/v2, PUBLIC, https://169.254.169.254/latest/meta-data",
+        "http://registry.example/v2, PUBLIC, http://169.254.169.254/latest/meta-data",
+        "https://registry.corp/v2, PRIVATE, https://169.254.169.254/latest/meta-data",
+        "https://registry.example/v2, PUBLIC, https://127.0.0.1/token",
+        "https://registry.example/v2, PUBLIC, https://localhost/token",
+        "https://registry.corp/v2, PRIVATE, https://127.0.0.1/token",
+        "https://registry.corp/v2, PRIVATE, https://localhost/token",
+        "https://registry.corp/v2, PRIVATE, https://0.0.0.0/token",
+        "https://registry.example/v2, PUBLIC, https://10.0.0.1/token",
+        "https://registry.example/v2, PUBLIC, https://[fd00:ec2::254]/token",
+        "https://registry.example/v2, PUBLIC, https://0.0.0.0/token",
+        // A name or an address that only pretends to be near: reached elsewhere.
+        "https://10.0.0.5:5000/v2, PUBLIC, https://10.0.0.6/token",
+        "http://localhost:5000/v2, PUBLIC, http://localhost:5001/token",
+        "http://localhost:5000/v2, LOOPBACK, http://169.254.169.254/",
+        "https://registry.example/v2, PUBLIC, https://user:secret@registry.example/token",
+        "https://registry.example/v2, PUBLIC, file:///etc/passwd",
+        "https://registry.example/v2, PUBLIC, /token",
+        "https://registry.example/v2, PUBLIC, gopher://registry.example/",
     })
-    void check_hostileRealm_isRefusedWithoutItsSecrets(String registry, String realm) {
-        var e = assertThrows(ImageException.class, () -> of(registry).check(realm));
+    void check_hostileRealm_isRefusedWithoutItsSecrets(
+            String registry, AddressRange near, String realm) {
+        var e = assertThrows(ImageException.class, () -> of(registry).check(realm, near));
         assertEquals(ErrorKind.UNAUTHENTICATED, e.kind());
         assertFalse(e.getMessage().contains("secret"), e.getMessage());
+    }
+
+    @Test
+    void check_listedHost_mayBeNear_exceptLinkLocal() throws Exception {
+        Realm realm = of("https://registry.example/v2", "10.0.0.1", "localhost:5001", "169.254.1.1");
+        realm.check("https://10.0.0.1/token", AddressRange.PUBLIC);
+        realm.check("https://localhost:5001/token", AddressRange.PUBLIC);
+        for (String refused :
+                new String[] {
+                    "https://10.0.0.2/token", "https://localhost/token", "https://169.254.1.1/"
+                }) {
+            assertThrows(
+                    ImageException.class, () -> realm.check(refused, AddressRange.PUBLIC), refused);
+        }
+        GuardedDns dns = realm.dns(AddressRange.PUBLIC);
+        assertTrue(dns.allows("localhost", AddressRange.LOOPBACK));
+        assertFalse(dns.allows("localhost", AddressRange.FORBIDDEN));
+        assertFalse(dns.allows("other", AddressRange.LOOPBACK));
+        assertTrue(dns.allows("registry.example", AddressRange.PRIVATE));
     }
 
     @ParameterizedTest
@@ -74,6 +109,9 @@ class RealmTest {
         "https://registry.example.com/v2, https://example.com.evil.net/, false",
         "https://8.8.8.8/v2, https://8.8.4.4/, false",
         "http://registry:5000/v2, http://other:5000/, false",
+        "https://10.0.0.5:5000/v2, https://10.0.0.5:5001/, true",
+        "https://10.0.0.5:5000/v2, https://10.0.0.6/, false",
+        "https://registry.corp.internal/v2, https://auth.corp.internal/, true",
     })
     void mayReceiveCredentials_realm_onlyUnderTheRegistrysDomain(
             String registry, String realm, boolean wanted) {

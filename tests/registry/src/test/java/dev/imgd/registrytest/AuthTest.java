@@ -289,7 +289,6 @@ class AuthTest extends Fixture {
                 "Bearer service=\"a\"",
                 "Bearer realm=\"unterminated",
                 "Bearer realm=\"http://169.254.169.254/latest/meta-data/\"",
-                "Bearer realm=\"http://10.0.0.1/token\"",
                 "Bearer realm=\"http://0.0.0.0/token\"",
                 "Bearer realm=\"http://[fe80::1]/token\"",
                 "Bearer realm=\"file:///etc/passwd\"",
