@@ -152,7 +152,21 @@ final class Config {
                     "gc.interval",
                     ConfigKey.DURATION,
                     Duration.ofMinutes(1),
-                    "how often the daemon deletes what nothing needs; \"0s\" for never");
+                    "how often the daemon looks for what expired; what loses its last reference goes within seconds; \"0s\" for never deleting by itself");
+
+    static final ConfigKey<Duration> GC_FULL_INTERVAL =
+            key(
+                    "gc.full_interval",
+                    ConfigKey.DURATION,
+                    Duration.ofHours(24),
+                    "how often the daemon looks at everything, for what crashes left over; \"0s\" for never");
+
+    static final ConfigKey<Duration> GC_PROVIDE_GRACE =
+            key(
+                    "gc.provide_grace",
+                    ConfigKey.DURATION,
+                    Duration.ofSeconds(60),
+                    "how long the layers of an accelerated image are kept for containerd to put its snapshots on");
 
     static final ConfigKey<String> LOG_FORMAT =
             key("log.format", ConfigKey.oneOf("text", "json"), "text", "text or json");

@@ -21,8 +21,6 @@ import java.util.Locale;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.Executors;
-import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Collectors;
@@ -36,18 +34,17 @@ import picocli.CommandLine.Option;
 /// The daemon: owns the store and serves imgd's API and containerd's snapshots on unix sockets.
 public final class Imgd implements AutoCloseable {
     private static final Duration SHUTDOWN_GRACE = Duration.ofSeconds(5);
-    private static final Duration PROVIDE_GRACE = Duration.ofSeconds(60);
 
     private final Assembly assembly;
     private final LayerProvider provider;
     private final List<SocketServer> servers;
-    private final ScheduledExecutorService housekeeping;
+    private final Housekeeping housekeeping;
 
     private Imgd(
             Assembly assembly,
             LayerProvider provider,
             List<SocketServer> servers,
-            ScheduledExecutorService housekeeping) {
+            Housekeeping housekeeping) {
         this.assembly = assembly;
         this.provider = provider;
         this.servers = servers;
@@ -157,34 +154,23 @@ public final class Imgd implements AutoCloseable {
 
     /// Opens the store and binds both sockets; they accept when this returns.
     static Imgd start(Config config) throws ImageException {
-        Logger log = LoggerFactory.getLogger(Imgd.class);
         Assembly assembly = Assembly.open(config);
-        ScheduledExecutorService housekeeping =
-                Executors.newSingleThreadScheduledExecutor(
-                        Thread.ofPlatform().name("imgd-housekeeping").daemon().factory());
+        Housekeeping housekeeping =
+                Housekeeping.start(
+                        config.get(Config.GC_INTERVAL),
+                        config.get(Config.GC_FULL_INTERVAL),
+                        () -> assembly.images().sweep(),
+                        () -> assembly.images().gc(false, false));
         try {
-            Runnable collect =
-                    () -> {
-                        try {
-                            assembly.images().gc(false, false);
-                        } catch (ImageException | RuntimeException e) {
-                            log.warn("msg=\"collection failed\"", e);
-                        }
-                    };
+            assembly.store().maintenance().onUnreferenced(housekeeping::soon);
             LayerProvider provider =
                     new LayerProvider(
                             assembly.images(),
                             assembly.store(),
                             assembly.registries(),
                             config.limits(),
-                            PROVIDE_GRACE,
-                            () -> housekeeping.execute(collect));
-            long interval = config.get(Config.GC_INTERVAL).toMillis();
-            if (interval > 0) {
-                var _ =
-                        housekeeping.scheduleWithFixedDelay(
-                                collect, interval, interval, TimeUnit.MILLISECONDS);
-            }
+                            config.get(Config.GC_PROVIDE_GRACE),
+                            housekeeping::soon);
             SocketServer api =
                     SocketServer.start(
                             SocketOptions.at(config.get(Config.ADDRESS)),
@@ -203,7 +189,7 @@ public final class Imgd implements AutoCloseable {
             }
             return new Imgd(assembly, provider, List.of(snapshots, api), housekeeping);
         } catch (ImageException | RuntimeException e) {
-            housekeeping.shutdownNow();
+            housekeeping.close();
             assembly.close();
             throw e;
         }
@@ -238,7 +224,7 @@ public final class Imgd implements AutoCloseable {
     /// Stops serving, lets running calls finish, and closes the store. Mounts stay.
     @Override
     public void close() throws ImageException {
-        housekeeping.shutdownNow();
+        housekeeping.close();
         servers.forEach(server -> server.close(SHUTDOWN_GRACE));
         provider.close();
         assembly.close();

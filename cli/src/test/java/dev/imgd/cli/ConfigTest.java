@@ -49,6 +49,8 @@ class ConfigTest {
                         ingest_ttl = "90m"
                         [gc]
                         interval = "0s"
+                        full_interval = "1h"
+                        provide_grace = "5s"
                         [log]
                         format = "json"
                         level = "debug"
@@ -66,6 +68,8 @@ class ConfigTest {
         assertEquals(32L << 20, config.get(Config.STORE_CACHE));
         assertEquals(Duration.ofMinutes(90), config.get(Config.INGEST_TTL));
         assertEquals(Duration.ZERO, config.get(Config.GC_INTERVAL));
+        assertEquals(Duration.ofHours(1), config.get(Config.GC_FULL_INTERVAL));
+        assertEquals(Duration.ofSeconds(5), config.get(Config.GC_PROVIDE_GRACE));
         assertEquals("json", config.get(Config.LOG_FORMAT));
         assertEquals("debug", config.get(Config.LOG_LEVEL));
         assertEquals(10, config.limits().value(Limits.Key.TAR_ENTRIES));

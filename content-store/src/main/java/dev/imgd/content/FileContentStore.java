@@ -198,17 +198,23 @@ final class FileContentStore implements ContentStore {
     @Override
     public void delete(String namespace, Digest digest) throws ImageException {
         Names.requireNamespace(namespace);
-        boolean gone =
-                database.write(
-                        tx -> {
-                            if (BlobRows.info(tx, namespace, digest) == null) {
-                                throw notFound(namespace, digest);
-                            }
-                            return BlobRows.hide(tx, namespace, digest);
-                        });
-        if (gone) {
-            discard(digest);
-            trash.emptyLater();
+        ReentrantLock lock = lock(digest);
+        lock.lock();
+        try {
+            boolean gone =
+                    database.write(
+                            tx -> {
+                                if (BlobRows.info(tx, namespace, digest) == null) {
+                                    throw notFound(namespace, digest);
+                                }
+                                return BlobRows.hide(tx, namespace, digest);
+                            });
+            if (gone) {
+                trash.take(digest);
+                trash.emptyLater();
+            }
+        } finally {
+            lock.unlock();
         }
     }
 
@@ -220,6 +226,18 @@ final class FileContentStore implements ContentStore {
             if (database.get(Table.CONTENT, BlobRows.BLOBS + digest).isEmpty()) {
                 trash.take(digest);
             }
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /// Whether row and file of a blob are both there or both not, with no commit between the two.
+    boolean agree(Digest digest) throws ImageException {
+        ReentrantLock lock = lock(digest);
+        lock.lock();
+        try {
+            return Files.exists(paths.blob(digest))
+                    == database.get(Table.CONTENT, BlobRows.BLOBS + digest).isPresent();
         } finally {
             lock.unlock();
         }

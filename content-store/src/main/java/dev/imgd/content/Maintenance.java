@@ -72,6 +72,11 @@ public interface Maintenance {
     /// Moves the files of forgotten blobs to the trash; a blob that came back keeps its file.
     void discard(Collection<Digest> digests) throws ImageException;
 
+    /// Has `listener` told of each transaction that took the last reference from something, or made
+    /// something that has none yet; once it is durable, on the thread that made it. There is one
+    /// listener, which returns at once and throws nothing.
+    void onUnreferenced(Runnable listener);
+
     /// Deletes what is in the trash, now.
     ///
     /// @param pace called with the size of each file, in bytes, before it goes; may wait
@@ -86,7 +91,8 @@ public interface Maintenance {
     /// @return whether it was dropped
     boolean dropIngest(String namespace, String ref) throws ImageException;
 
-    /// Compares blob rows and blob files in both directions.
+    /// Compares blob rows and blob files in both directions. What is committed meanwhile is no
+    /// finding; what a collection removes meanwhile may be.
     ///
     /// @param rehash also reads every byte and compares digests
     /// @return one line per finding, empty when all is well

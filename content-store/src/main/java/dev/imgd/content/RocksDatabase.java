@@ -92,6 +92,7 @@ final class RocksDatabase implements Database, AutoCloseable {
     private volatile long written;
     private volatile long synced;
     private volatile @Nullable ImageException failure;
+    private volatile Runnable unreferenced = () -> {};
     private @Nullable ExecutorService syncThread;
     private boolean closed;
 
@@ -274,6 +275,7 @@ final class RocksDatabase implements Database, AutoCloseable {
         try {
             T result;
             long ticket;
+            boolean queued;
             writer.lock();
             try (WriteBatchWithIndex batch = new WriteBatchWithIndex(true)) {
                 checkUsable();
@@ -293,14 +295,23 @@ final class RocksDatabase implements Database, AutoCloseable {
                 }
                 ticket = written + 1;
                 written = ticket;
+                queued = tx.queued;
             } finally {
                 writer.unlock();
             }
             syncThrough(ticket);
+            if (queued) {
+                unreferenced.run();
+            }
             return result;
         } finally {
             leave();
         }
+    }
+
+    /// Has `listener` told when something was put on the zero queue.
+    void onUnreferenced(Runnable listener) {
+        unreferenced = listener;
     }
 
     private void syncThrough(long ticket) throws ImageException {
@@ -688,6 +699,7 @@ final class RocksDatabase implements Database, AutoCloseable {
         private final WriteBatchWithIndex batch;
         private final List<RefJournal.Entry> entries = new ArrayList<>();
         private boolean over;
+        private boolean queued;
 
         RocksTransaction(WriteBatchWithIndex batch) {
             this.batch = batch;
@@ -836,6 +848,7 @@ final class RocksDatabase implements Database, AutoCloseable {
         /// Puts a node on the zero queue.
         void enqueue(NodeId node) throws ImageException {
             put(graph(Graph.ZERO), node(node), EMPTY);
+            queued = true;
         }
 
         /// Takes a node off the zero queue.

@@ -103,6 +103,11 @@ final class StoreMaintenance implements Maintenance {
     }
 
     @Override
+    public void onUnreferenced(Runnable listener) {
+        database.onUnreferenced(listener);
+    }
+
+    @Override
     public long emptyTrash(LongConsumer pace) throws ImageException {
         return trash.empty(pace);
     }
@@ -123,7 +128,6 @@ final class StoreMaintenance implements Maintenance {
 
     @Override
     public List<String> checkFiles(boolean rehash) throws ImageException {
-        // Files first: one that is committed meanwhile has its row by the time rows are read.
         Map<Digest, Long> files = new TreeMap<>();
         forEachFile(paths, (digest, file) -> files.put(digest, Files.size(file)));
         List<String> findings = new ArrayList<>();
@@ -137,7 +141,7 @@ final class StoreMaintenance implements Maintenance {
             Path file = paths.blob(row.digest());
             Long size = files.remove(row.digest());
             if (size == null && !Files.exists(file)) {
-                if (database.get(Table.CONTENT, BlobRows.BLOBS + row.digest()).isPresent()) {
+                if (!content.agree(row.digest())) {
                     findings.add("blob %s: it has a row but no file".formatted(row.digest()));
                 }
             } else if (size != null && size != row.sizeBytes()) {
@@ -149,8 +153,7 @@ final class StoreMaintenance implements Maintenance {
             }
         }
         for (Digest digest : files.keySet()) {
-            if (Files.exists(paths.blob(digest))
-                    && database.get(Table.CONTENT, BlobRows.BLOBS + digest).isEmpty()) {
+            if (!content.agree(digest)) {
                 findings.add("blob %s: it has a file but no row".formatted(digest));
             }
         }

@@ -28,10 +28,14 @@ import java.util.Collection;
 import java.util.Deque;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.locks.Lock;
+import java.util.concurrent.locks.ReadWriteLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
 
 /// Finds and deletes what no image, lease or snapshot needs.
 ///
@@ -41,6 +45,9 @@ import java.util.Set;
 /// checks again that nothing refers to it, so a pull that holds a lease on what it is going to
 /// write is never disturbed: what it holds before the check stays, and what it asks for after the
 /// removal is not there and is fetched.
+///
+/// Looking takes no lock. Removing takes one for a batch at a time, which whoever puts objects
+/// together keeps away for a moment ([#assembly]).
 ///
 /// Blobs go with their rows first and their files later: a crash in between leaves files that the
 /// next start or the next collection deletes. Safe for use by many threads; collections run one
@@ -56,6 +63,7 @@ public final class GarbageCollector {
     private final SnapshotMetadata snapshots;
     private final GcOptions options;
     private final Object running = new Object();
+    private final ReadWriteLock removal = new ReentrantReadWriteLock();
 
     /// @param layers removes snapshots and layers with their directories
     public GarbageCollector(Store store, LayerRemover layers, GcOptions options) {
@@ -64,6 +72,13 @@ public final class GarbageCollector {
         this.layers = layers;
         this.snapshots = new SnapshotMetadata(store.database(), options.clock());
         this.options = options;
+    }
+
+    /// Keeps every removal waiting while it is held: for steps that use an object between finding
+    /// it and holding it. Any number of threads have it at once. Hold it for milliseconds: a
+    /// removal that waits makes those who come later wait too.
+    public Lock assembly() {
+        return removal.readLock();
     }
 
     /// Says what would go and why each thing stays. Changes nothing and blocks nobody.
@@ -167,10 +182,10 @@ public final class GarbageCollector {
 
     /// Removes what the plan says, except what came to be needed since.
     public Report collect(Plan plan) throws ImageException {
+        List<Item> removed = new ArrayList<>();
         synchronized (running) {
             Instant now = options.clock().instant();
             Map<NodeId, Item> doomed = new LinkedHashMap<>();
-            List<Item> removed = new ArrayList<>();
             for (Item item : plan.removable()) {
                 switch (item.subject()) {
                     case Subject.Node(NodeId node) -> {
@@ -197,12 +212,15 @@ public final class GarbageCollector {
                             removed.add(item);
                         }
                     });
-            return finish(removed);
         }
+        return finish(removed);
     }
 
     /// Removes objects whose last reference went since the last sweep, and what only they needed.
+    /// An object that never had a reference and an ingest that nobody goes on with are left to
+    /// [#collect].
     public Report sweep() throws ImageException {
+        List<Item> removed = new ArrayList<>();
         synchronized (running) {
             Instant now = options.clock().instant();
             List<Lease> leases = new ArrayList<>();
@@ -211,7 +229,6 @@ public final class GarbageCollector {
                         maintenance.leases(view, leases::add);
                         return null;
                     });
-            List<Item> removed = new ArrayList<>();
             for (Lease lease : leases) {
                 NodeId node = NodeId.lease(lease.namespace(), lease.id());
                 if (!lease.expires().isAfter(now) && endLease(node, now)) {
@@ -227,29 +244,66 @@ public final class GarbageCollector {
                                     options.grace().isZero()
                                             || !created(node).orElse(now).isAfter(youngest));
             removed.addAll(gone.values());
+            Set<NodeId> queued = new LinkedHashSet<>(queue);
+            queued.addAll(gone.keySet());
             List<NodeId> settled = new ArrayList<>();
-            for (NodeId node : queue) {
-                if (gone.containsKey(node) || created(node).isEmpty()) {
+            for (NodeId node : queued) {
+                if (isSettled(node)) {
                     settled.add(node);
                 }
             }
-            database.dequeue(settled);
-            return finish(removed);
+            if (!settled.isEmpty()) {
+                database.dequeue(settled);
+            }
         }
+        return finish(removed);
+    }
+
+    /// Whether nothing is to be expected of a queued object: it is gone, or it belongs to somebody
+    /// who removes it himself. What a grace period or a running pull keeps is looked at again.
+    private boolean isSettled(NodeId node) throws ImageException {
+        return switch (node.type()) {
+            case IMAGE, LEASE -> true;
+            case BLOB, LAYER -> created(node).isEmpty();
+            case SNAPSHOT -> {
+                Optional<StoredSnapshot> snapshot = snapshot(node);
+                yield snapshot.isEmpty()
+                        || SnapshotMetadata.isRoot(
+                                snapshot.get().view(), snapshot.get().info().kind());
+            }
+        };
     }
 
     private Report finish(List<Item> removed) throws ImageException {
         maintenance.emptyTrash(new Pace(options.bytesPerSecond())::before);
         Report report = Report.of(removed);
-        LOG.info("collected: removed={} freed_bytes={}", removed.size(), report.freedBytes());
+        if (!removed.isEmpty()) {
+            LOG.info("collected: removed={} freed_bytes={}", removed.size(), report.freedBytes());
+        }
         return report;
+    }
+
+    /// One step of a removal, with nobody in the middle of putting something together.
+    @FunctionalInterface
+    private interface Step<T> {
+        T run() throws ImageException;
+    }
+
+    private <T> T alone(Step<T> step) throws ImageException {
+        removal.writeLock().lock();
+        try {
+            return step.run();
+        } finally {
+            removal.writeLock().unlock();
+        }
     }
 
     private boolean endLease(NodeId node, Instant now) throws ImageException {
         int slash = node.key().indexOf('/');
         String namespace = node.key().substring(0, slash);
         String id = node.key().substring(slash + 1);
-        return database.write(tx -> maintenance.endExpiredLease(tx, namespace, id, now));
+        return alone(
+                () -> database.write(tx -> maintenance.endExpiredLease(tx, namespace, id, now)));
     }
 
     @FunctionalInterface
@@ -285,7 +339,7 @@ public final class GarbageCollector {
             throws ImageException {
         Item item = item(node, treeSize(node), LAST_REFERENCE);
         List<NodeId> below = database.read(view -> view.edgesFrom(node));
-        if (layers.removeUnreferenced(node)) {
+        if (alone(() -> layers.removeUnreferenced(node))) {
             gone.put(node, item);
             open.addAll(below);
         }
@@ -296,24 +350,25 @@ public final class GarbageCollector {
         if (nodes.isEmpty()) {
             return;
         }
-        Map<NodeId, Item> forgotten = new LinkedHashMap<>();
-        database.write(
-                tx -> {
-                    for (NodeId node : nodes) {
-                        // The edges themselves, not their count: a wrong count must not cost a
-                        // blob.
-                        if (!tx.edgesTo(node).isEmpty()) {
-                            continue;
-                        }
-                        List<NodeId> below = tx.edgesFrom(node);
-                        if (forget(tx, node, forgotten)) {
-                            open.addAll(below);
-                        }
-                    }
-                    return null;
-                });
+        Map<NodeId, Item> forgotten =
+                alone(() -> database.write(tx -> forgetUnreferenced(tx, nodes, open)));
         discard(forgotten.keySet());
         gone.putAll(forgotten);
+    }
+
+    private Map<NodeId, Item> forgetUnreferenced(
+            Transaction tx, List<NodeId> nodes, Deque<NodeId> open) throws ImageException {
+        Map<NodeId, Item> forgotten = new LinkedHashMap<>();
+        for (NodeId node : nodes) {
+            // The edges themselves, not their count: a wrong count must not cost a blob.
+            if (tx.edgesTo(node).isEmpty()) {
+                List<NodeId> below = tx.edgesFrom(node);
+                if (forget(tx, node, forgotten)) {
+                    open.addAll(below);
+                }
+            }
+        }
+        return forgotten;
     }
 
     private boolean forget(Transaction tx, NodeId node, Map<NodeId, Item> forgotten)
@@ -344,38 +399,43 @@ public final class GarbageCollector {
         if (circle.isEmpty()) {
             return circle;
         }
-        Map<NodeId, Item> forgotten = new LinkedHashMap<>();
-        database.write(
-                tx -> {
-                    Deque<NodeId> needed = new ArrayDeque<>();
-                    for (NodeId node : circle) {
-                        if (!circle.containsAll(tx.edgesTo(node))) {
-                            needed.add(node);
-                        }
-                    }
-                    while (!needed.isEmpty()) {
-                        NodeId node = needed.remove();
-                        if (circle.remove(node)) {
-                            needed.addAll(tx.edgesFrom(node));
-                        }
-                    }
-                    for (NodeId node : circle) {
-                        forget(tx, node, forgotten);
-                    }
-                    return null;
-                });
+        Map<NodeId, Item> forgotten = alone(() -> database.write(tx -> forgetCircle(tx, circle)));
         discard(forgotten.keySet());
         return forgotten.keySet();
     }
 
+    private Map<NodeId, Item> forgetCircle(Transaction tx, Set<NodeId> circle)
+            throws ImageException {
+        Deque<NodeId> needed = new ArrayDeque<>();
+        for (NodeId node : circle) {
+            if (!circle.containsAll(tx.edgesTo(node))) {
+                needed.add(node);
+            }
+        }
+        while (!needed.isEmpty()) {
+            NodeId node = needed.remove();
+            if (circle.remove(node)) {
+                needed.addAll(tx.edgesFrom(node));
+            }
+        }
+        Map<NodeId, Item> forgotten = new LinkedHashMap<>();
+        for (NodeId node : circle) {
+            forget(tx, node, forgotten);
+        }
+        return forgotten;
+    }
+
     /// Checks the store against itself: edges stored both ways, counts, edges of objects that are
-    /// gone, names without their manifest, rows and files in both directions.
+    /// gone, names without their manifest, rows and files in both directions. Keeps collections,
+    /// but nobody else, waiting.
     ///
     /// @param rehash also reads every byte of every blob
     /// @return one line per finding, empty when all is well
     public List<String> verify(boolean rehash) throws ImageException {
-        List<String> findings = database.read(view -> Consistency.check(maintenance, view));
-        findings.addAll(maintenance.checkFiles(rehash));
-        return findings;
+        synchronized (running) {
+            List<String> findings = database.read(view -> Consistency.check(maintenance, view));
+            findings.addAll(maintenance.checkFiles(rehash));
+            return findings;
+        }
     }
 }

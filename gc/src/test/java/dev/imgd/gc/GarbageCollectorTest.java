@@ -275,6 +275,55 @@ final class GarbageCollectorTest {
     }
 
     @Test
+    void sweep_removedSnapshots_layersGoAndNothingStaysQueued() throws Exception {
+        Digest d1 = Digest.sha256(bytes("diff 1"));
+        Digest d2 = Digest.sha256(bytes("diff 2"));
+        layer("containerd", "c1", "", d1);
+        layer("containerd", "c2", "c1", d2);
+        snapshots.remove("containerd", "c2");
+        assertEquals(Set.of(Layer.id(d2)), ids(collector().sweep().removed(), "layer"));
+        assertTrue(snapshots.find("containerd", "c1").isPresent());
+        assertEquals(List.of(), store.database().zeroQueue(10));
+        snapshots.remove("containerd", "c1");
+        assertEquals(Set.of(Layer.id(d1)), ids(collector().sweep().removed(), "layer"));
+        assertEquals(List.of(), store.database().zeroQueue(10));
+    }
+
+    @Test
+    void sweep_grace_whatItKeepsIsLookedAtAgain() throws Exception {
+        GarbageCollector patient = collector(Duration.ofMinutes(5));
+        Digest young = blob("young");
+        assertEquals(List.of(), patient.sweep().removed());
+        assertEquals(texts(young), blobs());
+        clock.advance(Duration.ofMinutes(6));
+        assertEquals(1, patient.sweep().removed().size());
+        assertEquals(List.of(), store.database().zeroQueue(10));
+    }
+
+    @Test
+    void assembly_held_removalsWaitButNobodyElse() throws Exception {
+        Digest layer = blob("layer");
+        GarbageCollector collector = collector();
+        try (ExecutorService thread = Executors.newSingleThreadExecutor()) {
+            Future<Report> sweep;
+            collector.assembly().lock();
+            try {
+                sweep = thread.submit(collector::sweep);
+                assertEquals(1, collector.plan().removable().size());
+                Digest later = blob("later");
+                assertEquals(texts(layer, later), blobs());
+                store.leases().create(NS, "lease", Duration.ofHours(1), Map.of());
+                store.leases().hold(NS, "lease", List.of(NodeId.blob(layer)));
+                assertFalse(sweep.isDone());
+            } finally {
+                collector.assembly().unlock();
+            }
+            assertFalse(ids(sweep.get().removed(), "blob").contains(layer.toString()));
+            assertTrue(blobs().contains(layer.toString()), "held before the removal");
+        }
+    }
+
+    @Test
     void collect_ingests_onlyOldOnesWithoutWriter() throws Exception {
         Ingest active = store.content().ingest(NS, "active", Optional.empty());
         Ingest idle = store.content().ingest(NS, "idle", Optional.empty());

@@ -29,7 +29,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.locks.ReadWriteLock;
 import org.jspecify.annotations.Nullable;
 
 /// Reads images from an archive into the store.
@@ -50,23 +49,14 @@ final class ArchiveImport {
     private final ArchiveSource archive;
     private final Limits limits;
     private final String lease;
-    private final ReadWriteLock collection;
     private int files;
 
     /// @param lease holds what is stored until the caller has given it a name
-    /// @param collection held for reading while something is stored that the lease does not hold
-    ///   yet
-    ArchiveImport(
-            Store store,
-            ArchiveSource archive,
-            Limits limits,
-            String lease,
-            ReadWriteLock collection) {
+    ArchiveImport(Store store, ArchiveSource archive, Limits limits, String lease) {
         this.store = store;
         this.archive = archive;
         this.limits = limits;
         this.lease = lease;
-        this.collection = collection;
     }
 
     /// Stores every image of the archive.
@@ -342,16 +332,15 @@ final class ArchiveImport {
         return new Descriptor(MediaType.DOCKER_MANIFEST, digest, bytes.length);
     }
 
-    /// Copies a file whose digest is not known before; no collection comes between its bytes and
-    /// the lease.
+    /// Copies a file whose digest is not known before. A collection that comes between its bytes
+    /// and the lease takes it; from the second time on the lease is there first.
     private BlobInfo copyHeld(String file) throws ImageException {
-        collection.readLock().lock();
-        try {
+        while (true) {
             BlobInfo blob = copy(file, Optional.empty());
             store.leases().hold(NAMESPACE, lease, List.of(NodeId.blob(blob.digest())));
-            return blob;
-        } finally {
-            collection.readLock().unlock();
+            if (store.content().find(NAMESPACE, blob.digest()).isPresent()) {
+                return blob;
+            }
         }
     }
 

@@ -34,8 +34,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.locks.ReadWriteLock;
-import java.util.concurrent.locks.ReentrantReadWriteLock;
+import java.util.concurrent.locks.Lock;
 
 /// The image service over a store and a snapshotter of this process. Thread-safe.
 public final class LocalImageService implements ImageService {
@@ -50,7 +49,6 @@ public final class LocalImageService implements ImageService {
     private final Limits limits;
     private final Clock clock;
     private final GarbageCollector collector;
-    private final ReadWriteLock collection = new ReentrantReadWriteLock();
     private final PullEngine engine;
     private final Mounting mounting;
     private final Object documents = new Object();
@@ -76,7 +74,8 @@ public final class LocalImageService implements ImageService {
         this.collector = collector;
         this.limits = limits;
         this.clock = clock;
-        this.engine = new PullEngine(store, snapshots, limits, collection, fetches, unpacks);
+        this.engine = new PullEngine(
+                        store, snapshots, limits, collector.assembly(), fetches, unpacks);
         this.mounting = new Mounting(snapshots);
     }
 
@@ -372,6 +371,12 @@ public final class LocalImageService implements ImageService {
             // One sync for all layers: a name never points to files that a power cut could take.
             snapshots.sync();
         }
+        return name(name, target, tops);
+    }
+
+    /// @param tops snapshots whose files are durable
+    private ImageRecord name(String name, Descriptor target, List<String> tops)
+            throws ImageException {
         synchronized (names) {
             Optional<ImageRecord> before = store.images().find(NAMESPACE, name);
             Set<String> all = new LinkedHashSet<>();
@@ -550,13 +555,14 @@ public final class LocalImageService implements ImageService {
                     "tag %s: a target has no digest; use name:tag".formatted(target));
         }
         ImageRecord tagged;
+        Lock assembly = collector.assembly();
         // So that nothing is collected between finding and naming it.
-        collection.readLock().lock();
+        assembly.lock();
         try {
             ImageRecord image = find(source);
-            tagged = record(name.toString(), image.target(), image.snapshots());
+            tagged = name(name.toString(), image.target(), image.snapshots());
         } finally {
-            collection.readLock().unlock();
+            assembly.unlock();
         }
         return summary(tagged);
     }
@@ -574,20 +580,22 @@ public final class LocalImageService implements ImageService {
 
     @Override
     public GcReport gc(boolean dryRun, boolean explain) throws ImageException {
-        collection.writeLock().lock();
-        try {
-            Plan plan = collector.plan();
-            List<GcItem> kept = explain ? items(plan.kept()) : List.of();
-            if (dryRun) {
-                return new GcReport(true, plan.removableBytes(), items(plan.removable()), kept);
-            }
-            Report report = collector.collect(plan);
-            // Who asks for the space wants it now, and this process may end before the background comes to it.
-            snapshots.view(SnapshotService.LOCAL).cleanup();
-            return new GcReport(false, report.freedBytes(), items(report.removed()), kept);
-        } finally {
-            collection.writeLock().unlock();
+        Plan plan = collector.plan();
+        List<GcItem> kept = explain ? items(plan.kept()) : List.of();
+        if (dryRun) {
+            return new GcReport(true, plan.removableBytes(), items(plan.removable()), kept);
         }
+        Report report = collector.collect(plan);
+        // Who asks for the space wants it now, and this process may end before the background comes to it.
+        snapshots.view(SnapshotService.LOCAL).cleanup();
+        return new GcReport(false, report.freedBytes(), items(report.removed()), kept);
+    }
+
+    /// Removes what lost its last reference since the last time; costs what it frees. Directories
+    /// are deleted in the background.
+    public GcReport sweep() throws ImageException {
+        Report report = collector.sweep();
+        return new GcReport(false, report.freedBytes(), items(report.removed()), List.of());
     }
 
     private static List<GcItem> items(List<Plan.Item> items) {
@@ -600,12 +608,7 @@ public final class LocalImageService implements ImageService {
 
     @Override
     public List<String> verify(boolean rehash) throws ImageException {
-        collection.writeLock().lock();
-        try {
-            return collector.verify(rehash);
-        } finally {
-            collection.writeLock().unlock();
-        }
+        return collector.verify(rehash);
     }
 
     /// The top snapshot of the host's platform.
@@ -719,7 +722,7 @@ public final class LocalImageService implements ImageService {
         try (ArchiveSource archive = ArchiveSource.open(source, limits);
                 CallLease lease = new CallLease("import")) {
             List<ArchiveImport.Found> found =
-                    new ArchiveImport(store, archive, limits, lease.id, collection).read(name);
+                    new ArchiveImport(store, archive, limits, lease.id).read(name);
             // Names come last: an archive that turns out to be wrong leaves none.
             Map<Digest, List<String>> tops = new LinkedHashMap<>();
             for (ArchiveImport.Found image : unpack ? found : List.<ArchiveImport.Found>of()) {

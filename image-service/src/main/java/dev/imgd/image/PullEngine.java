@@ -50,6 +50,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.locks.Lock;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 import java.util.zip.CRC32C;
@@ -74,7 +75,7 @@ final class PullEngine implements AutoCloseable {
     private final SnapshotService snapshots;
     private final Limits limits;
     private final LayerApplier applier;
-    private final ReadWriteLock collection;
+    private final Lock assembly;
     private final ExecutorService fetchers;
     private final ExecutorService unpackers;
     private final CpuGate gate;
@@ -84,22 +85,21 @@ final class PullEngine implements AutoCloseable {
     private final ReadWriteLock life = new ReentrantReadWriteLock();
     private volatile boolean closed;
 
-    /// @param collection held for reading while objects are put together, for writing by the
-    ///   collector
+    /// @param assembly keeps the collector away while layers are linked
     /// @param fetches how many blobs are downloaded at once, over all pulls
     /// @param unpacks how many layers are unpacked at once, over all pulls
     PullEngine(
             Store store,
             SnapshotService snapshots,
             Limits limits,
-            ReadWriteLock collection,
+            Lock assembly,
             int fetches,
             int unpacks) {
         this.store = store;
         this.snapshots = snapshots;
         this.limits = limits;
         this.applier = new LayerApplier(limits);
-        this.collection = collection;
+        this.assembly = assembly;
         this.fetchers =
                 Executors.newFixedThreadPool(
                         fetches, Thread.ofPlatform().name("imgd-fetch-", 0).daemon().factory());
@@ -302,7 +302,7 @@ final class PullEngine implements AutoCloseable {
         private boolean link(int index, Unpacked result) throws ImageException {
             String parent = index == 0 ? "" : chain.get(index - 1).toString();
             Digest diffId = plan.diffIds.get(index);
-            collection.readLock().lock();
+            lockAssembly();
             try {
                 Applied applied = result.applied();
                 if (result.staging().isPresent() && applied != null) {
@@ -325,8 +325,27 @@ final class PullEngine implements AutoCloseable {
                         Map.of());
                 return true;
             } finally {
-                collection.readLock().unlock();
+                assembly.unlock();
             }
+        }
+
+        private void lockAssembly() throws ImageException {
+            try {
+                while (!assembly.tryLock(TICK_MILLIS, TimeUnit.MILLISECONDS)) {
+                    failFast();
+                }
+            } catch (InterruptedException e) {
+                throw interrupted(e);
+            }
+        }
+
+        /// The interrupt is the caller's way to cancel; it is answered by the exception.
+        private ImageException interrupted(InterruptedException cause) {
+            return new ImageException(
+                    ErrorKind.CANCELLED,
+                    "pull of %s: interrupted; run it again to go on where it stopped"
+                            .formatted(plan.reference),
+                    cause);
         }
 
         private void fetch(LayerJob job) {
@@ -686,12 +705,7 @@ final class PullEngine implements AutoCloseable {
                 } catch (TimeoutException e) {
                     report("downloading");
                 } catch (InterruptedException e) {
-                    // The interrupt is the caller's way to cancel; it is answered by the exception.
-                    throw new ImageException(
-                            ErrorKind.CANCELLED,
-                            "pull of %s: interrupted; run it again to go on where it stopped"
-                                    .formatted(plan.reference),
-                            e);
+                    throw interrupted(e);
                 } catch (ExecutionException e) {
                     throw asImageException(e.getCause() == null ? e : e.getCause());
                 }

@@ -144,8 +144,11 @@ class ConcurrentPullTest {
                             () -> {
                                 int collections = 0;
                                 while (!done.get()) {
-                                    host.images.gc(false, false);
-                                    collections++;
+                                    if (++collections % 3 == 0) {
+                                        host.images.gc(false, false);
+                                    } else {
+                                        host.images.sweep();
+                                    }
                                 }
                                 return collections;
                             });

@@ -20,6 +20,7 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
 import dev.imgd.registry.RegistryOptions;
+import dev.imgd.snapshot.LayerRemover;
 import dev.imgd.snapshot.SnapshotMetadata;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.overlay.OverlayOptions;
@@ -53,7 +54,8 @@ final class Host implements AutoCloseable {
             Path root,
             Limits limits,
             UnaryOperator<RegistryOptions> settings,
-            RegistryHosts hosts)
+            RegistryHosts hosts,
+            UnaryOperator<LayerRemover> removers)
             throws ImageException {
         this.root = root;
         this.limits = limits;
@@ -77,7 +79,8 @@ final class Host implements AutoCloseable {
                         store,
                         snapshots,
                         registries,
-                        new GarbageCollector(store, snapshots, GcOptions.defaults()),
+                        new GarbageCollector(
+                                store, removers.apply(snapshots), GcOptions.defaults()),
                         limits,
                         3,
                         2,
@@ -89,13 +92,29 @@ final class Host implements AutoCloseable {
     }
 
     static Host open(Path root, Limits limits) throws ImageException {
-        return new Host(root, limits, UnaryOperator.identity(), RegistryHosts.direct());
+        return new Host(
+                root,
+                limits,
+                UnaryOperator.identity(),
+                RegistryHosts.direct(),
+                UnaryOperator.identity());
+    }
+
+    /// @param removers changes how the collector removes layers
+    static Host open(Path root, UnaryOperator<LayerRemover> removers) throws ImageException {
+        return new Host(
+                root,
+                Limits.defaults(),
+                UnaryOperator.identity(),
+                RegistryHosts.direct(),
+                removers);
     }
 
     /// @param settings changes the settings of the registry client
     static Host open(Path root, UnaryOperator<RegistryOptions> settings, RegistryHosts hosts)
             throws ImageException {
-        return new Host(root, Limits.defaults(), settings, hosts);
+        return new Host(
+                root, Limits.defaults(), settings, hosts, UnaryOperator.identity());
     }
 
     PullResult pull(String reference) throws ImageException {

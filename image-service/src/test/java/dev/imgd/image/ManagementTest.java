@@ -150,6 +150,21 @@ class ManagementTest {
     }
 
     @Test
+    void sweep_afterRemove_takesWhatOnlyThatImageNeeded() throws IOException {
+        String first = pulled("a", image("x"));
+        String second = pulled("b", image("y"));
+        assertEquals(List.of(), host.images.sweep().deleted());
+        host.images.remove(List.of(first));
+        assertTrue(host.images.sweep().freedBytes() > 0);
+        assertEquals(2, host.layers());
+        assertEquals(2, host.directories().size());
+        host.assertSound();
+        host.images.remove(List.of(second));
+        host.images.sweep();
+        host.assertEmpty();
+    }
+
+    @Test
     void gc_sharedLayers_surviveWhileAnotherImageNeedsThem() throws IOException {
         String first = pulled("a", image("x"));
         String second = pulled("b", image("y"));

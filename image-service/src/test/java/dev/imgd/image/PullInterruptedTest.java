@@ -26,7 +26,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -189,6 +193,53 @@ class PullInterruptedTest {
         host.images.remove(List.of(reference));
         host.images.gc(false, false);
         host.assertEmpty();
+    }
+
+    @Test
+    void pull_interruptedWhileACollectionRemoves_endsAtOnce() throws Exception {
+        CountDownLatch removing = new CountDownLatch(1);
+        CountDownLatch goOn = new CountDownLatch(1);
+        host.close();
+        host =
+                Host.open(
+                        directory,
+                        remover ->
+                                node -> {
+                                    removing.countDown();
+                                    awaitQuietly(goOn);
+                                    return remover.removeUnreferenced(node);
+                                });
+        String old = registry.push("old", "1", image(3));
+        String reference = registry.push("new", "1", image(4));
+        host.pull(old);
+        host.images.remove(List.of(old));
+        try (ExecutorService thread = Executors.newSingleThreadExecutor()) {
+            Future<?> sweep = thread.submit(host.images::sweep);
+            removing.await();
+            Puller puller = new Puller(reference);
+            Host.await("the pull to come to the collection", () -> waitsForAssembly(puller.thread));
+            puller.interruptAndAwait();
+            assertFalse(sweep.isDone());
+            goOn.countDown();
+            sweep.get();
+        } finally {
+            goOn.countDown();
+        }
+        host.pull(reference);
+        host.assertSound();
+    }
+
+    private static void awaitQuietly(CountDownLatch latch) {
+        try {
+            latch.await();
+        } catch (InterruptedException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    private static boolean waitsForAssembly(Thread thread) {
+        return Stream.of(thread.getStackTrace())
+                .anyMatch(frame -> frame.getMethodName().equals("lockAssembly"));
     }
 
     @Test

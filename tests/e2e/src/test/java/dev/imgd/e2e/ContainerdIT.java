@@ -17,8 +17,8 @@ import org.junit.jupiter.params.provider.EnumSource;
 /// An unmodified containerd with imgd as its proxy plugin.
 @Tag("root")
 class ContainerdIT {
-    /// After a pull that imgd did for containerd the layers are kept for a minute of grace.
-    private static final Duration LIMIT = Duration.ofSeconds(180);
+    /// After a pull that imgd did for containerd the layers are kept for some seconds of grace.
+    private static final Duration LIMIT = Duration.ofSeconds(60);
 
     @RegisterExtension final Workspace workspace = new Workspace();
 

@@ -71,6 +71,10 @@ final class Imgd extends Background {
                 """
                 [snapshotter]
                 mode = "%s"
+                # What goes, goes because something let go of it, not because it was time.
+                [gc]
+                interval = "1h"
+                provide_grace = "10s"
                 """
                         .formatted(mode.name().toLowerCase(Locale.ROOT)));
         return new Imgd(place, environment);
