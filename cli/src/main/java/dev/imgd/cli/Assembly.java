@@ -35,13 +35,14 @@ record Assembly(
                                 config.get(Config.STORE_CACHE),
                                 config.get(Config.INGEST_TTL),
                                 defaults.minFreeRatio(),
+                                "imgd " + Version.NUMBER,
                                 defaults.clock()));
         try {
             SnapshotService snapshots =
                     new LazySnapshots(
                             () ->
                                     OverlaySnapshotService.open(
-                                            config.get(Config.ROOT),
+                                            store.root(),
                                             store.database(),
                                             OverlayOptions.defaults()));
             RegistryClients registries =

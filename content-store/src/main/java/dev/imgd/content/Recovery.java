@@ -132,6 +132,13 @@ final class Recovery {
         return behind;
     }
 
+    /// Brings database and journal together after the disk was full. The journal is written anew:
+    /// what a disk refused to sync once cannot be trusted later.
+    void agreeAgain() throws ImageException {
+        restoreJournal();
+        rewriteJournal();
+    }
+
     private long count(Table table) throws ImageException {
         long[] rows = {0};
         database.read(

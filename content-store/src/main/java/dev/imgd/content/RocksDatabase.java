@@ -4,36 +4,22 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 
 import org.jspecify.annotations.Nullable;
-import org.rocksdb.BlockBasedTableConfig;
-import org.rocksdb.Cache;
-import org.rocksdb.ColumnFamilyDescriptor;
 import org.rocksdb.ColumnFamilyHandle;
-import org.rocksdb.ColumnFamilyOptions;
-import org.rocksdb.CompressionType;
-import org.rocksdb.DBOptions;
-import org.rocksdb.FlushOptions;
-import org.rocksdb.InfoLogLevel;
-import org.rocksdb.LRUCache;
 import org.rocksdb.ReadOptions;
 import org.rocksdb.RocksDB;
 import org.rocksdb.RocksDBException;
 import org.rocksdb.RocksIterator;
 import org.rocksdb.Snapshot;
-import org.rocksdb.Status;
-import org.rocksdb.WALRecoveryMode;
 import org.rocksdb.WriteBatchWithIndex;
-import org.rocksdb.WriteBufferManager;
-import org.rocksdb.WriteOptions;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
-import java.io.File;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.EnumMap;
-import java.util.Iterator;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -60,15 +46,15 @@ import java.util.function.BiPredicate;
 ///
 /// Lock order: writer, then log sync; never the other way round.
 final class RocksDatabase implements Database, AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(RocksDatabase.class);
+
     /// The sequence that numbers the entries of [RefJournal].
     static final String JOURNAL_SEQUENCE = "imgd.journal";
 
     private static final byte[] EMPTY = {};
-    private static final long MAX_WAL_BYTES = 4L << 20;
-    private static final int MAX_WAL_FILES = 16;
     private static final int SCAN_CHUNK = 64;
 
-    private enum Graph {
+    enum Graph {
         EDGES_OUT,
         EDGES_IN,
         COUNTS,
@@ -76,15 +62,18 @@ final class RocksDatabase implements Database, AutoCloseable {
         SEQUENCES
     }
 
+    /// Less is not worth the attempt to open again.
+    private static final long MIN_FREE_BYTES = 8L << 20;
+
     private final BlobPaths paths;
     private final RefJournal journal;
     private final BeforeChange beforeChange;
-    private final List<AutoCloseable> natives;
-    private final RocksDB db;
-    private final EnumMap<Table, ColumnFamilyHandle> tables = new EnumMap<>(Table.class);
-    private final EnumMap<Graph, ColumnFamilyHandle> graph = new EnumMap<>(Graph.class);
-    private final ReadOptions latest;
-    private final WriteOptions unsynced;
+    private final long cacheBytes;
+    private final Schema schema;
+    private final Schema.Stamp stamp;
+
+    /// Null after an attempt to open it again failed. Changes under the write lock of the gate.
+    private @Nullable Engine engine;
 
     private final ReentrantReadWriteLock gate = new ReentrantReadWriteLock();
     private final ReentrantLock writer = new ReentrantLock(true);
@@ -92,6 +81,8 @@ final class RocksDatabase implements Database, AutoCloseable {
     private volatile long written;
     private volatile long synced;
     private volatile @Nullable ImageException failure;
+    private volatile boolean stamped;
+    private volatile Reopened reopened = () -> {};
     private volatile Runnable unreferenced = () -> {};
     private @Nullable ExecutorService syncThread;
     private boolean closed;
@@ -99,31 +90,29 @@ final class RocksDatabase implements Database, AutoCloseable {
     private RocksDatabase(
             BlobPaths paths,
             RefJournal journal,
+            StoreOptions options,
             BeforeChange beforeChange,
-            List<AutoCloseable> natives,
-            RocksDB db,
-            List<ColumnFamilyHandle> handles) {
+            Schema schema,
+            Engine engine) {
         this.paths = paths;
         this.journal = journal;
         this.beforeChange = beforeChange;
-        this.natives = natives;
-        this.db = db;
-        Iterator<ColumnFamilyHandle> next = handles.iterator();
-        for (Table table : Table.values()) {
-            tables.put(table, next.next());
-        }
-        for (Graph part : Graph.values()) {
-            graph.put(part, next.next());
-        }
-        this.latest = new ReadOptions();
-        this.unsynced = new WriteOptions();
-        natives.add(latest);
-        natives.add(unsynced);
+        this.cacheBytes = options.cacheBytes();
+        this.schema = schema;
+        this.stamp = new Schema.Stamp(schema.version(), options.program());
+        this.engine = engine;
+        this.stamped = stamp.equals(engine.stamp());
     }
 
     /// Runs before each batch is written.
     @FunctionalInterface
     interface BeforeChange {
+        void run() throws ImageException;
+    }
+
+    /// Runs after the database was opened again, with nobody else in it.
+    @FunctionalInterface
+    interface Reopened {
         void run() throws ImageException;
     }
 
@@ -138,127 +127,29 @@ final class RocksDatabase implements Database, AutoCloseable {
     ///
     /// @param beforeChange runs before each batch is written, under the writer lock
     static RocksDatabase open(
-            BlobPaths paths, RefJournal journal, long cacheBytes, BeforeChange beforeChange)
+            BlobPaths paths, RefJournal journal, StoreOptions options, BeforeChange beforeChange)
             throws ImageException, DamagedException {
-        NativeLibraries.load();
-        if (Files.exists(paths.databaseDamaged())) {
-            throw new DamagedException("it returned damaged data earlier", null);
-        }
-        List<AutoCloseable> natives = new ArrayList<>();
-        // Write buffers are charged to the cache, so this is the bound of both together.
-        Cache cache = new LRUCache(cacheBytes);
-        natives.add(cache);
-        WriteBufferManager buffers = new WriteBufferManager(cacheBytes / 2, cache);
-        natives.add(buffers);
-        DBOptions options =
-                new DBOptions()
-                        .setCreateIfMissing(!paths.databaseExists())
-                        // A family that is missing from an existing database was lost.
-                        .setCreateMissingColumnFamilies(!paths.databaseExists())
-                        .setParanoidChecks(true)
-                        // Whatever was acknowledged must not be rolled back: refuse, and rebuild.
-                        .setWalRecoveryMode(WALRecoveryMode.TolerateCorruptedTailRecords)
-                        .setRecycleLogFileNum(0)
-                        .setMaxTotalWalSize(MAX_WAL_BYTES)
-                        .setWriteBufferManager(buffers)
-                        .setMaxBackgroundJobs(2)
-                        .setMaxOpenFiles(128)
-                        // The default starts 16 threads for each family with files.
-                        .setMaxFileOpeningThreads(1)
-                        .setMaxManifestFileSize(1 << 20)
-                        .setManifestPreallocationSize(64 << 10)
-                        // The rest keeps opening and closing short: a command line does both each
-                        // time.
-                        .setSkipStatsUpdateOnDbOpen(true)
-                        .setAvoidFlushDuringRecovery(true)
-                        .setAvoidFlushDuringShutdown(true)
-                        .setStatsDumpPeriodSec(0)
-                        .setStatsPersistPeriodSec(0)
-                        .setInfoLogLevel(InfoLogLevel.FATAL_LEVEL)
-                        .setKeepLogFileNum(1);
-        natives.add(options);
-        ColumnFamilyOptions rows =
-                new ColumnFamilyOptions()
-                        .setTableFormatConfig(
-                                new BlockBasedTableConfig()
-                                        .setBlockCache(cache)
-                                        .setCacheIndexAndFilterBlocks(true)
-                                        .setPinL0FilterAndIndexBlocksInCache(true))
-                        .setWriteBufferSize(2 << 20)
-                        .setMaxWriteBufferNumber(2)
-                        .setTargetFileSizeBase(8 << 20)
-                        .setMaxBytesForLevelBase(32 << 20)
-                        .setParanoidFileChecks(true)
-                        .setForceConsistencyChecks(true)
-                        .setCompressionType(CompressionType.LZ4_COMPRESSION);
-        natives.add(rows);
-
-        List<ColumnFamilyDescriptor> families = new ArrayList<>();
-        for (Table table : Table.values()) {
-            families.add(family(table == Table.META ? "default" : lower(table.name()), rows));
-        }
-        for (Graph part : Graph.values()) {
-            families.add(family(lower(part.name()), rows));
-        }
-        List<ColumnFamilyHandle> handles = new ArrayList<>();
-        try {
-            RocksDB db = RocksDB.open(options, paths.database().toString(), families, handles);
-            return new RocksDatabase(paths, journal, beforeChange, natives, db, handles);
-        } catch (RocksDBException e) {
-            closeAll(natives);
-            if (isDamage(e)) {
-                throw new DamagedException(String.valueOf(e.getMessage()), e);
-            }
-            throw classify("open database " + paths.database(), e);
-        }
+        return open(paths, journal, options, beforeChange, Schema.CURRENT);
     }
 
-    private static ColumnFamilyDescriptor family(String name, ColumnFamilyOptions options) {
-        return new ColumnFamilyDescriptor(name.getBytes(StandardCharsets.UTF_8), options);
+    static RocksDatabase open(
+            BlobPaths paths,
+            RefJournal journal,
+            StoreOptions options,
+            BeforeChange beforeChange,
+            Schema schema)
+            throws ImageException, DamagedException {
+        Engine engine = Engine.open(paths, options.cacheBytes(), schema);
+        return new RocksDatabase(paths, journal, options, beforeChange, schema, engine);
     }
 
-    private static String lower(String name) {
-        return name.toLowerCase(java.util.Locale.ROOT);
-    }
-
-    private static boolean isDamage(RocksDBException e) {
-        Status status = e.getStatus();
-        if (status == null) {
-            return false;
-        }
-        String state = String.valueOf(e.getMessage());
-        return switch (status.getCode()) {
-            case Corruption, NotFound, InvalidArgument, NotSupported -> true;
-            // A file the manifest speaks of is gone or cut short.
-            case IOError -> state.contains("No such file") || state.contains("file is too short");
-            default -> false;
-        };
-    }
-
-    private static ImageException classify(String what, RocksDBException e) {
-        String message = String.valueOf(e.getMessage());
-        Status status = e.getStatus();
-        ErrorKind kind = ErrorKind.INTERNAL;
-        String advice = "";
-        if (status != null) {
-            if (status.getSubCode() == Status.SubCode.NoSpace || Failures.isNoSpace(message)) {
-                kind = ErrorKind.NO_SPACE;
-                advice = "; free some space and start again";
-            } else if (message.contains("Permission denied")
-                    || message.contains("Read-only file system")) {
-                kind = ErrorKind.PERMISSION_DENIED;
-                advice = "; run as the owner of the store or choose another --root";
-            } else if (status.getCode() == Status.Code.Corruption) {
-                kind = ErrorKind.DATA_LOSS;
-                advice = "; the next start sets the database aside and rebuilds it";
-            }
-        }
-        return new ImageException(kind, what + ": " + message + advice, e);
+    private Engine engine() {
+        return Objects.requireNonNull(engine);
     }
 
     /// Notes damage found while running, so that the next open rebuilds.
     private ImageException failed(String what, RocksDBException e) {
-        ImageException classified = classify(what, e);
+        ImageException classified = Engine.classify(what, e);
         if (classified.kind() == ErrorKind.DATA_LOSS) {
             try {
                 Files.createFile(paths.databaseDamaged());
@@ -271,6 +162,7 @@ final class RocksDatabase implements Database, AutoCloseable {
 
     @Override
     public <T extends @Nullable Object> T write(Body<T> body) throws ImageException {
+        reopenIfFull();
         enter();
         try {
             T result;
@@ -288,10 +180,19 @@ final class RocksDatabase implements Database, AutoCloseable {
                 beforeChange.run();
                 long undo = journal.append(tx.entries);
                 try {
-                    db.write(unsynced, batch);
+                    if (!stamped) {
+                        batch.put(table(Table.META), Schema.KEY, Schema.encode(stamp));
+                    }
+                    engine().db.write(engine().unsynced, batch);
+                    stamped = true;
                 } catch (RocksDBException e) {
+                    ImageException cause = failed("write to database " + paths.database(), e);
+                    if (cause.kind() == ErrorKind.NO_SPACE) {
+                        // RocksDB takes no more writes from now on.
+                        failure = cause;
+                    }
                     journal.undo(undo);
-                    throw failed("write to database " + paths.database(), e);
+                    throw cause;
                 }
                 ticket = written + 1;
                 written = ticket;
@@ -338,7 +239,7 @@ final class RocksDatabase implements Database, AutoCloseable {
 
     private @Nullable ImageException sync() {
         try {
-            db.syncWal();
+            engine().db.syncWal();
             journal.force();
             return null;
         } catch (RocksDBException e) {
@@ -361,14 +262,67 @@ final class RocksDatabase implements Database, AutoCloseable {
         return CompletableFuture.supplyAsync(this::sync, thread).join();
     }
 
+    /// Opens the database again when it stopped because the disk was full and there is space now.
+    /// What was not acknowledged may be there or not, as after a kill.
+    private void reopenIfFull() throws ImageException {
+        ImageException cause = failure;
+        if (cause == null
+                || cause.kind() != ErrorKind.NO_SPACE
+                || gate.getReadHoldCount() > 0
+                || paths.root().toFile().getUsableSpace() < MIN_FREE_BYTES) {
+            return;
+        }
+        gate.writeLock().lock();
+        try {
+            if (closed || !cause.equals(failure)) {
+                return;
+            }
+            if (engine != null) {
+                engine.close();
+                engine = null;
+            }
+            try {
+                engine = Engine.open(paths, cacheBytes, schema);
+                // The log of before may not be on the disk although it can be read.
+                engine.flush();
+            } catch (RocksDBException e) {
+                throw failed("open database again " + paths.database(), e);
+            }
+            failure = null;
+            synced = written;
+            reopened.run();
+            LOG.info("database {} was full and takes writes again", paths.database());
+        } catch (DamagedException e) {
+            throw new ImageException(
+                    ErrorKind.DATA_LOSS,
+                    "database %s: damaged after the disk was full: %s; start again to rebuild it"
+                            .formatted(paths.database(), e.getMessage()),
+                    e);
+        } finally {
+            gate.writeLock().unlock();
+        }
+    }
+
+    /// Has `reopened` run after the database was opened again.
+    void onReopened(Reopened reopened) {
+        this.reopened = reopened;
+    }
+
     /// After a failed sync nothing that was written lately can be trusted to be on disk.
     private void checkUsable() throws ImageException {
         ImageException cause = failure;
         if (cause != null) {
+            boolean full = cause.kind() == ErrorKind.NO_SPACE;
             throw new ImageException(
-                    ErrorKind.UNAVAILABLE,
-                    "database %s: takes no more writes after an error; start again: %s"
-                            .formatted(paths.database(), cause.getMessage()),
+                    full ? ErrorKind.NO_SPACE : ErrorKind.UNAVAILABLE,
+                    "database %s: takes no more writes %s: %s"
+                            .formatted(
+                                    paths.database(),
+                                    full
+                                            ? "until there are %d MiB free"
+                                                    .formatted(MIN_FREE_BYTES >> 20)
+                                            : "after an error; start again",
+                                    cause.getMessage()),
                     cause);
         }
     }
@@ -377,6 +331,7 @@ final class RocksDatabase implements Database, AutoCloseable {
     public <T extends @Nullable Object> T read(ReadBody<T> body) throws ImageException {
         enter();
         try {
+            RocksDB db = engine().db;
             Snapshot snapshot = db.getSnapshot();
             try (ReadOptions options = new ReadOptions().setSnapshot(snapshot)) {
                 return body.run(new SnapshotView(options));
@@ -392,7 +347,7 @@ final class RocksDatabase implements Database, AutoCloseable {
     public Optional<byte[]> get(Table table, String key) throws ImageException {
         enter();
         try {
-            return Optional.ofNullable(db.get(table(table), latest, utf8(key)));
+            return Optional.ofNullable(engine().db.get(table(table), engine().latest, utf8(key)));
         } catch (RocksDBException e) {
             throw failed("read database " + paths.database(), e);
         } finally {
@@ -433,10 +388,13 @@ final class RocksDatabase implements Database, AutoCloseable {
 
     private void enter() throws ImageException {
         gate.readLock().lock();
-        if (closed) {
+        if (closed || engine == null) {
             gate.readLock().unlock();
             throw new ImageException(
-                    ErrorKind.UNAVAILABLE, "store %s: it is closed".formatted(paths.root()));
+                    ErrorKind.UNAVAILABLE,
+                    "store %s: it is closed%s"
+                            .formatted(paths.root(), closed ? "" : "; the disk was full"),
+                    failure);
         }
     }
 
@@ -453,22 +411,18 @@ final class RocksDatabase implements Database, AutoCloseable {
                 return;
             }
             closed = true;
+            if (engine == null) {
+                return;
+            }
             try {
-                if (failure == null && walIsLarge()) {
+                if (failure == null && engine.walIsLarge()) {
                     flush();
                 }
             } finally {
                 if (syncThread != null) {
                     syncThread.shutdown();
                 }
-                for (ColumnFamilyHandle handle : tables.values()) {
-                    handle.close();
-                }
-                for (ColumnFamilyHandle handle : graph.values()) {
-                    handle.close();
-                }
-                db.close();
-                closeAll(natives);
+                engine.close();
             }
         } finally {
             gate.writeLock().unlock();
@@ -477,44 +431,19 @@ final class RocksDatabase implements Database, AutoCloseable {
 
     /// Moves rows from the log to table files.
     void flush() throws ImageException {
-        List<ColumnFamilyHandle> all = new ArrayList<>(tables.values());
-        all.addAll(graph.values());
-        try (FlushOptions flush = new FlushOptions()) {
-            db.flush(flush, all);
+        try {
+            engine().flush();
         } catch (RocksDBException e) {
             throw failed("flush database " + paths.database(), e);
         }
     }
 
-    /// Whether the next open would spend more time on the log than this close on a flush.
-    private boolean walIsLarge() {
-        File[] logs = paths.database().toFile().listFiles((_, name) -> name.endsWith(".log"));
-        if (logs == null) {
-            return false;
-        }
-        long bytes = 0;
-        for (File log : logs) {
-            bytes += log.length();
-        }
-        return logs.length > MAX_WAL_FILES || bytes > MAX_WAL_BYTES / 4;
-    }
-
-    private static void closeAll(List<AutoCloseable> natives) {
-        for (AutoCloseable object : natives.reversed()) {
-            try {
-                object.close();
-            } catch (Exception e) {
-                throw new AssertionError("a native object does not throw when it is closed", e);
-            }
-        }
-    }
-
     private ColumnFamilyHandle table(Table table) {
-        return Objects.requireNonNull(tables.get(table));
+        return engine().table(table);
     }
 
     private ColumnFamilyHandle graph(Graph part) {
-        return Objects.requireNonNull(graph.get(part));
+        return engine().graph(part);
     }
 
     private static byte[] utf8(String text) {
@@ -681,13 +610,13 @@ final class RocksDatabase implements Database, AutoCloseable {
 
         @Override
         byte @Nullable [] get(ColumnFamilyHandle family, byte[] key) throws RocksDBException {
-            return db.get(family, options, key);
+            return engine().db.get(family, options, key);
         }
 
         @Override
         void scanKeys(ColumnFamilyHandle family, byte[] prefix, RowVisitor visitor)
                 throws ImageException {
-            try (RocksIterator rows = db.newIterator(family, options)) {
+            try (RocksIterator rows = engine().db.newIterator(family, options)) {
                 rows.seek(prefix);
                 visit(rows, prefix, Integer.MAX_VALUE, visitor);
             }
@@ -718,7 +647,7 @@ final class RocksDatabase implements Database, AutoCloseable {
         @Override
         byte @Nullable [] get(ColumnFamilyHandle family, byte[] key) throws RocksDBException {
             checkOpen();
-            return batch.getFromBatchAndDB(db, family, latest, key);
+            return batch.getFromBatchAndDB(engine().db, family, engine().latest, key);
         }
 
         /// Visitors may write, which an open iterator over the batch would not survive; so rows are
@@ -733,7 +662,8 @@ final class RocksDatabase implements Database, AutoCloseable {
                 List<byte[]> chunk = new ArrayList<>();
                 byte[] last;
                 try (RocksIterator rows =
-                        batch.newIteratorWithBase(family, db.newIterator(family, latest))) {
+                        batch.newIteratorWithBase(
+                                family, engine().db.newIterator(family, engine().latest))) {
                     rows.seek(from);
                     if (!first && rows.isValid() && Arrays.equals(rows.key(), from)) {
                         rows.next();

@@ -9,6 +9,7 @@ import org.slf4j.LoggerFactory;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFileAttributes;
 import java.nio.file.attribute.PosixFilePermission;
@@ -50,6 +51,7 @@ final class RocksStore implements Store {
         this.database = opened.database;
         this.trash = new TrashBin(paths, options.clock().millis());
         this.recovery = new Recovery(paths, database, journal, trash);
+        database.onReopened(recovery::agreeAgain);
         this.marked = mark.isPresent();
         this.rebuilt = recover(opened, mark);
         this.content = new FileContentStore(paths, database, trash, options, clean);
@@ -65,7 +67,7 @@ final class RocksStore implements Store {
     private record Opened(RocksDatabase database, boolean created, boolean damaged) {}
 
     static Store open(Path root, StoreOptions options) throws ImageException {
-        BlobPaths paths = new BlobPaths(root.toAbsolutePath().normalize());
+        BlobPaths paths = new BlobPaths(resolved(root.toAbsolutePath().normalize()));
         prepare(paths);
         StoreLock lock = StoreLock.acquire(paths.root(), paths.lock(), options.clock().instant());
         RefJournal journal = new RefJournal(paths);
@@ -89,15 +91,36 @@ final class RocksStore implements Store {
         }
     }
 
+    /// The directory behind a root that is a symbolic link, so that mounts and locks name one place.
+    private static Path resolved(Path root) throws ImageException {
+        if (!Files.isSymbolicLink(root)) {
+            return root;
+        }
+        try {
+            Object owner = Files.getAttribute(root, "unix:uid", LinkOption.NOFOLLOW_LINKS);
+            Object self = Files.getAttribute(Path.of("/proc/self"), "unix:uid");
+            if (!owner.equals(self) && !owner.equals(0)) {
+                throw new ImageException(
+                        ErrorKind.PERMISSION_DENIED,
+                        ("store %s: wanted a symbolic link of user %s or root, got one of user %s;"
+                                        + " give its target")
+                                .formatted(root, self, owner));
+            }
+            return root.toRealPath();
+        } catch (NoSuchFileException e) {
+            throw new ImageException(
+                    ErrorKind.NOT_FOUND,
+                    "store %s: a symbolic link to nowhere: %s; make the directory or remove the link"
+                            .formatted(root, e.getMessage()),
+                    e);
+        } catch (IOException e) {
+            throw Failures.of("open store", root, e);
+        }
+    }
+
     private static void prepare(BlobPaths paths) throws ImageException {
         Path root = paths.root();
         try {
-            if (Files.isSymbolicLink(root)) {
-                throw new ImageException(
-                        ErrorKind.PERMISSION_DENIED,
-                        "store %s: wanted a directory, got a symbolic link; give its target"
-                                .formatted(root));
-            }
             if (!BlobPaths.createDirectory(root)) {
                 repairRoot(root);
             }
@@ -144,7 +167,7 @@ final class RocksStore implements Store {
         boolean existed = paths.databaseExists();
         try {
             RocksDatabase database =
-                    RocksDatabase.open(paths, journal, options.cacheBytes(), clean::drop);
+                    RocksDatabase.open(paths, journal, options, clean::drop);
             return new Opened(database, !existed, false);
         } catch (RocksDatabase.DamagedException damage) {
             Path aside = paths.quarantine(options.clock().millis());
@@ -163,7 +186,7 @@ final class RocksStore implements Store {
             }
             try {
                 RocksDatabase database =
-                        RocksDatabase.open(paths, journal, options.cacheBytes(), clean::drop);
+                        RocksDatabase.open(paths, journal, options, clean::drop);
                 return new Opened(database, true, true);
             } catch (RocksDatabase.DamagedException again) {
                 throw new ImageException(
@@ -190,7 +213,10 @@ final class RocksStore implements Store {
             return true;
         }
         if (mark.isEmpty()) {
-            return recovery.reconcile();
+            boolean lost = recovery.reconcile();
+            // What can be read from the log of a dead process need not be on the disk.
+            database.flush();
+            return lost;
         }
         long known = Recovery.lastEntry(database);
         if (known != mark.getAsLong()) {

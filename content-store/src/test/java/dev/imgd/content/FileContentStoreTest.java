@@ -74,7 +74,7 @@ final class FileContentStoreTest {
         store =
                 Store.open(
                         directory.resolve("store"),
-                        new StoreOptions(8 << 20, Duration.ofHours(24), 0, clock));
+                        new StoreOptions(8 << 20, Duration.ofHours(24), 0, "test", clock));
         content = store.content();
     }
 

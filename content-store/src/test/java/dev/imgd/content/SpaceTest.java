@@ -2,6 +2,7 @@ package dev.imgd.content;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -16,14 +17,17 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 import java.io.IOException;
+import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Duration;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 /// A file system that runs full. Needs root for a small tmpfs.
 final class SpaceTest {
@@ -89,6 +93,73 @@ final class SpaceTest {
         }
     }
 
+    @Test
+    void database_diskFull_takesWritesAgainWhenThereIsSpace() throws Exception {
+        Path ballast = mount.resolve("ballast");
+        Path root = mount.resolve("store");
+        int written = 0;
+        try (Store store = Store.open(root, StoreOptions.defaults())) {
+            store.leases().create(NS, "first", Duration.ofHours(1), Map.of());
+            fill(ballast);
+            ImageException e = null;
+            while (e == null) {
+                try {
+                    label(store, written);
+                    written++;
+                } catch (ImageException full) {
+                    e = full;
+                }
+            }
+            assertEquals(ErrorKind.NO_SPACE, e.kind(), e.getMessage());
+            int next = written;
+            e = assertThrows(ImageException.class, () -> label(store, next));
+            assertEquals(ErrorKind.NO_SPACE, e.kind(), e.getMessage());
+            assertEquals(written + 1, acknowledged(store, written), "reads go on");
+            Files.delete(ballast);
+            label(store, written);
+            written++;
+            assertEquals(written + 1, acknowledged(store, written));
+        }
+        try (Store store = Store.open(root, StoreOptions.defaults())) {
+            assertEquals(written + 1, acknowledged(store, written));
+            assertFalse(store.rebuilt());
+        }
+        BlobPaths.deleteTree(root.resolve("db"));
+        try (Store store = Store.open(root, StoreOptions.defaults())) {
+            assertEquals(written + 1, acknowledged(store, written), "the journal has them all");
+        }
+    }
+
+    private static void fill(Path ballast) throws IOException {
+        byte[] block = new byte[64 << 10];
+        try (OutputStream out = Files.newOutputStream(ballast)) {
+            while (true) {
+                out.write(block);
+            }
+        } catch (IOException full) {
+            assertTrue(String.valueOf(full.getMessage()).contains("No space"), full.toString());
+        }
+    }
+
+    private static void label(Store store, int number) throws ImageException {
+        store.leases()
+                .create(
+                        NS,
+                        "n" + number,
+                        Duration.ofHours(1),
+                        Map.of("k", "%04000d".formatted(number)));
+    }
+
+    /// How many of the leases that were acknowledged there are; one that was refused may be there.
+    private static long acknowledged(Store store, int written) throws ImageException {
+        Set<String> names = new HashSet<>();
+        for (LeaseStore.Lease lease : store.leases().list(NS)) {
+            names.add(lease.id());
+        }
+        names.remove("n" + written);
+        return names.size();
+    }
+
     private static byte[] repeat(byte[] bytes, int times) {
         byte[] all = new byte[bytes.length * times];
         for (int i = 0; i < times; i++) {
@@ -100,7 +171,8 @@ final class SpaceTest {
     @Test
     void ingest_reserve_isNotUsedUp() throws Exception {
         StoreOptions options =
-                new StoreOptions(8 << 20, Duration.ofHours(1), 0.5, Clock.systemUTC());
+                new StoreOptions(
+                        8 << 20, Duration.ofHours(1), 0.5, "test", Clock.systemUTC());
         try (Store store = Store.open(mount.resolve("store"), options)) {
             Digest digest = Digest.sha256(new byte[1]);
             Optional<Descriptor> small = Optional.of(new Descriptor("x", digest, MIB));

@@ -11,17 +11,20 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /// Opening, owning and closing a store, and the names in it.
 final class StoreTest {
@@ -83,11 +86,54 @@ final class StoreTest {
     }
 
     @Test
-    void open_symbolicLink_isRefused() throws Exception {
-        Files.createDirectory(directory.resolve("target"));
+    void open_symbolicLink_isResolvedOnce() throws Exception {
+        Path target = Files.createDirectory(directory.resolve("target"));
+        Files.createSymbolicLink(root(), target);
+        try (Store store = open()) {
+            assertEquals(target.toRealPath(), store.root());
+            ImageException e =
+                    assertThrows(
+                            ImageException.class,
+                            () -> Store.open(target, StoreOptions.defaults()));
+            assertEquals(ErrorKind.LOCKED, e.kind());
+        }
+        assertTrue(Files.isDirectory(target.resolve("blobs")));
+    }
+
+    @Test
+    void open_symbolicLinkToNowhere_saysSo() throws Exception {
         Files.createSymbolicLink(root(), directory.resolve("target"));
         ImageException e = assertThrows(ImageException.class, this::open);
+        assertEquals(ErrorKind.NOT_FOUND, e.kind());
+        assertTrue(e.getMessage().contains("a symbolic link to nowhere"), e.getMessage());
+    }
+
+    @Test
+    @Tag("root")
+    void open_symbolicLinkOfSomebodyElse_isRefused() throws Exception {
+        Files.createDirectory(directory.resolve("target"));
+        Files.createSymbolicLink(root(), directory.resolve("target"));
+        Files.setAttribute(root(), "unix:uid", 12345, LinkOption.NOFOLLOW_LINKS);
+        ImageException e = assertThrows(ImageException.class, this::open);
         assertEquals(ErrorKind.PERMISSION_DENIED, e.kind());
+    }
+
+    @Test
+    void onUnreferenced_lastReferenceGone_isTold() throws Exception {
+        byte[] content = "{}".getBytes(StandardCharsets.UTF_8);
+        Digest digest = Digest.sha256(content);
+        AtomicInteger told = new AtomicInteger();
+        try (Store store = open()) {
+            store.maintenance().onUnreferenced(told::incrementAndGet);
+            store.leases().create(NS, "lease", Duration.ofHours(1), Map.of());
+            store.leases().hold(NS, "lease", List.of(NodeId.blob(digest)));
+            store.content().write(NS, digest, content, Map.of(), List.of());
+            store.images().put(image("docker.io/library/a:1", digest));
+            store.leases().delete(NS, "lease");
+            assertEquals(0, told.get());
+            store.images().delete(NS, "docker.io/library/a:1");
+            assertEquals(1, told.get(), "the image went");
+        }
     }
 
     @Test

@@ -90,7 +90,7 @@ final class GarbageCollectorTest {
         store =
                 Store.open(
                         directory.resolve("store"),
-                        new StoreOptions(8 << 20, Duration.ofHours(24), 0, clock));
+                        new StoreOptions(8 << 20, Duration.ofHours(24), 0, "test", clock));
         snapshots = new SnapshotMetadata(store.database(), clock);
     }
 
