@@ -82,7 +82,7 @@ record Assembly(
                             config.get(Config.CONCURRENT_UNPACKS),
                             Clock.systemUTC());
             return new Assembly(store, snapshots, registries, images);
-        } catch (RuntimeException e) {
+        } catch (ImageException | RuntimeException e) {
             store.close();
             throw e;
         }

@@ -70,8 +70,8 @@ final class LazySnapshots implements SnapshotService {
     }
 
     @Override
-    public void sync() throws ImageException {
-        service().sync();
+    public void sync(String view, List<String> names) throws ImageException {
+        service().sync(view, names);
     }
 
     @Override

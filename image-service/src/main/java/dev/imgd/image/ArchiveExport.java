@@ -4,8 +4,10 @@ import dev.imgd.content.ImageRecord;
 import dev.imgd.content.Store;
 import dev.imgd.image.ImageService.ExportFormat;
 import dev.imgd.image.ImageTree.PlatformImage;
+import dev.imgd.linux.Fs;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
+import dev.imgd.model.ErrnoException;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
@@ -14,15 +16,19 @@ import dev.imgd.model.MediaType;
 import dev.imgd.model.Platform;
 import dev.imgd.model.Reference;
 import java.io.IOException;
-import java.io.OutputStream;
 import java.nio.channels.Channels;
 import java.nio.channels.ClosedByInterruptException;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryIteratorException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -30,6 +36,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.UUID;
 import java.util.stream.Stream;
 import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
 import org.apache.commons.compress.archivers.tar.TarArchiveOutputStream;
@@ -37,11 +44,15 @@ import org.apache.commons.compress.archivers.tar.TarArchiveOutputStream;
 /// Writes images to an OCI layout, with the `manifest.json` that `docker load` reads where asked
 /// for.
 ///
-/// Everything is written beside the target under another name and renamed when complete. Equal
-/// images give equal archives: times are zero and the order is fixed. **Source:** OCI image-spec
-/// v1.1, image-layout.md.
+/// Everything is written beside the target under a name of its own and renamed when it is complete
+/// and on the disk; what is there already is never replaced. Equal images give equal archives: times
+/// are zero and the order is fixed. **Source:** OCI image-spec v1.1, image-layout.md.
 final class ArchiveExport {
     private static final String NAMESPACE = LocalImageService.NAMESPACE;
+    private static final String PARTIAL = ".partial";
+
+    /// Nobody writes to an export for so long without an end.
+    private static final Duration ABANDONED = Duration.ofDays(1);
 
     private final Store store;
     private final Limits limits;
@@ -107,13 +118,13 @@ final class ArchiveExport {
         }
         Path partial = partial(target, format);
         try {
-            delete(partial);
+            deleteAbandoned(target);
             if (format == ExportFormat.OCI_DIRECTORY) {
                 directory(partial, documents, blobs);
             } else {
                 tar(partial, documents, blobs);
             }
-            Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
+            publish(partial, target, format);
         } catch (ImageException e) {
             throw e;
         } catch (ClosedByInterruptException e) {
@@ -129,7 +140,7 @@ final class ArchiveExport {
             try {
                 delete(partial);
             } catch (IOException e) {
-                // Named after the target and hidden: the next export of the same target removes it.
+                // Named after the target and hidden: a later export of the same target removes it.
                 partial.toFile().deleteOnExit();
             }
         }
@@ -145,14 +156,82 @@ final class ArchiveExport {
         }
         boolean replaceable =
                 format == ExportFormat.OCI_DIRECTORY
-                        ? !Files.exists(absolute) || isEmptyDirectory(absolute)
-                        : !Files.isDirectory(absolute);
+                        ? isFree(absolute) || isEmptyDirectory(absolute)
+                        : isFree(absolute);
         if (!replaceable) {
-            throw ImageException.alreadyExists(
-                    "export to %s: exists already; remove it or choose another name"
-                            .formatted(target));
+            throw exists(target);
         }
-        return parent.resolve(".%s.partial".formatted(absolute.getFileName()));
+        String own = UUID.randomUUID().toString().substring(0, 8);
+        return parent.resolve(prefix(target) + own + PARTIAL);
+    }
+
+    private static String prefix(Path target) {
+        return ".%s.".formatted(target.getFileName());
+    }
+
+    private static boolean isFree(Path path) {
+        return !Files.exists(path, LinkOption.NOFOLLOW_LINKS);
+    }
+
+    private static ImageException exists(Path target) {
+        return ImageException.alreadyExists(
+                "export to %s: exists already; remove it or choose another name".formatted(target));
+    }
+
+    /// Removes what exports to the same target left when they were killed.
+    private static void deleteAbandoned(Path target) throws IOException {
+        Path parent = target.toAbsolutePath().getParent();
+        Instant oldest = Instant.now().minus(ABANDONED);
+        String prefix = prefix(target);
+        try (DirectoryStream<Path> siblings = Files.newDirectoryStream(parent)) {
+            for (Path sibling : siblings) {
+                String name = sibling.getFileName().toString();
+                if (name.length() == prefix.length() + 8 + PARTIAL.length()
+                        && name.startsWith(prefix)
+                        && name.endsWith(PARTIAL)
+                        && Files.getLastModifiedTime(sibling, LinkOption.NOFOLLOW_LINKS)
+                                .toInstant()
+                                .isBefore(oldest)) {
+                    delete(sibling);
+                }
+            }
+        } catch (DirectoryIteratorException e) {
+            throw e.getCause();
+        }
+    }
+
+    /// Gives the complete export its name, durably.
+    private static void publish(Path partial, Path target, ExportFormat format)
+            throws IOException {
+        try {
+            // An empty directory is the one thing that may be in the place of another.
+            int flags =
+                    format == ExportFormat.OCI_DIRECTORY && isEmptyDirectory(target)
+                            ? 0
+                            : Fs.RENAME_NOREPLACE;
+            Fs.renameat2(
+                    Fs.AT_FDCWD,
+                    partial.toAbsolutePath().toString(),
+                    Fs.AT_FDCWD,
+                    target.toAbsolutePath().toString(),
+                    flags);
+        } catch (ErrnoException e) {
+            if (e.errno() == ErrnoException.EEXIST || e.errno() == ErrnoException.ENOTEMPTY) {
+                throw exists(target);
+            }
+            if (e.errno() != ErrnoException.EINVAL || !isFree(target)) {
+                throw e;
+            }
+            // A file system without RENAME_NOREPLACE.
+            Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
+        }
+        sync(target.toAbsolutePath().getParent());
+    }
+
+    private static void sync(Path path) throws IOException {
+        try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+            channel.force(true);
+        }
     }
 
     private static boolean isEmptyDirectory(Path path) {
@@ -192,12 +271,15 @@ final class ArchiveExport {
     private void directory(Path root, Map<String, byte[]> documents, Set<Digest> blobs)
             throws IOException {
         Files.createDirectories(root.resolve("blobs"));
+        Set<Path> directories = new LinkedHashSet<>();
         for (Map.Entry<String, byte[]> document : documents.entrySet()) {
-            Files.write(root.resolve(document.getKey()), document.getValue());
+            Path file = root.resolve(document.getKey());
+            Files.write(file, document.getValue());
+            sync(file);
         }
         for (Digest digest : blobs) {
             Path file = root.resolve(blobName(digest));
-            Files.createDirectories(file.getParent());
+            directories.add(Files.createDirectories(file.getParent()));
             try (FileChannel in = store.content().open(digest);
                     FileChannel out =
                             FileChannel.open(
@@ -205,7 +287,13 @@ final class ArchiveExport {
                                     StandardOpenOption.CREATE_NEW,
                                     StandardOpenOption.WRITE)) {
                 transfer(in, out);
+                out.force(true);
             }
+        }
+        directories.add(root.resolve("blobs"));
+        directories.add(root);
+        for (Path directory : directories) {
+            sync(directory);
         }
     }
 
@@ -223,8 +311,11 @@ final class ArchiveExport {
 
     private void tar(Path file, Map<String, byte[]> documents, Set<Digest> blobs)
             throws IOException {
-        try (OutputStream out = Files.newOutputStream(file, StandardOpenOption.CREATE_NEW);
-                TarArchiveOutputStream tar = new TarArchiveOutputStream(out, "UTF-8")) {
+        try (FileChannel out =
+                        FileChannel.open(
+                                file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+                TarArchiveOutputStream tar =
+                        new TarArchiveOutputStream(Channels.newOutputStream(out), "UTF-8")) {
             tar.setBigNumberMode(TarArchiveOutputStream.BIGNUMBER_POSIX);
             for (Map.Entry<String, byte[]> document : documents.entrySet()) {
                 begin(tar, document.getKey(), document.getValue().length);
@@ -238,6 +329,9 @@ final class ArchiveExport {
                     tar.closeArchiveEntry();
                 }
             }
+            tar.finish();
+            tar.flush();
+            out.force(true);
         }
     }
 

@@ -14,6 +14,7 @@ import dev.imgd.model.Platform;
 import dev.imgd.model.Reference;
 import dev.imgd.registry.RegistryClient.FetchedManifest;
 import dev.imgd.registry.RegistryClient;
+import dev.imgd.snapshot.SnapshotService;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
@@ -35,7 +36,8 @@ import org.slf4j.LoggerFactory;
 /// Brings whole images onto the host for a caller that asks for their layers one by one.
 ///
 /// The first question about an image starts to fetch and unpack all of its layers; each question
-/// then waits for its own layer only. Nothing gets a name: when the last layer is there the image
+/// then waits for its own layer only. The files of the last layer and of those below are on the disk
+/// when it is handed out. Nothing gets a name: when the last layer is there the image
 /// is kept for a grace period, in which the caller puts its own snapshots on the layers, and then
 /// left to the collector. Thread-safe.
 public final class LayerProvider implements AutoCloseable {
@@ -205,15 +207,18 @@ public final class LayerProvider implements AutoCloseable {
                                     List.of(),
                                     false),
                             ImageService.ProgressListener.NONE,
-                            (i, id) ->
-                                    Objects.requireNonNull(futures.get(id))
-                                            .complete(
-                                                    new Layer(
-                                                            diffIds.get(i),
-                                                            i == 0
-                                                                    ? Optional.empty()
-                                                                    : Optional.of(
-                                                                            chain.get(i - 1)))));
+                            (i, id) -> {
+                                if (i == chain.size() - 1) {
+                                    // Who has the last layer has them all, so that one sync is
+                                    // enough; see DESIGN.md.
+                                    images.snapshots()
+                                            .sync(SnapshotService.LOCAL, List.of(id.toString()));
+                                }
+                                Optional<Digest> parent =
+                                        i == 0 ? Optional.empty() : Optional.of(chain.get(i - 1));
+                                Objects.requireNonNull(futures.get(id))
+                                        .complete(new Layer(diffIds.get(i), parent));
+                            });
             LOG.info(
                     "image={} layers={} fetched_bytes={} duration_ms={} msg=\"provided\"",
                     reference,

@@ -2,6 +2,7 @@ package dev.imgd.image;
 
 import dev.imgd.content.ContentStore;
 import dev.imgd.content.ImageRecord;
+import dev.imgd.content.IngestStatus;
 import dev.imgd.content.LeaseStore;
 import dev.imgd.content.Store;
 import dev.imgd.gc.GarbageCollector;
@@ -42,6 +43,8 @@ public final class LocalImageService implements ImageService {
     public static final String NAMESPACE = "default";
 
     private static final Duration PULL_LEASE = Duration.ofHours(24);
+    private static final String IMPORT = "import/";
+    private static final String UNPACK = "unpack/";
 
     private final Store store;
     private final SnapshotService snapshots;
@@ -55,7 +58,8 @@ public final class LocalImageService implements ImageService {
     private final Object names = new Object();
     private final Set<String> activeLeases = ConcurrentHashMap.newKeySet();
 
-    /// Puts a service together. The service closes none of the parts.
+    /// Puts a service together. The service closes none of the parts. It is the only one on its
+    /// store, so calls that a process before did not end are over; what they held is let go.
     ///
     /// @param fetches how many blobs are downloaded at once
     /// @param unpacks how many layers are unpacked at once
@@ -67,7 +71,8 @@ public final class LocalImageService implements ImageService {
             Limits limits,
             int fetches,
             int unpacks,
-            Clock clock) {
+            Clock clock)
+            throws ImageException {
         this.store = store;
         this.snapshots = snapshots;
         this.registries = registries;
@@ -77,6 +82,28 @@ public final class LocalImageService implements ImageService {
         this.engine = new PullEngine(
                         store, snapshots, limits, collector.assembly(), fetches, unpacks);
         this.mounting = new Mounting(snapshots);
+        dropDeadCalls();
+    }
+
+    /// Pulls are not among them: the next pull of the same name goes on with what one has left.
+    private void dropDeadCalls() throws ImageException {
+        List<String> dead = new ArrayList<>();
+        for (LeaseStore.Lease lease : store.leases().list(NAMESPACE)) {
+            if (lease.id().startsWith(IMPORT) || lease.id().startsWith(UNPACK)) {
+                dead.add(lease.id());
+            }
+        }
+        if (dead.isEmpty()) {
+            return;
+        }
+        for (IngestStatus ingest : store.content().ingests(NAMESPACE)) {
+            if (ingest.ref().startsWith(IMPORT)) {
+                store.content().abort(NAMESPACE, ingest.ref());
+            }
+        }
+        for (String lease : dead) {
+            store.leases().delete(NAMESPACE, lease);
+        }
     }
 
     @Override
@@ -146,9 +173,7 @@ public final class LocalImageService implements ImageService {
                 request.unpack() ? matching(reference, tree.images(), platform) : Optional.empty();
         Fetched fetched = fetch(reference, client, tree, unpackable, lease.id, progress);
         List<String> tops =
-                fetched.chain.isEmpty()
-                        ? List.of()
-                        : List.of(SnapshotService.LOCAL + "/" + fetched.chain.getLast());
+                fetched.chain.isEmpty() ? List.of() : List.of(top(fetched.chain));
         record(reference.toString(), target.descriptor(), tops);
         return new PullResult(
                 reference.toString(),
@@ -369,7 +394,8 @@ public final class LocalImageService implements ImageService {
             throws ImageException {
         if (!tops.isEmpty()) {
             // One sync for all layers: a name never points to files that a power cut could take.
-            snapshots.sync();
+            snapshots.sync(
+                    SnapshotService.LOCAL, tops.stream().map(LocalImageService::nameOfTop).toList());
         }
         return name(name, target, tops);
     }
@@ -622,7 +648,7 @@ public final class LocalImageService implements ImageService {
                             .formatted(image.name()));
         }
         if (!isUnpacked(diffIds, chain)) {
-            try (CallLease lease = new CallLease("unpack")) {
+            try (CallLease lease = new CallLease(UNPACK)) {
                 unpackStored(image, selected, lease.id);
                 // Not by name: it may have been removed or moved while its layers were unpacked.
                 synchronized (names) {
@@ -641,6 +667,10 @@ public final class LocalImageService implements ImageService {
         return SnapshotService.LOCAL + "/" + chain.getLast();
     }
 
+    private static String nameOfTop(String top) {
+        return top.substring(SnapshotService.LOCAL.length() + 1);
+    }
+
     /// Whether all layers are on disk; a power cut may have taken some that had been.
     private boolean isUnpacked(List<Digest> diffIds, List<Digest> chain) throws ImageException {
         for (int i = 0; i < chain.size(); i++) {
@@ -656,8 +686,9 @@ public final class LocalImageService implements ImageService {
     private final class CallLease implements AutoCloseable {
         final String id;
 
-        CallLease(String what) throws ImageException {
-            id = what + "/" + UUID.randomUUID();
+        /// @param prefix of its name; [#dropDeadCalls] knows it
+        CallLease(String prefix) throws ImageException {
+            id = prefix + UUID.randomUUID();
             store.leases().create(NAMESPACE, id, PULL_LEASE, Map.of());
         }
 
@@ -720,7 +751,7 @@ public final class LocalImageService implements ImageService {
             throws ImageException {
         List<ImageSummary> imported = new ArrayList<>();
         try (ArchiveSource archive = ArchiveSource.open(source, limits);
-                CallLease lease = new CallLease("import")) {
+                CallLease lease = new CallLease(IMPORT)) {
             List<ArchiveImport.Found> found =
                     new ArchiveImport(store, archive, limits, lease.id).read(name);
             // Names come last: an archive that turns out to be wrong leaves none.
@@ -770,6 +801,11 @@ public final class LocalImageService implements ImageService {
             images.add(find(reference));
         }
         new ArchiveExport(store, limits).write(images, target, format);
+    }
+
+    /// The snapshots, for callers that show layers elsewhere.
+    SnapshotService snapshots() {
+        return snapshots;
     }
 
     /// The engine, for callers that unpack images of others.

@@ -140,7 +140,8 @@ final class PullEngine implements AutoCloseable {
         void committed(int index, Digest chainId) throws ImageException;
     }
 
-    /// Fetches and unpacks; returns when everything is durable. Interrupting the thread cancels.
+    /// Fetches and unpacks; returns when blobs are durable and layers are committed, which are
+    /// durable after [SnapshotService#sync]. Interrupting the thread cancels.
     Outcome run(Plan plan, ProgressListener progress, LayerListener committed)
             throws ImageException {
         life.readLock().lock();

@@ -7,6 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.imgd.content.Ingest;
+import dev.imgd.content.IngestStatus;
 import dev.imgd.image.ImageService.ExportFormat;
 import dev.imgd.image.ImageService.ImageSummary;
 import dev.imgd.image.ImageService.ProgressListener;
@@ -25,15 +27,26 @@ import dev.imgd.testkit.LayerSpec;
 import dev.imgd.testkit.TarWriter;
 import dev.imgd.testkit.TestImage;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -195,6 +208,100 @@ class ArchiveTest {
                                 ExportFormat.OCI_ARCHIVE));
         try (Stream<Path> files = Files.list(directory)) {
             assertTrue(files.noneMatch(file -> file.toString().endsWith(".partial")));
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void export_targetExists_isNeverReplaced(ExportFormat format) throws IOException {
+        String a = registry.push("a", "1", image("one"));
+        host.pull(a);
+        Path file = Files.writeString(directory.resolve("file"), "precious");
+        Path link = Files.createSymbolicLink(directory.resolve("link"), Path.of("nowhere"));
+        for (Path target : List.of(file, link)) {
+            assertFails(
+                    ErrorKind.ALREADY_EXISTS, () -> host.images.export(List.of(a), target, format));
+        }
+        assertEquals("precious", Files.readString(file));
+        assertFalse(Files.exists(directory.resolve("nowhere")));
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void export_severalToOneTarget_oneWinsAndIsWhole(ExportFormat format) throws Exception {
+        String a = registry.push("a", "1", image("one"));
+        host.pull(a);
+        Path target = directory.resolve("t");
+        int won = 0;
+        try (ExecutorService threads = Executors.newFixedThreadPool(4)) {
+            List<Future<?>> exports = new ArrayList<>();
+            for (int i = 0; i < 4; i++) {
+                exports.add(
+                        threads.submit(
+                                () -> {
+                                    host.images.export(List.of(a), target, format);
+                                    return null;
+                                }));
+            }
+            for (Future<?> export : exports) {
+                try {
+                    export.get();
+                    won++;
+                } catch (ExecutionException e) {
+                    ImageException refused = (ImageException) e.getCause();
+                    assertEquals(ErrorKind.ALREADY_EXISTS, refused.kind(), refused.toString());
+                }
+            }
+        }
+        assertEquals(1, won);
+        try (Host other = other("other")) {
+            other.images.importImages(target, Optional.of("b:1"), true);
+            assertShows(other, "b:1", "one");
+        }
+        assertEquals(List.of(), partials());
+    }
+
+    @Test
+    void export_abandonedOnes_areRemovedByTheNext() throws IOException {
+        String a = registry.push("a", "1", image("one"));
+        host.pull(a);
+        Path old = Files.createDirectories(directory.resolve(".t.01234567.partial/blobs"));
+        Path young = Files.writeString(directory.resolve(".t.76543210.partial"), "x");
+        Path others = Files.writeString(directory.resolve(".tt.01234567.partial"), "x");
+        FileTime yesterday = FileTime.from(Instant.now().minus(Duration.ofHours(25)));
+        Files.setLastModifiedTime(old.getParent(), yesterday);
+        Files.setLastModifiedTime(others, yesterday);
+        host.images.export(List.of(a), directory.resolve("t"), ExportFormat.OCI_ARCHIVE);
+        assertEquals(List.of(young, others), partials());
+    }
+
+    private List<Path> partials() throws IOException {
+        try (Stream<Path> files = Files.list(directory)) {
+            return files.filter(file -> file.toString().endsWith(".partial")).sorted().toList();
+        }
+    }
+
+    @Test
+    void open_importAndUnpackThatWereKilled_leaveNothing() throws IOException {
+        store(host, "import/1", "import/1/0");
+        store(host, "unpack/2", "layer-x");
+        store(host, "pull/localhost/a:1#3", "layer-y");
+        host.close();
+        host = Host.open(directory);
+        assertEquals(List.of("pull/localhost/a:1#3"), host.leases());
+        assertEquals(
+                Set.of("layer-x", "layer-y"),
+                host.store.content().ingests(Host.NAMESPACE).stream()
+                        .map(IngestStatus::ref)
+                        .collect(Collectors.toSet()));
+    }
+
+    /// What a process that is killed in the middle of a call leaves.
+    private static void store(Host host, String lease, String ingest) throws IOException {
+        host.store.leases().create(Host.NAMESPACE, lease, Duration.ofHours(24), Map.of());
+        try (Ingest bytes =
+                host.store.content().ingest(Host.NAMESPACE, ingest, Optional.empty())) {
+            bytes.write(ByteBuffer.wrap(new byte[1000]));
         }
     }
 

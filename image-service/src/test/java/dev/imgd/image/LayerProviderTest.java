@@ -11,12 +11,14 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Platform;
 import dev.imgd.model.Reference;
+import dev.imgd.snapshot.SnapshotMetadata;
 import dev.imgd.testkit.Fault;
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.TestImage;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Clock;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -92,6 +94,20 @@ class LayerProviderTest {
             assertEquals(List.of(), host.names());
             host.images.gc(false, false);
             assertEquals(3, host.layers());
+        }
+    }
+
+    @Test
+    void provide_lastLayer_isHandedOutWhenAllAreOnTheDisk() throws Exception {
+        TestImage image = image();
+        Reference reference = Reference.parse(registry.push("a", "1", image));
+        try (LayerProvider provider = provider(LONG)) {
+            provider.provide(
+                    reference, Optional.empty(), ChainId.of(image.diffIds()).getLast());
+            SnapshotMetadata rows =
+                    new SnapshotMetadata(host.store.database(), Clock.systemUTC());
+            assertEquals(3, host.layers());
+            assertEquals(List.of(), rows.unsynced());
         }
     }
 

@@ -78,7 +78,7 @@ final class MemorySnapshots implements SnapshotService {
     }
 
     @Override
-    public void sync() {}
+    public void sync(String view, List<String> names) {}
 
     @Override
     public void close() {}

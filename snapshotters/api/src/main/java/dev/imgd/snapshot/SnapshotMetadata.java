@@ -273,7 +273,7 @@ public final class SnapshotMetadata {
         }
         throw new ImageException(
                 ErrorKind.DATA_LOSS,
-                "snapshot %s: the machine stopped before its files were on the disk; %s"
+                "snapshot %s: its files did not get to the disk before the machine stopped or the disk failed; %s"
                         .formatted(
                                 Text.printable(snapshot.info().name(), 200),
                                 "remove the image and pull it again"));

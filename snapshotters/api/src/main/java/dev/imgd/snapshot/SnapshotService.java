@@ -55,8 +55,8 @@ public interface SnapshotService extends LayerRemover, AutoCloseable {
 
         /// Makes the layer known: [SnapshotService#link] finds it when this returns. An equal layer
         /// that somebody else committed first wins. Its files become durable within seconds, or
-        /// with [SnapshotService#sync]; when the machine stops before, the next owner reports the
-        /// layer as absent ([SnapshotService#hasLayer]), and committing it again heals all
+        /// with [SnapshotService#sync]; when the machine stops or the disk fails before, the layer
+        /// is reported as absent ([SnapshotService#hasLayer]), and committing it again heals all
         /// snapshots that show it.
         ///
         /// @param usage what the layer takes
@@ -72,8 +72,14 @@ public interface SnapshotService extends LayerRemover, AutoCloseable {
         void close();
     }
 
-    /// Makes the files of all committed layers and snapshots durable now.
-    void sync() throws ImageException;
+    /// Makes the files of committed layers and snapshots durable now: of all that were committed
+    /// before, in one go.
+    ///
+    /// @param names committed snapshots whose files, with those of their ancestors, have to be on
+    ///   the disk when this returns
+    /// @throws ImageException `NOT_FOUND`; `DATA_LOSS` when the disk did not take them, now or at an
+    ///   earlier sync: then they are lost, [#hasLayer] says so, and committing a layer again heals
+    void sync(String view, List<String> names) throws ImageException;
 
     /// Shows mounts at a directory; the caller unmounts with [#unmount].
     ///

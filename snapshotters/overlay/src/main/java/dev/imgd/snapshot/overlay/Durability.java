@@ -23,8 +23,9 @@ import org.slf4j.LoggerFactory;
 /// together with what was measured meanwhile: one transaction for many commits.
 ///
 /// What syncfs reported as failed is never tried again: the kernel may have dropped the pages, and
-/// a second call would succeed without them. Such directories stay recorded as not durable, so that
-/// the next boot takes them for lost. Thread-safe.
+/// a second call would succeed without them. Such directories are recorded as lost, durably and
+/// before anything else is done, so that no later call and no later process takes them for
+/// complete. Thread-safe.
 final class Durability {
     private static final Logger log = LoggerFactory.getLogger(Durability.class);
 
@@ -34,21 +35,34 @@ final class Durability {
         void run() throws ImageException;
     }
 
+    /// Records that directories lost their files.
+    @FunctionalInterface
+    interface Loss {
+        void record(List<Long> directories) throws ImageException;
+    }
+
     private final Sync sync;
+    private final Loss loss;
     private final SnapshotMetadata metadata;
     private final ScheduledExecutorService scheduler;
     private final long delayNanos;
     private final ReentrantLock syncing = new ReentrantLock();
     private final Set<Long> pending = new HashSet<>();
+
+    /// Those that a sync failed for and that are not recorded as lost yet. Guarded by `pending`.
+    private final Set<Long> failed = new HashSet<>();
+
     private final Map<Long, Measured> measured = new HashMap<>();
     private boolean scheduled;
 
     Durability(
             Sync sync,
+            Loss loss,
             SnapshotMetadata metadata,
             ScheduledExecutorService scheduler,
             Duration delay) {
         this.sync = sync;
+        this.loss = loss;
         this.metadata = metadata;
         this.scheduler = scheduler;
         this.delayNanos = delay.toNanos();
@@ -99,26 +113,36 @@ final class Durability {
             flush();
         } catch (ImageException | RuntimeException e) {
             log.error("background sync failed", e);
+            synchronized (pending) {
+                if (failed.isEmpty()) {
+                    return;
+                }
+            }
+            schedule();
         }
     }
 
-    /// Makes everything durable that was added before.
+    /// Makes everything durable that was added before, except what a sync failed for before.
+    ///
+    /// @throws ImageException after which what had been added is recorded as lost, or will be
+    ///   before anything else is synced
     void flush() throws ImageException {
         syncing.lock();
         try {
+            recordLosses();
             List<Long> batch;
             List<Measured> usages;
             synchronized (pending) {
                 batch = new ArrayList<>(pending);
                 usages = new ArrayList<>(measured.values());
-                pending.clear();
             }
             if (!batch.isEmpty()) {
-                sync.run();
+                sync(batch);
             }
             if (!batch.isEmpty() || !usages.isEmpty()) {
                 metadata.settled(batch, usages);
                 synchronized (pending) {
+                    pending.removeAll(batch);
                     for (Measured usage : usages) {
                         measured.remove(usage.directory(), usage);
                     }
@@ -126,6 +150,36 @@ final class Durability {
             }
         } finally {
             syncing.unlock();
+        }
+    }
+
+    private void sync(List<Long> batch) throws ImageException {
+        try {
+            sync.run();
+        } catch (ImageException e) {
+            synchronized (pending) {
+                pending.removeAll(batch);
+                failed.addAll(batch);
+            }
+            try {
+                recordLosses();
+            } catch (ImageException later) {
+                e.addSuppressed(later);
+            }
+            throw e;
+        }
+    }
+
+    private void recordLosses() throws ImageException {
+        List<Long> lost;
+        synchronized (pending) {
+            lost = new ArrayList<>(failed);
+        }
+        if (!lost.isEmpty()) {
+            loss.record(lost);
+            synchronized (pending) {
+                failed.removeAll(lost);
+            }
         }
     }
 }

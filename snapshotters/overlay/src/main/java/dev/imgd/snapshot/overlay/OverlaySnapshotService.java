@@ -66,6 +66,7 @@ public final class OverlaySnapshotService implements SnapshotService {
     private final Map<String, Long> unlinkedLayers = new ConcurrentHashMap<>();
     private final Object sessionLock = new Object();
     private volatile boolean changing;
+    private volatile boolean leavesOrphans;
     private volatile boolean closed;
 
     private OverlaySnapshotService(
@@ -81,7 +82,9 @@ public final class OverlaySnapshotService implements SnapshotService {
         this.worker = executor("imgd-snapshots");
         this.deleter = executor("imgd-trash");
         this.trash = new Trash(directories, deleter);
-        this.durability = new Durability(directories::sync, metadata, worker, options.syncDelay());
+        this.durability =
+                new Durability(
+                        directories::sync, this::lose, metadata, worker, options.syncDelay());
         this.meter =
                 new UsageMeter(
                         directory -> DiskUsage.of(directories.openFiles(directory)),
@@ -168,6 +171,25 @@ public final class OverlaySnapshotService implements SnapshotService {
         }
     }
 
+    /// What the disk did not take is taken back at once, for this process and the next. A container
+    /// that runs on it keeps its files for as long as the kernel has them.
+    private void lose(List<Long> lost) throws ImageException {
+        noteChange();
+        Set<Long> mounted = mounted(Set.copyOf(lost));
+        for (long directory : lost) {
+            Optional<String> owner = metadata.lost(directory);
+            if (owner.isEmpty()) {
+                continue;
+            }
+            log.error("{}: the disk did not take its files; dropped them", owner.get());
+            if (mounted.contains(directory)) {
+                leavesOrphans = true;
+            } else {
+                trash.add(directory);
+            }
+        }
+    }
+
     /// Directories without a database are those of a database that was lost: containers may run on
     /// them.
     private void putAsideForeign() throws ImageException {
@@ -245,6 +267,13 @@ public final class OverlaySnapshotService implements SnapshotService {
 
     /// Notes durably, once, that directories and rows may differ from now on.
     void beginChange() throws ImageException {
+        noteChange();
+        if (closed) {
+            throw new IllegalStateException("the snapshot service is closed");
+        }
+    }
+
+    private void noteChange() throws ImageException {
         if (!changing) {
             synchronized (sessionLock) {
                 if (!changing) {
@@ -252,9 +281,6 @@ public final class OverlaySnapshotService implements SnapshotService {
                     changing = true;
                 }
             }
-        }
-        if (closed) {
-            throw new IllegalStateException("the snapshot service is closed");
         }
     }
 
@@ -327,8 +353,17 @@ public final class OverlaySnapshotService implements SnapshotService {
     }
 
     @Override
-    public void sync() throws ImageException {
+    public void sync(String view, List<String> names) throws ImageException {
+        requireFiles(view, names);
         durability.flush();
+        // Also what a sync took back that somebody else had asked for.
+        requireFiles(view, names);
+    }
+
+    private void requireFiles(String view, List<String> names) throws ImageException {
+        for (String name : names) {
+            metadata.lowers(view, name);
+        }
     }
 
     @Override
@@ -375,7 +410,7 @@ public final class OverlaySnapshotService implements SnapshotService {
             failures.add(e);
         }
         failures.addAll(trash.moveQueued());
-        if (failures.isEmpty() && changing) {
+        if (failures.isEmpty() && changing && !leavesOrphans) {
             metadata.sessionClosed();
         }
         directories.close();

@@ -157,7 +157,7 @@ class OverlayRecoveryTest {
     void reboot_afterSync_everythingIsThere() throws IOException {
         OverlaySnapshotService killed = open("b1");
         commit(killed, "a", "");
-        killed.sync();
+        killed.sync("v", List.of());
         assertEquals(List.of(), killed.metadata().unsynced());
         try (OverlaySnapshotService next = open("b2")) {
             next.view("v").prepare("k", "a", Map.of());
@@ -171,7 +171,7 @@ class OverlayRecoveryTest {
         try (OverlaySnapshotService next = open("b1")) {
             next.view("v").prepare("k", "a", Map.of());
             assertEquals(1, next.metadata().unsynced().size());
-            next.sync();
+            next.sync("v", List.of());
             assertEquals(List.of(), next.metadata().unsynced());
         }
     }
@@ -180,7 +180,7 @@ class OverlayRecoveryTest {
     void reboot_beforeSync_snapshotIsLostAndSaysSo() throws IOException {
         OverlaySnapshotService killed = open("b1");
         commit(killed, "a", "");
-        killed.sync();
+        killed.sync("v", List.of());
         commit(killed, "b", "a");
         killed.view("v").prepare("k", "b", Map.of());
         try (OverlaySnapshotService next = open("b2")) {
@@ -205,7 +205,12 @@ class OverlayRecoveryTest {
             assertFalse(next.hasLayer(DIFF, Optional.empty()));
             Snapshotter view = next.view("v");
             assertEquals(ErrorKind.DATA_LOSS, kind(() -> view.prepare("k", "ns/1/c", Map.of())));
+            List<String> names = List.of("c");
+            assertEquals(
+                    ErrorKind.DATA_LOSS, kind(() -> next.sync(SnapshotService.LOCAL, names)));
             unpack(next, "second");
+            next.sync(SnapshotService.LOCAL, names);
+            assertEquals(List.of(), next.metadata().unsynced());
             assertFalse(
                     next.link(SnapshotService.LOCAL, "c", "", DIFF, Optional.empty(), Map.of()));
             SnapshotterContract.mounted(
@@ -231,7 +236,7 @@ class OverlayRecoveryTest {
         commit(killed, "b", "");
         Snapshotter before = killed.view("v");
         before.prepare("k", "a", Map.of());
-        killed.sync();
+        killed.sync("v", List.of());
         long active = killed.metadata().require("v", "k").directory();
         long committed = killed.metadata().require("v", "b").directory();
         killed.directories().discard(active);
