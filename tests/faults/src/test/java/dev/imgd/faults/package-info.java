@@ -1,0 +1,5 @@
+/// Faults of the machine under a working store.
+@NullMarked
+package dev.imgd.faults;
+
+import org.jspecify.annotations.NullMarked;
