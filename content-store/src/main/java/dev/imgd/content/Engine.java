@@ -218,7 +218,7 @@ final class Engine implements AutoCloseable {
             if (unknown.remove(family.name())) {
                 continue;
             }
-            if (stamp != null && family.since() <= stamp.version()) {
+            if (stamp == null ? holdsRows(paths) : family.since() <= stamp.version()) {
                 throw new DamagedException(
                         "its column family %s is missing".formatted(family.name()), null);
             }
@@ -228,6 +228,20 @@ final class Engine implements AutoCloseable {
             throw newer(paths, stamp, schema, " and tables unknown here: " + unknown);
         }
         return lacks;
+    }
+
+    /// Whether anything was ever written. A truncated manifest can hide families and rows, but not
+    /// the files they are in.
+    private static boolean holdsRows(BlobPaths paths) {
+        File[] files =
+                paths.database()
+                        .toFile()
+                        .listFiles(
+                                file ->
+                                        file.getName().endsWith(".sst")
+                                                || (file.getName().endsWith(".log")
+                                                        && file.length() > 0));
+        return files == null || files.length > 0;
     }
 
     private static ImageException newer(
