@@ -127,6 +127,9 @@ final class Engine implements AutoCloseable {
                         // Whatever was acknowledged must not be rolled back: refuse, and rebuild.
                         .setWalRecoveryMode(WALRecoveryMode.TolerateCorruptedTailRecords)
                         .setRecycleLogFileNum(0)
+                        // A manifest that lost its end shows all families as they once were, not
+                        // each at another moment.
+                        .setAtomicFlush(true)
                         .setMaxTotalWalSize(MAX_WAL_BYTES)
                         .setWriteBufferManager(buffers)
                         .setMaxBackgroundJobs(2)
