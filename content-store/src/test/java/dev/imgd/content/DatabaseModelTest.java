@@ -91,7 +91,7 @@ final class DatabaseModelTest {
         Map<String, String> rows = new TreeMap<>();
         List<String> order = new ArrayList<>();
         view.scan(
-                Table.META,
+                Table.SNAPSHOTS,
                 "",
                 (key, value) -> {
                     rows.put(key, new String(value, StandardCharsets.UTF_8));
@@ -191,11 +191,11 @@ final class DatabaseModelTest {
         switch (random.nextInt(7)) {
             case 0, 1 -> {
                 String value = "v" + random.nextInt();
-                tx.put(Table.META, key, value.getBytes(StandardCharsets.UTF_8));
+                tx.put(Table.SNAPSHOTS, key, value.getBytes(StandardCharsets.UTF_8));
                 model.rows.put(key, value);
             }
             case 2 -> {
-                tx.delete(Table.META, key);
+                tx.delete(Table.SNAPSHOTS, key);
                 model.rows.remove(key);
             }
             case 3, 4 -> {
@@ -225,24 +225,24 @@ final class DatabaseModelTest {
                     .write(
                             tx -> {
                                 for (int i = 0; i < 300; i++) {
-                                    tx.put(Table.META, "k%03d".formatted(i), new byte[] {1});
+                                    tx.put(Table.SNAPSHOTS, "k%03d".formatted(i), new byte[] {1});
                                 }
                                 List<String> seen = new ArrayList<>();
                                 tx.scan(
-                                        Table.META,
+                                        Table.SNAPSHOTS,
                                         "k",
                                         (key, _) -> {
                                             seen.add(key);
                                             try {
-                                                tx.delete(Table.META, key);
+                                                tx.delete(Table.SNAPSHOTS, key);
                                             } catch (ImageException e) {
                                                 throw new AssertionError(e);
                                             }
                                             return seen.size() < 250;
                                         });
                                 assertEquals(250, new HashSet<>(seen).size());
-                                assertNull(tx.get(Table.META, "k249"));
-                                assertArrayEquals(new byte[] {1}, tx.get(Table.META, "k250"));
+                                assertNull(tx.get(Table.SNAPSHOTS, "k249"));
+                                assertArrayEquals(new byte[] {1}, tx.get(Table.SNAPSHOTS, "k250"));
                                 return null;
                             });
         }
@@ -266,8 +266,8 @@ final class DatabaseModelTest {
                                                             Long.toString(n)
                                                                     .getBytes(
                                                                             StandardCharsets.UTF_8);
-                                                    tx.put(Table.META, "a", row);
-                                                    tx.put(Table.META, "z", row);
+                                                    tx.put(Table.SNAPSHOTS, "a", row);
+                                                    tx.put(Table.SNAPSHOTS, "z", row);
                                                     return null;
                                                 });
                                     }
@@ -277,8 +277,8 @@ final class DatabaseModelTest {
             while (writers.stream().anyMatch(writer -> !writer.isDone())) {
                 database.read(
                         view -> {
-                            byte[] a = view.get(Table.META, "a");
-                            assertArrayEquals(a, view.get(Table.META, "z"));
+                            byte[] a = view.get(Table.SNAPSHOTS, "a");
+                            assertArrayEquals(a, view.get(Table.SNAPSHOTS, "z"));
                             return null;
                         });
             }
@@ -288,7 +288,7 @@ final class DatabaseModelTest {
             assertEquals(
                     "400",
                     new String(
-                            database.get(Table.META, "a").orElseThrow(), StandardCharsets.UTF_8));
+                            database.get(Table.SNAPSHOTS, "a").orElseThrow(), StandardCharsets.UTF_8));
         }
     }
 
