@@ -149,11 +149,7 @@ final class ArchiveExport {
     /// The name under which the target is written, after checking that it can be replaced.
     private static Path partial(Path target, ExportFormat format) throws ImageException {
         Path absolute = target.toAbsolutePath();
-        Path parent = absolute.getParent();
-        if (parent == null || !Files.isDirectory(parent)) {
-            throw ImageException.notFound(
-                    "export to %s: there is no directory %s".formatted(target, parent));
-        }
+        Path parent = parent(target);
         boolean replaceable =
                 format == ExportFormat.OCI_DIRECTORY
                         ? isFree(absolute) || isEmptyDirectory(absolute)
@@ -163,6 +159,15 @@ final class ArchiveExport {
         }
         String own = UUID.randomUUID().toString().substring(0, 8);
         return parent.resolve(prefix(target) + own + PARTIAL);
+    }
+
+    private static Path parent(Path target) throws ImageException {
+        Path parent = target.toAbsolutePath().getParent();
+        if (parent == null || !Files.isDirectory(parent)) {
+            throw ImageException.notFound(
+                    "export to %s: there is no directory %s".formatted(target, parent));
+        }
+        return parent;
     }
 
     private static String prefix(Path target) {
@@ -180,7 +185,7 @@ final class ArchiveExport {
 
     /// Removes what exports to the same target left when they were killed.
     private static void deleteAbandoned(Path target) throws IOException {
-        Path parent = target.toAbsolutePath().getParent();
+        Path parent = parent(target);
         Instant oldest = Instant.now().minus(ABANDONED);
         String prefix = prefix(target);
         try (DirectoryStream<Path> siblings = Files.newDirectoryStream(parent)) {
@@ -225,7 +230,7 @@ final class ArchiveExport {
             // A file system without RENAME_NOREPLACE.
             Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
         }
-        sync(target.toAbsolutePath().getParent());
+        sync(parent(target));
     }
 
     private static void sync(Path path) throws IOException {
