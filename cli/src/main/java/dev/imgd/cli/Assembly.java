@@ -9,6 +9,7 @@ import dev.imgd.image.RegistryClients;
 import dev.imgd.model.ImageException;
 import dev.imgd.registry.CredentialSource;
 import dev.imgd.registry.RegistryOptions;
+import dev.imgd.registry.TransferOptions;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.overlay.OverlayOptions;
 import dev.imgd.snapshot.overlay.OverlaySnapshotService;
@@ -61,6 +62,7 @@ record Assembly(
                                             config.get(Config.ATTEMPTS),
                                             RegistryOptions.defaults().firstBackoff(),
                                             config.get(Config.MAXIMUM_BACKOFF))
+                                    .withTransfer(transfer(config))
                                     .withCredentials(
                                             CredentialSource.standardFiles(System.getenv())),
                             config.get(Config.PLAIN_HTTP));
@@ -86,6 +88,15 @@ record Assembly(
             store.close();
             throw e;
         }
+    }
+
+    private static TransferOptions transfer(Config config) {
+        return TransferOptions.defaults()
+                .withRanges(
+                        config.get(Config.RANGE_CONNECTIONS), config.get(Config.RANGE_THRESHOLD))
+                .withSpread(config.get(Config.SPREAD))
+                .withLimits(
+                        config.get(Config.BANDWIDTH_LIMIT), config.get(Config.REQUESTS_PER_SECOND));
     }
 
     @Override

@@ -70,6 +70,41 @@ final class Config {
                     "the number of processors, at least 2",
                     "layers unpacked at once, over all pulls");
 
+    static final ConfigKey<Integer> RANGE_CONNECTIONS =
+            key(
+                    "pull.range_connections",
+                    ConfigKey.count(1, 16),
+                    4,
+                    "connections for one big blob that one connection brings slowly; 1 for never more");
+
+    static final ConfigKey<Long> RANGE_THRESHOLD =
+            key(
+                    "pull.range_threshold",
+                    ConfigKey.SIZE,
+                    32L << 20,
+                    "from which size on a blob is big");
+
+    static final ConfigKey<Boolean> SPREAD =
+            key(
+                    "pull.spread",
+                    ConfigKey.BOOL,
+                    true,
+                    "whether mirrors and the registry may serve one big blob together, when the first is slower alone");
+
+    static final ConfigKey<Long> BANDWIDTH_LIMIT =
+            key(
+                    "pull.bandwidth_limit",
+                    ConfigKey.SIZE,
+                    0L,
+                    "bytes a second of all downloads together; \"0B\" for no limit");
+
+    static final ConfigKey<Integer> REQUESTS_PER_SECOND =
+            key(
+                    "registry.requests_per_second",
+                    ConfigKey.count(0, 10_000),
+                    0,
+                    "requests to each host of a registry; 0 for no limit");
+
     static final ConfigKey<Set<String>> PLAIN_HTTP =
             key(
                     "registry.plain_http",

@@ -45,9 +45,14 @@ public final class RegistryClients implements AutoCloseable {
                     r -> {
                         Set<String> all = new HashSet<>(plainHttp);
                         all.add(r);
-                        return RegistryClient.create(options.withHosts(hosts.apply(all)));
+                        return usual().session(hosts.apply(all));
                     });
         }
+        return usual();
+    }
+
+    /// All share its connections, its memory and its limits.
+    private synchronized RegistryClient usual() {
         RegistryClient client = usual;
         if (client == null) {
             client = RegistryClient.create(options.withHosts(hosts.apply(plainHttp)));

@@ -20,7 +20,7 @@ final class BlobSource {
     private volatile boolean rangesIgnored;
     private int failures;
     private long lastFailureAt = -1;
-    private @Nullable ImageException out;
+    private volatile @Nullable ImageException out;
 
     /// @param counted whether the bytes it sends go into the tally
     BlobSource(Endpoint endpoint, Ask ask, Tally tally, boolean counted) {
@@ -67,6 +67,7 @@ final class BlobSource {
         return failures;
     }
 
+    /// Whether it has said to ask no more for this blob. For any thread.
     boolean isOut() {
         return out != null;
     }

@@ -26,6 +26,9 @@ import java.util.Map;
 /// Sends requests to one host: with credentials where it asks for them, following redirects within
 /// the rules, again when a failure may go away. Safe for use by many threads.
 final class Endpoint {
+    /// How long a host is waited for that asks for it while others can be asked instead.
+    private static final long WAIT_WITH_OTHERS_MILLIS = 1000;
+
     private final RegistryHost host;
     private final HttpUrl base;
     private final RegistryOptions options;
@@ -33,6 +36,7 @@ final class Endpoint {
     private final RetryPolicy retries;
     private final @Nullable Authorizer authorizer;
     private final @Nullable Dns dns;
+    private final HostLoad load;
     private volatile boolean singlePostRefused;
 
     private Endpoint(
@@ -50,6 +54,12 @@ final class Endpoint {
         this.retries = retries;
         this.authorizer = authorizer;
         this.dns = dns;
+        this.load = new HostLoad(options.transfer().requestsPerSecond());
+    }
+
+    /// What the host gets to do.
+    HostLoad load() {
+        return load;
     }
 
     /// A host that answers for a registry.
@@ -179,6 +189,7 @@ final class Endpoint {
             throws ImageException {
         for (int failures = 1; ; failures++) {
             cancellation.check(ask.what(), null);
+            load.pace(cancellation, ask.what());
             long delay;
             try {
                 Answer answer = authorized(ask, cancellation);
@@ -221,10 +232,17 @@ final class Endpoint {
                     ErrorBody.exception(
                             ask.what(), answer.from(), answer.response(), ask.isWrite());
         }
-        if (failures >= attempts || !(RetryPolicy.isTransient(status) || expiredLink)) {
+        long delay = retries.delayMillis(failures, retryAfter);
+        boolean overloaded = status == 429 || status == 503;
+        if (overloaded && !answer.moved()) {
+            load.overloaded(retryAfter == null ? 0 : delay);
+        }
+        boolean elsewhere = attempts < retries.attempts() && delay > WAIT_WITH_OTHERS_MILLIS;
+        if (failures >= attempts
+                || elsewhere
+                || !(RetryPolicy.isTransient(status) || expiredLink)) {
             throw failure;
         }
-        long delay = retries.delayMillis(failures, retryAfter);
         Log.retry(authority(), failures, delay, "HTTP " + status);
         return delay;
     }

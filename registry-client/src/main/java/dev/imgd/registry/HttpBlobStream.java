@@ -18,16 +18,35 @@ import java.util.zip.CRC32C;
 ///
 /// A failure counts against the attempts of the options, for each host; a host that made progress
 /// since its last failure starts counting anew. Of the hosts that have not failed for good, the one
-/// with the fewest failures continues, the first in order among equals. The size of the descriptor
-/// is enforced exactly.
+/// with the fewest failures continues, the first in order among equals. A big blob is asked for in
+/// parts; when one connection turns out to be slow, a [RangeWindow] fetches ahead over several. The
+/// size of the descriptor is enforced exactly.
 final class HttpBlobStream implements RegistryClient.BlobStream {
     /// How often a host is asked while there is another one to turn to.
     private static final int ATTEMPTS_WITH_OTHERS = 2;
+
+    /// The first part of a big blob, in which it shows whether one connection is enough. While it
+    /// is, parts double.
+    private static final long FIRST_LEAD_BYTES = 8 << 20;
+
+    private static final long MOST_LEAD_BYTES = 64 << 20;
+
+    /// A host that wants to be left alone for longer is asked after the others.
+    private static final long LONG_PAUSE_NANOS = 1_000_000_000;
+
+    private static final long CHECK_BYTES = 256 << 10;
+    private static final long JUDGED_BYTES = 1 << 20;
+    private static final long JUDGED_NANOS = 250_000_000;
+
+    /// A connection that brings so many bytes a second is not what holds a transfer up.
+    private static final long FAST_BYTES_PER_SECOND = 200L << 20;
 
     private final List<BlobSource> sources;
     private final boolean oneHost;
     private final RegistryOptions options;
     private final RetryPolicy retries;
+    private final UnitPool memory;
+    private final Pace bandwidth;
     private final Cancellation cancellation;
     private final Runnable onClose;
     private final long size;
@@ -39,6 +58,15 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
 
     private BlobSource current;
     private @Nullable RangeBody body;
+    private @Nullable RangeWindow window;
+
+    /// Where the range ends that the reader fetches itself while there is no window.
+    private long leadEnd;
+
+    private long lead = FIRST_LEAD_BYTES;
+    private long bodyStart;
+    private long bodyStartNanos;
+    private long checkedAt;
     private volatile String from;
     private long position;
     private boolean ended;
@@ -53,12 +81,16 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             long offset,
             RegistryOptions options,
             RetryPolicy retries,
+            UnitPool memory,
+            Pace bandwidth,
             Cancellation cancellation,
             Runnable onClose) {
         this.sources = sources;
         this.oneHost = oneHost;
         this.options = options;
         this.retries = retries;
+        this.memory = memory;
+        this.bandwidth = bandwidth;
         this.cancellation = cancellation;
         this.onClose = onClose;
         this.size = size;
@@ -118,22 +150,112 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
 
     /// @return how many bytes were read; 0 when the end was reached and found to be right
     private int readOnce(ByteBuffer into) throws IOException {
-        RangeBody open = body;
-        if (open == null) {
-            throw new ShortBodyException();
+        while (true) {
+            RangeBody open = body;
+            if (open != null && position < open.end()) {
+                return readDirectly(open, into);
+            }
+            if (open != null) {
+                body = null;
+                open.finish();
+            }
+            if (position == size) {
+                ended = true;
+                return 0;
+            }
+            int count = readAhead(into);
+            if (count > 0) {
+                return count;
+            }
+            connect();
         }
-        if (position == size) {
-            body = null;
-            open.finish();
-            ended = true;
-            return 0;
-        }
+    }
+
+    private int readDirectly(RangeBody open, ByteBuffer into) throws IOException {
         int at = into.position();
         int count = open.read(into);
-        position += count;
-        open.source().received(count);
-        spans.add(open.source().host(), into, at, count);
+        received(open.source(), into, at, count);
+        bandwidth.take(count, cancellation, what());
+        if (position - checkedAt >= CHECK_BYTES
+                || (window == null && open.waitedNanos() >= JUDGED_NANOS)) {
+            checkedAt = position;
+            considerMore(open);
+        }
         return count;
+    }
+
+    /// Reads what was fetched ahead.
+    ///
+    /// @return 0 when nothing was for this position
+    private int readAhead(ByteBuffer into) throws ImageException {
+        RangeWindow ahead = window;
+        if (ahead == null) {
+            return 0;
+        }
+        if (position - checkedAt >= CHECK_BYTES) {
+            checkedAt = position;
+            ahead.staff(0);
+        }
+        return ahead.read(position, into, this::received, what());
+    }
+
+    private void received(BlobSource source, ByteBuffer into, int at, int count) {
+        position += count;
+        source.received(count);
+        spans.add(source.host(), into, at, count);
+    }
+
+    /// Fetches ahead over more connections when this one is what the transfer waits for.
+    private void considerMore(RangeBody open) {
+        RangeWindow ahead = window;
+        if (ahead != null) {
+            ahead.staff(1);
+            return;
+        }
+        if (leadEnd == size || open.end() != leadEnd) {
+            return; // small, or ranges are ignored
+        }
+        long bytes = position - bodyStart;
+        long waited = open.waitedNanos();
+        boolean judged = bytes >= JUDGED_BYTES || waited >= JUDGED_NANOS;
+        boolean slow = bytes * 1e9 / Math.max(waited, 1) < FAST_BYTES_PER_SECOND;
+        if (judged && slow && 2 * waited > System.nanoTime() - bodyStartNanos) {
+            RangeWindow made =
+                    new RangeWindow(
+                            lanes(), leadEnd, size, options, memory, bandwidth, cancellation);
+            window = made;
+            made.staff(1);
+        }
+    }
+
+    private List<BlobSource> lanes() {
+        List<BlobSource> lanes = new ArrayList<>(List.of(current));
+        if (!oneHost) {
+            for (BlobSource source : sources) {
+                if (source != current) {
+                    lanes.add(source);
+                }
+            }
+        }
+        return lanes;
+    }
+
+    /// Where the range ends that the reader asks for at its position.
+    private long ownEnd() {
+        RangeWindow ahead = window;
+        if (ahead != null) {
+            return ahead.reserve(position, FIRST_LEAD_BYTES);
+        }
+        if (position >= leadEnd) {
+            boolean whole =
+                    options.transfer().rangeConnections() == 1
+                            || size - start < options.transfer().rangeThreshold()
+                            || size - position < 2 * lead
+                            || current.ignoresRanges();
+            leadEnd = whole ? size : position + lead;
+            lead = Math.min(2 * lead, MOST_LEAD_BYTES);
+        }
+        return leadEnd;
     }
 
     /// Connects again after a failure, to the same or to another host, or gives up.
@@ -196,10 +318,9 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             if (source.isOut()) {
                 continue;
             }
-            boolean dropped = source.tally().isDropped();
             if (best == null
-                    || (best.tally().isDropped() && !dropped)
-                    || (best.tally().isDropped() == dropped
+                    || (isLastResort(best) && !isLastResort(source))
+                    || (isLastResort(best) == isLastResort(source)
                             && source.failures() < best.failures())) {
                 best = source;
             }
@@ -207,9 +328,14 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         return best;
     }
 
+    private static boolean isLastResort(BlobSource source) {
+        return source.tally().isDropped()
+                || source.endpoint().load().pausedNanos() > LONG_PAUSE_NANOS;
+    }
+
     private boolean othersLeft() {
         for (BlobSource source : sources) {
-            if (source != current && !source.isOut() && !source.tally().isDropped()) {
+            if (source != current && !source.isOut() && !isLastResort(source)) {
                 return true;
             }
         }
@@ -249,18 +375,24 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     }
 
     private void connect() throws IOException {
+        long end = ownEnd();
+        if (end == position) {
+            return; // a worker was faster
+        }
         int attempts = othersLeft() ? ATTEMPTS_WITH_OTHERS : retries.attempts();
         from = current.endpoint().authority();
         RangeBody opened =
                 RangeBody.open(
                         current,
                         position,
-                        size,
+                        end,
                         size,
                         new RangeBody.Manner(attempts, false, false),
                         options,
                         cancellation);
         body = opened;
+        bodyStart = position;
+        bodyStartNanos = System.nanoTime();
         from = opened.from();
     }
 
@@ -286,6 +418,11 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         if (reading.tryLock()) {
             try {
                 disconnect();
+                RangeWindow ahead = window;
+                window = null;
+                if (ahead != null) {
+                    ahead.close();
+                }
             } finally {
                 reading.unlock();
             }

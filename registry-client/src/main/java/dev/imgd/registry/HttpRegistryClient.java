@@ -2,6 +2,7 @@ package dev.imgd.registry;
 
 import dev.imgd.hosts.Capability;
 import dev.imgd.hosts.RegistryHost;
+import dev.imgd.hosts.RegistryHosts;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
@@ -54,6 +55,8 @@ final class HttpRegistryClient implements RegistryClient {
     private final Set<Cancellation> active = ConcurrentHashMap.newKeySet();
     private final Set<HttpRegistryClient> sessions = ConcurrentHashMap.newKeySet();
     private final @Nullable HttpRegistryClient parent;
+    private final UnitPool memory;
+    private final Pace bandwidth;
     private final Map<String, Tally> tallies = new LinkedHashMap<>();
     private volatile boolean closed;
 
@@ -62,6 +65,8 @@ final class HttpRegistryClient implements RegistryClient {
         this.endpoints = new ConcurrentHashMap<>();
         this.options = options;
         this.connections = new Connections(options);
+        this.memory = new UnitPool(options.transfer().windowBytes());
+        this.bandwidth = new Pace(options.transfer().bytesPerSecond());
         this.retries =
                 new RetryPolicy(
                         options.attempts(),
@@ -71,17 +76,24 @@ final class HttpRegistryClient implements RegistryClient {
                         () -> ThreadLocalRandom.current().nextLong());
     }
 
-    private HttpRegistryClient(HttpRegistryClient parent) {
+    private HttpRegistryClient(HttpRegistryClient parent, RegistryOptions options) {
         this.parent = parent;
         this.endpoints = parent.endpoints;
-        this.options = parent.options;
+        this.options = options;
+        this.memory = parent.memory;
+        this.bandwidth = parent.bandwidth;
         this.connections = parent.connections;
         this.retries = parent.retries;
     }
 
     @Override
     public RegistryClient session() {
-        HttpRegistryClient session = new HttpRegistryClient(this);
+        return session(options.hosts());
+    }
+
+    @Override
+    public RegistryClient session(RegistryHosts hosts) {
+        HttpRegistryClient session = new HttpRegistryClient(this, options.withHosts(hosts));
         sessions.add(session);
         if (closed) {
             session.close();
@@ -570,6 +582,8 @@ final class HttpRegistryClient implements RegistryClient {
                         offset,
                         options,
                         retries,
+                        memory,
+                        bandwidth,
                         cancellation,
                         () -> active.remove(cancellation));
         try {

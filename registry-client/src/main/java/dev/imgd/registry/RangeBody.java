@@ -8,6 +8,8 @@ import okhttp3.Response;
 
 import okio.BufferedSource;
 
+import org.jspecify.annotations.Nullable;
+
 import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.nio.ByteBuffer;
@@ -22,6 +24,9 @@ final class RangeBody {
     /// @param exact whether an answer without the range is a failure; otherwise what comes before
     ///   it is skipped
     record Manner(int attempts, boolean alone, boolean exact) {}
+
+    private static final Manner AHEAD = new Manner(1, true, true);
+    private static final long PLACE_PATIENCE_NANOS = 2_000_000_000L;
 
     private static final int SKIP_BYTES = 64 << 10;
 
@@ -38,6 +43,7 @@ final class RangeBody {
     private long windowNanos;
     private long windowBytes;
     private boolean slow;
+    private boolean left;
 
     private RangeBody(
             BlobSource source,
@@ -72,6 +78,57 @@ final class RangeBody {
             RegistryOptions options,
             Cancellation cancellation)
             throws IOException {
+        HostLoad load = source.endpoint().load();
+        load.enter(PLACE_PATIENCE_NANOS, cancellation, source.ask().what());
+        return inPlace(source, first, end, size, manner, options, cancellation);
+    }
+
+    /// As [#open], once, over a connection of its own and only if exactly the range is sent.
+    ///
+    /// @return null when the host has enough to do
+    static @Nullable RangeBody openIfFree(
+            BlobSource source,
+            long first,
+            long end,
+            long size,
+            RegistryOptions options,
+            Cancellation cancellation)
+            throws IOException {
+        return source.endpoint().load().tryEnter()
+                ? inPlace(source, first, end, size, AHEAD, options, cancellation)
+                : null;
+    }
+
+    private static RangeBody inPlace(
+            BlobSource source,
+            long first,
+            long end,
+            long size,
+            Manner manner,
+            RegistryOptions options,
+            Cancellation cancellation)
+            throws IOException {
+        boolean opened = false;
+        try {
+            RangeBody body = send(source, first, end, size, manner, options, cancellation);
+            opened = true;
+            return body;
+        } finally {
+            if (!opened) {
+                source.endpoint().load().leave();
+            }
+        }
+    }
+
+    private static RangeBody send(
+            BlobSource source,
+            long first,
+            long end,
+            long size,
+            Manner manner,
+            RegistryOptions options,
+            Cancellation cancellation)
+            throws IOException {
         long started = System.nanoTime();
         boolean ranged = (first > 0 || end < size) && !source.ignoresRanges();
         Answer answer;
@@ -88,7 +145,7 @@ final class RangeBody {
             if (ranged && e.status() == 416 && !manner.exact()) {
                 // The server has less than the descriptor says, or cannot do ranges: see which.
                 source.rangesIgnored();
-                return open(source, first, end, size, manner, options, cancellation);
+                return send(source, first, end, size, manner, options, cancellation);
             }
             throw e;
         }
@@ -122,7 +179,7 @@ final class RangeBody {
         }
         answer.abort();
         source.rangesIgnored();
-        return open(source, first, end, size, manner, options, cancellation);
+        return send(source, first, end, size, manner, options, cancellation);
     }
 
     private static String range(long first, long end, long size) {
@@ -231,6 +288,7 @@ final class RangeBody {
             // All bytes are here; how the connection ends does not matter.
             more = false;
         }
+        leave();
         if (more && end == size) {
             answer.abort();
             throw new SizeMismatchException(what(), size, size + 1);
@@ -239,11 +297,20 @@ final class RangeBody {
             answer.abort();
         } else {
             answer.close();
+            source.endpoint().load().succeeded();
         }
     }
 
     void abort() {
+        leave();
         answer.abort();
+    }
+
+    private void leave() {
+        if (!left) {
+            left = true;
+            source.endpoint().load().leave();
+        }
     }
 
     BlobSource source() {

@@ -1,5 +1,6 @@
 package dev.imgd.registry;
 
+import dev.imgd.hosts.RegistryHosts;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.ImageException;
@@ -112,6 +113,9 @@ public interface RegistryClient extends AutoCloseable {
     /// A client that shares settings, connections and tokens with this one, and whose [#close] ends only
     /// the calls that were made through it: whatever thread they block, they fail with `CANCELLED`.
     RegistryClient session();
+
+    /// As [#session()], with other hosts.
+    RegistryClient session(RegistryHosts hosts);
 
     /// Closes idle connections; running transfers fail, those of sessions too.
     @Override

@@ -26,6 +26,7 @@ import java.util.Set;
 ///   over https, without credentials and not from private addresses
 /// @param realmAllow hosts of token servers, `host` or `host:port`, that may receive the
 ///   credentials of registries under other domains
+/// @param transfer how blobs are transferred
 /// @param clock tells when tokens expire
 public record RegistryOptions(
         RegistryHosts hosts,
@@ -41,6 +42,7 @@ public record RegistryOptions(
         Duration maximumBackoff,
         boolean foreignLayers,
         Set<String> realmAllow,
+        TransferOptions transfer,
         Clock clock) {
 
     public RegistryOptions {
@@ -66,6 +68,7 @@ public record RegistryOptions(
                 Duration.ofSeconds(60),
                 false,
                 Set.of(),
+                TransferOptions.defaults(),
                 Clock.systemUTC());
     }
 
@@ -133,6 +136,12 @@ public record RegistryOptions(
         return draft.options();
     }
 
+    public RegistryOptions withTransfer(TransferOptions value) {
+        Draft draft = new Draft(this);
+        draft.transfer = value;
+        return draft.options();
+    }
+
     public RegistryOptions withClock(Clock value) {
         Draft draft = new Draft(this);
         draft.clock = value;
@@ -153,6 +162,7 @@ public record RegistryOptions(
         Duration maximumBackoff;
         boolean foreignLayers;
         Set<String> realmAllow;
+        TransferOptions transfer;
         Clock clock;
 
         Draft(RegistryOptions from) {
@@ -169,6 +179,7 @@ public record RegistryOptions(
             maximumBackoff = from.maximumBackoff;
             foreignLayers = from.foreignLayers;
             realmAllow = from.realmAllow;
+            transfer = from.transfer;
             clock = from.clock;
         }
 
@@ -187,6 +198,7 @@ public record RegistryOptions(
                     maximumBackoff,
                     foreignLayers,
                     realmAllow,
+                    transfer,
                     clock);
         }
     }

@@ -26,6 +26,8 @@ public final class TcpProxy implements AutoCloseable {
     private final AtomicInteger open = new AtomicInteger();
     private final AtomicInteger mostOpen = new AtomicInteger();
     private volatile long bytesPerSecond = Long.MAX_VALUE;
+    private volatile boolean together;
+    private long dueTogether = System.nanoTime();
     private volatile ServerSocket server;
 
     private TcpProxy(int target) throws IOException {
@@ -57,6 +59,13 @@ public final class TcpProxy implements AutoCloseable {
 
     /// Limits each connection.
     public void limitEachConnection(long limitBytesPerSecond) {
+        together = false;
+        bytesPerSecond = limitBytesPerSecond;
+    }
+
+    /// Limits what all connections get together.
+    public void limitAllConnections(long limitBytesPerSecond) {
+        together = true;
         bytesPerSecond = limitBytesPerSecond;
     }
 
@@ -155,14 +164,23 @@ public final class TcpProxy implements AutoCloseable {
                 to.write(buffer, 0, n);
                 bytes.addAndGet(n);
                 if (bytesPerSecond != Long.MAX_VALUE) {
-                    due = Math.max(due, System.nanoTime() - 20_000_000);
-                    due += n * 1_000_000_000L / bytesPerSecond;
+                    due = together ? afterAll(n) : after(due, n);
                     LockSupport.parkNanos(due - System.nanoTime());
                 }
             }
         } finally {
             open.decrementAndGet();
         }
+    }
+
+    private long after(long due, int count) {
+        return Math.max(due, System.nanoTime() - 20_000_000)
+                + count * 1_000_000_000L / bytesPerSecond;
+    }
+
+    private synchronized long afterAll(int count) {
+        dueTogether = after(dueTogether, count);
+        return dueTogether;
     }
 
     private static void reset(Socket socket) {

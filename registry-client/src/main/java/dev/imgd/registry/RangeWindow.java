@@ -1,0 +1,535 @@
+package dev.imgd.registry;
+
+import dev.imgd.model.ImageException;
+
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+
+/// The part of a blob ahead of its reader that is fetched over several connections, in chunks.
+///
+/// ```
+/// |  read  | reader's own range | chunk | chunk | chunk | … not assigned …        |
+///          position             first                   next                   size
+/// ```
+///
+/// Chunks are assigned in order and read in order, so the memory between the two ends is bounded: a
+/// few chunks for each connection, and never more than the pool has. Workers decide nothing: one
+/// that fails leaves its chunk to another host or, as far as it came, to the reader, which retries
+/// and gives up by its own rules. Each worker fetches from the host that serves a connection best:
+/// another host is tried with one chunk and is used for as long as it is clearly faster.
+///
+/// For the reader's thread; workers are this class's own.
+final class RangeWindow {
+    private static final int MOST_CHUNK_UNITS = 8;
+
+    /// A chunk is no larger than this part of the blob: what is in memory when the process is
+    /// killed has to be fetched again.
+    private static final int CHUNK_FRACTION = 256;
+
+    private static final int CHUNKS_PER_WORKER = 2;
+    private static final int PUBLISH_BYTES = 64 << 10;
+    private static final double CLEARLY_FASTER = 1.25;
+    private static final long REST_AFTER_FAILURE_NANOS = TimeUnit.SECONDS.toNanos(2);
+
+    /// Told whose bytes were put into a buffer.
+    @FunctionalInterface
+    interface Account {
+        void received(BlobSource source, ByteBuffer into, int at, int count);
+    }
+
+    /// How a host serves this blob.
+    private static final class Lane {
+        final BlobSource source;
+
+        /// Bytes a second of one connection, lately; 0 when not known.
+        double rate;
+
+        long completed;
+
+        /// The value of `completed` when a worker last came here because of the rate.
+        long joinedAt = -1;
+
+        boolean tried;
+        long restUntil = System.nanoTime();
+
+        Lane(BlobSource source) {
+            this.source = source;
+        }
+
+        boolean usable(long now) {
+            return !source.isOut()
+                    && !source.ignoresRanges()
+                    && !source.tally().isDropped()
+                    && restUntil - now <= 0;
+        }
+    }
+
+    /// Bytes of a chunk that came from one host; `end` is an offset in the chunk.
+    private record Piece(BlobSource source, int end) {}
+
+    private static final class Chunk {
+        final long start;
+        final int length;
+        final ByteBuffer[] units;
+        final List<Piece> pieces = new ArrayList<>(1);
+        int filled;
+        int used;
+        boolean fetching = true;
+
+        Chunk(long start, int length, ByteBuffer[] units) {
+            this.start = start;
+            this.length = length;
+            this.units = units;
+        }
+
+        long end() {
+            return start + length;
+        }
+    }
+
+    private final List<Lane> lanes = new ArrayList<>();
+    private final long size;
+    private final RegistryOptions options;
+    private final UnitPool pool;
+    private final Pace bandwidth;
+    private final Cancellation cancellation;
+    private final int mostWorkers;
+    private final Runnable forget;
+    private final ReentrantLock lock = new ReentrantLock();
+
+    /// Bytes came, or a worker is done with its chunk: for the reader.
+    private final Condition arrived = lock.newCondition();
+
+    /// There is room for a chunk: for workers.
+    private final Condition room = lock.newCondition();
+
+    private final ArrayDeque<Chunk> chunks = new ArrayDeque<>();
+    private long next;
+    private int chunkUnits;
+    private int workers;
+    private long failedAt;
+    private boolean closed;
+
+    /// @param sources where chunks may be fetched from, the one that serves the reader first
+    /// @param next where the reader's own range ends
+    RangeWindow(
+            List<BlobSource> sources,
+            long next,
+            long size,
+            RegistryOptions options,
+            UnitPool pool,
+            Pace bandwidth,
+            Cancellation cancellation) {
+        sources.forEach(source -> lanes.add(new Lane(source)));
+        this.next = next;
+        this.size = size;
+        this.options = options;
+        this.pool = pool;
+        this.bandwidth = bandwidth;
+        this.cancellation = cancellation;
+        this.mostWorkers = options.transfer().rangeConnections();
+        this.chunkUnits =
+                Math.clamp(size / CHUNK_FRACTION / UnitPool.UNIT_BYTES, 1, MOST_CHUNK_UNITS);
+        this.failedAt = System.nanoTime() - REST_AFTER_FAILURE_NANOS;
+        this.forget = cancellation.onCancel(this::wake);
+    }
+
+    private void wake() {
+        lock.lock();
+        try {
+            arrived.signalAll();
+            room.signalAll();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /// Starts workers as far as there are too few and none failed just now.
+    ///
+    /// @param readers how many connections the reader itself uses
+    void staff(int readers) {
+        lock.lock();
+        try {
+            boolean rested = System.nanoTime() - failedAt >= REST_AFTER_FAILURE_NANOS;
+            while (!closed && rested && workers + readers < mostWorkers && next < size) {
+                workers++;
+                Thread.ofVirtual().name("imgd-range").start(this::work);
+            }
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /// Assigns a range that begins at `position` to the reader.
+    ///
+    /// @param step how long it is unless something ahead is assigned already
+    /// @return its end
+    long reserve(long position, long step) {
+        lock.lock();
+        try {
+            Chunk first = chunks.peekFirst();
+            if (first != null) {
+                return first.start;
+            }
+            if (next <= position) {
+                next = Math.min(size, position + step);
+            }
+            return next;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /// Reads bytes of the chunk that begins at the position or covers it; waits for them.
+    ///
+    /// @return how many; 0 when the position is the reader's own to fetch
+    int read(long position, ByteBuffer into, Account account, String what) throws ImageException {
+        Chunk chunk;
+        int from;
+        int count;
+        BlobSource source;
+        lock.lock();
+        try {
+            chunk = chunks.peekFirst();
+            if (chunk == null || chunk.start > position) {
+                return 0;
+            }
+            while (chunk.filled == chunk.used && chunk.fetching) {
+                cancellation.check(what, null);
+                arrived.await();
+            }
+            if (chunk.filled == chunk.used) {
+                remove(chunk);
+                return 0;
+            }
+            from = chunk.used;
+            Piece piece = pieceAt(chunk, from);
+            source = piece.source();
+            count = Math.min(Math.min(into.remaining(), piece.end() - from), unitRest(from));
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            cancellation.check(what, e);
+            throw new IllegalStateException("an interruption is a cancellation", e);
+        } finally {
+            lock.unlock();
+        }
+        // Without the lock: workers write behind what is filled only.
+        int at = into.position();
+        ByteBuffer unit = chunk.units[from / UnitPool.UNIT_BYTES];
+        int inUnit = from % UnitPool.UNIT_BYTES;
+        into.put(at, unit, inUnit, count).position(at + count);
+        account.received(source, into, at, count);
+        lock.lock();
+        try {
+            chunk.used += count;
+            if (chunk.used == chunk.length) {
+                remove(chunk);
+            }
+        } finally {
+            lock.unlock();
+        }
+        return count;
+    }
+
+    private static Piece pieceAt(Chunk chunk, int offset) {
+        for (Piece piece : chunk.pieces) {
+            if (offset < piece.end()) {
+                return piece;
+            }
+        }
+        throw new IllegalStateException("bytes of nobody");
+    }
+
+    private static int unitRest(int offset) {
+        return UnitPool.UNIT_BYTES - offset % UnitPool.UNIT_BYTES;
+    }
+
+    private void remove(Chunk chunk) {
+        chunks.remove(chunk);
+        if (!chunk.fetching) {
+            pool.give(chunk.units);
+        }
+        room.signalAll();
+    }
+
+    /// Ends all workers once they are cancelled, and gives the memory back. For the reader, who
+    /// reads nothing afterwards.
+    void close() {
+        forget.run();
+        lock.lock();
+        try {
+            if (!closed) {
+                closed = true;
+                for (Chunk chunk : chunks) {
+                    if (!chunk.fetching) {
+                        pool.give(chunk.units);
+                    }
+                }
+                chunks.removeIf(chunk -> !chunk.fetching);
+                room.signalAll();
+                arrived.signalAll();
+            }
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private void work() {
+        Cancellation own = new Cancellation();
+        Runnable undo = cancellation.onCancel(own::cancel);
+        @Nullable Lane lane = null;
+        try {
+            while (true) {
+                Chunk chunk = assign();
+                if (chunk == null) {
+                    return;
+                }
+                try {
+                    lane = fill(chunk, lane, own);
+                } finally {
+                    finished(chunk);
+                }
+                if (lane == null) {
+                    return;
+                }
+            }
+        } finally {
+            undo.run();
+            lock.lock();
+            try {
+                workers--;
+                arrived.signalAll();
+            } finally {
+                lock.unlock();
+            }
+        }
+    }
+
+    /// The next chunk, once there is room for it; null when there is nothing more to do.
+    private @Nullable Chunk assign() {
+        lock.lock();
+        try {
+            while (!closed && !cancellation.isCancelled() && next < size) {
+                if (chunks.size() < CHUNKS_PER_WORKER * mostWorkers) {
+                    int length =
+                            (int)
+                                    Math.min(
+                                            size - next,
+                                            (long) chunkUnits * UnitPool.UNIT_BYTES);
+                    int units = (length + UnitPool.UNIT_BYTES - 1) / UnitPool.UNIT_BYTES;
+                    ByteBuffer[] memory = pool.take(units);
+                    if (memory != null) {
+                        Chunk chunk = new Chunk(next, length, memory);
+                        next += length;
+                        chunks.add(chunk);
+                        return chunk;
+                    }
+                    if (chunks.isEmpty()) {
+                        return null; // other blobs have it all
+                    }
+                }
+                room.await();
+            }
+            return null;
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return null;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /// Fetches a chunk, from another host when one fails.
+    ///
+    /// @return the lane to go on with; null when none is left, and the chunk to the reader
+    private @Nullable Lane fill(Chunk chunk, @Nullable Lane current, Cancellation own) {
+        Lane lane = choose(current);
+        while (lane != null && !own.isCancelled()) {
+            try {
+                return fetch(chunk, lane, own) ? lane : busy();
+            } catch (IOException e) {
+                if (own.isCancelled()) {
+                    return null;
+                }
+                lane = another(lane, e);
+                if (chunk.filled == chunk.length) {
+                    return lane;
+                }
+            }
+        }
+        return null;
+    }
+
+    /// @return false when the host has enough to do
+    private boolean fetch(Chunk chunk, Lane lane, Cancellation own) throws IOException {
+        BlobSource source = lane.source;
+        long started = System.nanoTime();
+        int before = chunk.filled;
+        RangeBody body =
+                RangeBody.openIfFree(
+                        source,
+                        chunk.start + chunk.filled,
+                        chunk.end(),
+                        size,
+                        options,
+                        own);
+        if (body == null) {
+            return false;
+        }
+        boolean done = false;
+        try {
+            int at = chunk.filled;
+            int published = at;
+            while (at < chunk.length) {
+                int inUnit = at % UnitPool.UNIT_BYTES;
+                ByteBuffer unit = chunk.units[at / UnitPool.UNIT_BYTES];
+                int end = Math.min(UnitPool.UNIT_BYTES, inUnit + chunk.length - at);
+                int count = body.read(unit.limit(end).position(inUnit));
+                at += count;
+                bandwidth.take(count, own, source.ask().what());
+                if (at - published >= PUBLISH_BYTES || at == chunk.length) {
+                    publish(chunk, source, at);
+                    published = at;
+                }
+            }
+            done = true;
+        } finally {
+            if (done) {
+                body.finish();
+            } else {
+                body.abort();
+            }
+        }
+        measure(lane, chunk.length - before, System.nanoTime() - started, body);
+        return true;
+    }
+
+    private void publish(Chunk chunk, BlobSource source, int filled) {
+        lock.lock();
+        try {
+            chunk.filled = filled;
+            if (!chunk.pieces.isEmpty() && chunk.pieces.getLast().source() == source) {
+                chunk.pieces.removeLast();
+            }
+            chunk.pieces.add(new Piece(source, filled));
+            arrived.signalAll();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private void finished(Chunk chunk) {
+        lock.lock();
+        try {
+            chunk.fetching = false;
+            if (closed || !chunks.contains(chunk)) {
+                pool.give(chunk.units);
+            }
+            arrived.signalAll();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private void measure(Lane lane, int bytes, long nanos, RangeBody body) {
+        lock.lock();
+        try {
+            double rate = bytes * 1e9 / Math.max(nanos, 1);
+            lane.rate = lane.rate == 0 ? rate : (lane.rate + rate) / 2;
+            lane.completed++;
+            // Mostly waiting for answers: larger chunks wait less often.
+            if (4 * body.waitedForAnswerNanos() > nanos && chunkUnits < MOST_CHUNK_UNITS) {
+                chunkUnits = Math.min(2 * chunkUnits, MOST_CHUNK_UNITS);
+            }
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /// The lane for a worker's next chunk.
+    private @Nullable Lane choose(@Nullable Lane current) {
+        lock.lock();
+        try {
+            long now = System.nanoTime();
+            Lane best = current != null && current.usable(now) ? current : null;
+            for (Lane lane : lanes) {
+                if (best == null && lane.usable(now)) {
+                    best = lane;
+                }
+            }
+            if (best == null || !options.transfer().spread()) {
+                return best;
+            }
+            boolean settled = best.completed >= mostWorkers;
+            for (Lane lane : lanes) {
+                if (lane == best || !lane.usable(now)) {
+                    continue;
+                }
+                if (settled && !lane.tried && lane.completed == 0) {
+                    lane.tried = true;
+                    return lane;
+                }
+                if (lane.completed > lane.joinedAt
+                        && lane.rate > CLEARLY_FASTER * best.rate
+                        && best.rate > 0) {
+                    best = lane;
+                }
+            }
+            if (best != current) {
+                // One worker at a time: the next one sees what this one's coming has changed.
+                best.joinedAt = best.completed;
+            }
+            return best;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /// The host has enough to do: one connection less for a while.
+    private @Nullable Lane busy() {
+        lock.lock();
+        try {
+            failedAt = System.nanoTime();
+            return null;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private @Nullable Lane another(Lane failed, IOException failure) {
+        lock.lock();
+        try {
+            failed.source.tally().retried();
+            failed.restUntil = System.nanoTime() + REST_AFTER_FAILURE_NANOS;
+            failed.tried = true;
+            Lane other = choose(null);
+            if (other == null) {
+                failedAt = System.nanoTime();
+            }
+            Log.failed(failed.source.host(), failure);
+            return other;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /// Apart, so that a program whose transfers go well does not start the logging system.
+    private static final class Log {
+        private static final Logger LOGGER =
+                LoggerFactory.getLogger(RangeWindow.class);
+
+        static void failed(String host, IOException failure) {
+            LOGGER.debug("range failed host={} reason=\"{}\"", host, failure.getMessage());
+        }
+    }
+}
