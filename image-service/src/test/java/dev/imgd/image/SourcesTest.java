@@ -145,12 +145,17 @@ class SourcesTest {
     void pull_onlyTheRegistryAndItIsWrong_failsNamingIt() throws IOException {
         first.close();
         second.close();
-        image.layers().forEach(layer -> origin.always(layer.digest().toString(), corrupt()));
+        // Layers before the wrong one, and layers that are asked for after it was found out.
+        for (Descriptor layer : image.layers()) {
+            origin.behave();
+            origin.always(layer.digest().toString(), corrupt());
 
-        ImageException e = assertFails(ErrorKind.DATA_LOSS, () -> host.pull(reference));
+            ImageException e = assertFails(ErrorKind.DATA_LOSS, () -> host.pull(reference));
 
-        assertTrue(e.getMessage().contains(origin.authority()), e.getMessage());
-        host.assertNoMess();
+            assertTrue(e.getMessage().contains(origin.authority()), e.getMessage());
+            assertTrue(e.getMessage().contains(layer.digest().toString()), e.getMessage());
+            host.assertNoMess();
+        }
     }
 
     @Test

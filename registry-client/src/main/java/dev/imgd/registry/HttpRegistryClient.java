@@ -258,7 +258,7 @@ final class HttpRegistryClient implements RegistryClient {
             if (foreign && e.kind() == ErrorKind.NOT_FOUND) {
                 return foreignBlob(what, descriptor, offset, oneHost);
             }
-            throw e;
+            throw besideWrongBytes(repository, what, e);
         }
     }
 
@@ -307,7 +307,30 @@ final class HttpRegistryClient implements RegistryClient {
         for (int i = 0; i < failures.length - 1; i++) {
             last.addSuppressed(failures[i]);
         }
-        throw last;
+        throw besideWrongBytes(reference, what, last);
+    }
+
+    /// That a host sent wrong bytes explains more than that there was no other one to ask.
+    private ImageException besideWrongBytes(
+            Reference reference, String what, ImageException failure) throws ImageException {
+        if (failure.kind() == ErrorKind.CANCELLED) {
+            return failure;
+        }
+        for (RegistryHost host : options.hosts().hostsFor(reference.registry())) {
+            Tally tally = tally(host);
+            if (tally.isDistrusted()) {
+                return new ImageException(
+                        ErrorKind.DATA_LOSS,
+                        "%s: %s %s; no other host had it: %s"
+                                .formatted(
+                                        what,
+                                        tally.host(),
+                                        tally.use().dropped().orElse("sent wrong bytes"),
+                                        failure.getMessage()),
+                        failure);
+            }
+        }
+        return failure;
     }
 
     private static void judge(Tally tally, ImageException failure, boolean others) {
