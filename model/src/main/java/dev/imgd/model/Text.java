@@ -4,8 +4,8 @@ package dev.imgd.model;
 public final class Text {
     private Text() {}
 
-    /// Returns the text on one line: control and format characters, line separators, quotes and
-    /// lone surrogates escaped as `\\uXXXX`, cut to about `maxChars` characters with an ellipsis.
+    /// Returns the text on one line: control and format characters, line separators and lone
+    /// surrogates escaped as `\\uXXXX`, cut to about `maxChars` characters with an ellipsis.
     public static String printable(String text, int maxChars) {
         StringBuilder out = new StringBuilder(Math.min(text.length(), maxChars) + 8);
         int i = 0;
@@ -27,17 +27,31 @@ public final class Text {
         return out.toString();
     }
 
+    /// Returns [#printable] in quotes, with the quotes and backslashes inside escaped by a
+    /// backslash: a value in a log line, which no text can end early.
+    public static String quoted(String text, int maxChars) {
+        String printable = printable(text, maxChars);
+        StringBuilder out = new StringBuilder(printable.length() + 2).append('"');
+        for (int i = 0; i < printable.length(); i++) {
+            char c = printable.charAt(i);
+            if (c == '"' || c == '\\') {
+                out.append('\\');
+            }
+            out.append(c);
+        }
+        return out.append('"').toString();
+    }
+
     private static boolean isPrintable(int c) {
-        return c != '"'
-                && switch (Character.getType(c)) {
-                    case Character.CONTROL,
-                            Character.FORMAT,
-                            Character.LINE_SEPARATOR,
-                            Character.PARAGRAPH_SEPARATOR,
-                            Character.SURROGATE ->
-                            false;
-                    default -> true;
-                };
+        return switch (Character.getType(c)) {
+            case Character.CONTROL,
+                    Character.FORMAT,
+                    Character.LINE_SEPARATOR,
+                    Character.PARAGRAPH_SEPARATOR,
+                    Character.SURROGATE ->
+                    false;
+            default -> true;
+        };
     }
 
     /// Returns the text with each lone surrogate replaced by U+FFFD, so that it can be encoded.

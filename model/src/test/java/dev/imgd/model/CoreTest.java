@@ -115,7 +115,7 @@ class CoreTest {
     @ParameterizedTest
     @CsvSource({
         "a\u0000b, a\\u0000b",
-        "a\"b, a\\u0022b",
+        "a\"b, a\"b",
         "\u202e, \\u202e",
         "\u2028, \\u2028",
         "\u0085, \\u0085",
@@ -126,6 +126,17 @@ class CoreTest {
     })
     void printable_escapesWhatIsNot(String text, String wanted) {
         assertEquals(wanted, Text.printable(text, 80));
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "a b, '\"a b\"'",
+        "a\"b, '\"a\\\"b\"'",
+        "a\\, '\"a\\\\\"'",
+        "'', '\"\"'",
+    })
+    void quoted_textWithQuotes_cannotEndEarly(String text, String wanted) {
+        assertEquals(wanted, Text.quoted(text, 80));
     }
 
     @Test

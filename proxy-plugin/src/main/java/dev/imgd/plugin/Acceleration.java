@@ -266,12 +266,12 @@ final class Acceleration {
                 failures.put(image, clock.instant().plus(options.retryAfter()));
             }
         }
-        String why = Text.printable(String.valueOf(reason), 1024);
+        String why = Text.quoted(String.valueOf(reason), 1024);
         if (again) {
-            LOG.debug("containerd fetches the layer image={} reason=\"{}\"", image, why);
+            LOG.debug("containerd fetches the layer image={} reason={}", image, why);
         } else {
             LOG.warn(
-                    "containerd fetches the image itself image={} reason=\"{}\" retry_after_s={}",
+                    "containerd fetches the image itself image={} reason={} retry_after_s={}",
                     image,
                     why,
                     options.retryAfter().toSeconds());

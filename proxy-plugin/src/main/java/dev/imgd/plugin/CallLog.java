@@ -115,12 +115,10 @@ final class CallLog implements ServerInterceptor {
                             .append(" pid=")
                             .append(peer.pid());
             if (!namespace.isEmpty()) {
-                line.append(" namespace=").append(Text.printable(namespace, 80));
+                line.append(" namespace=").append(Text.quoted(namespace, 80));
             }
             if (status.getDescription() != null) {
-                line.append(" message=\"")
-                        .append(Text.printable(status.getDescription(), 1024))
-                        .append('"');
+                line.append(" message=").append(Text.quoted(status.getDescription(), 1024));
             }
             return line.toString();
         }
