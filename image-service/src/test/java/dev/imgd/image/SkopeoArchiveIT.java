@@ -1,12 +1,12 @@
 package dev.imgd.image;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.imgd.image.ImageService.ExportFormat;
 import dev.imgd.image.ImageService.ImageSummary;
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
+import dev.imgd.testkit.Required;
 import dev.imgd.testkit.TestImage;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -32,7 +32,7 @@ class SkopeoArchiveIT {
 
     @BeforeEach
     void start() throws IOException {
-        assumeTrue(Files.isExecutable(Path.of("/usr/bin/skopeo")), "skopeo is not installed");
+        Required.tool("skopeo");
         registry = InMemoryRegistry.start();
         host = Host.open(directory);
     }

@@ -5,7 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.github.luben.zstd.Zstd;
 import com.github.luben.zstd.ZstdCompressCtx;
@@ -15,6 +14,7 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.LimitExceededException;
 import dev.imgd.model.Limits;
+import dev.imgd.testkit.Required;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -42,7 +42,7 @@ class DecoderTest {
         }
 
         Function<String, RawInflater> inflaters() {
-            assumeTrue(this == JDK || NativeInflate.available(), "libisal.so.2 is not installed");
+            Required.library("libisal.so.2", this == JDK || NativeInflate.available());
             return inflaters;
         }
     }

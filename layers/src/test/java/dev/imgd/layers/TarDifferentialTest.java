@@ -3,12 +3,12 @@ package dev.imgd.layers;
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.github.luben.zstd.Zstd;
 import dev.imgd.linux.Fs;
 import dev.imgd.linux.Xattrs;
 import dev.imgd.model.Limits;
+import dev.imgd.testkit.Required;
 import java.io.File;
 import java.io.IOException;
 import java.io.RandomAccessFile;
@@ -33,7 +33,7 @@ class TarDifferentialTest {
 
     @BeforeEach
     void makeSource() throws Exception {
-        assumeTrue(run(temp, "tar", "--version") == 0, "GNU tar is not installed");
+        Required.tool("tar");
         source = Files.createDirectory(temp.resolve("source"));
     }
 

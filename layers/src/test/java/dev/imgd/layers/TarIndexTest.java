@@ -191,8 +191,7 @@ class TarIndexTest {
         byte[] archive =
                 new TarBuilder().entry(h -> h.type('x').base256(124, 12, 3L << 30)).bytes();
         LimitExceededException e =
-                assertThrows(
-                        LimitExceededException.class, () -> index(archive, Limits.defaults()));
+                assertThrows(LimitExceededException.class, () -> index(archive, Limits.defaults()));
         assertEquals("limits.pax_bytes", e.key());
     }
 

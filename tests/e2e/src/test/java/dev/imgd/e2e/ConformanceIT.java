@@ -2,8 +2,8 @@ package dev.imgd.e2e;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.imgd.testkit.Required;
 import java.time.Duration;
 import java.util.List;
 import java.util.regex.Pattern;
@@ -21,9 +21,7 @@ class ConformanceIT {
 
     @Test
     void suite_throughTheSocket_allCasesPass() throws Exception {
-        assumeTrue(
-                Program.of("sh", "-c", "command -v go").run().exit() == 0,
-                "no Go toolchain on the PATH: containerd's snapshotter suite does not run");
+        Required.tool("go");
         Imgd imgd = workspace.keep(Imgd.start(workspace.path("d"), Imgd.Mode.PASSIVE));
         Program.Finished finished =
                 Program.of(

@@ -6,7 +6,6 @@ import static dev.imgd.registrytest.Fixture.assertFails;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Descriptor;
@@ -20,6 +19,7 @@ import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryContent;
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
+import dev.imgd.testkit.Required;
 import dev.imgd.testkit.TestImage;
 
 import org.junit.jupiter.api.AfterAll;
@@ -54,9 +54,7 @@ class DockerRegistryIT {
 
     @BeforeAll
     static void start() throws Exception {
-        boolean installed = installed("docker-registry") && installed("skopeo");
-        assertTrue(installed || System.getenv("CI") == null, "docker-registry, skopeo: missing");
-        assumeTrue(installed, "docker-registry and skopeo are not installed");
+        Required.tool("docker-registry", "skopeo");
         int port = freePort();
         authority = "localhost:" + port;
         ProcessBuilder builder =
@@ -87,11 +85,6 @@ class DockerRegistryIT {
                 server.destroyForcibly().waitFor();
             }
         }
-    }
-
-    private static boolean installed(String program) {
-        return Arrays.stream(System.getenv("PATH").split(":", -1))
-                .anyMatch(d -> Files.isExecutable(Path.of(d, program)));
     }
 
     private static int freePort() throws IOException {
