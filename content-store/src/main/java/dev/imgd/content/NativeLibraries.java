@@ -20,7 +20,7 @@ final class NativeLibraries {
 
     private NativeLibraries() {}
 
-    static void load() {
+    static synchronized void load() {
         String directory = System.getProperty(DIRECTORY_PROPERTY);
         if (directory != null && loadFrom(Path.of(directory))) {
             return;

@@ -19,6 +19,11 @@ public interface Store extends AutoCloseable {
         return RocksStore.open(root, options);
     }
 
+    /// Loads the native library that [#open] needs, which may be done on another thread before.
+    static void preload() {
+        NativeLibraries.load();
+    }
+
     /// The directory of the store.
     Path root();
 

@@ -173,7 +173,7 @@ final class ArchiveImport {
                             NAMESPACE,
                             entry.getKey(),
                             entry.getValue().toArray(),
-                            Map.of(),
+                            StoredSummary.labels(tree, entry.getKey()),
                             tree.references().getOrDefault(entry.getKey(), List.of()));
         }
     }
@@ -328,7 +328,13 @@ final class ArchiveImport {
         byte[] bytes = manifest.endArray().endObject().toBytes();
         Digest digest = Digest.sha256(bytes);
         store.leases().hold(NAMESPACE, lease, List.of(NodeId.blob(digest)));
-        store.content().write(NAMESPACE, digest, bytes, Map.of(), references);
+        store.content()
+                .write(
+                        NAMESPACE,
+                        digest,
+                        bytes,
+                        StoredSummary.labels(Optional.of(parsed.platform())),
+                        references);
         return new Descriptor(MediaType.DOCKER_MANIFEST, digest, bytes.length);
     }
 

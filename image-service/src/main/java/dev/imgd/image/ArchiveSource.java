@@ -1,8 +1,10 @@
 package dev.imgd.image;
 
+import dev.imgd.layers.Compression;
+import dev.imgd.layers.Decompression;
+import dev.imgd.layers.TarIndex;
 import dev.imgd.linux.Fd;
 import dev.imgd.linux.Fs;
-import dev.imgd.layers.TarIndex;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
@@ -21,8 +23,8 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.Optional;
 
-/// The files of an image archive: a directory, or an uncompressed tar that is read at random. Not
-/// thread-safe.
+/// The files of an image archive: a directory, or a tar that is read at random. A compressed tar is
+/// first written out, to a file without a name that goes with the process. Not thread-safe.
 abstract sealed class ArchiveSource implements AutoCloseable {
     private final Path path;
 
@@ -32,8 +34,9 @@ abstract sealed class ArchiveSource implements AutoCloseable {
 
     /// Opens a directory or a tar.
     ///
-    /// @throws ImageException `NOT_FOUND`, `INVALID_CONTENT`, `LIMIT_EXCEEDED`
-    static ArchiveSource open(Path path, Limits limits) throws ImageException {
+    /// @param scratch a directory with room for the content of a compressed tar
+    /// @throws ImageException `NOT_FOUND`, `INVALID_CONTENT`, `LIMIT_EXCEEDED`, `NO_SPACE`
+    static ArchiveSource open(Path path, Path scratch, Limits limits) throws ImageException {
         if (Files.isDirectory(path)) {
             return new Directory(path);
         }
@@ -41,9 +44,11 @@ abstract sealed class ArchiveSource implements AutoCloseable {
             throw ImageException.notFound(path + ": no such file or directory");
         }
         try {
-            return new Tar(path, limits);
+            return new Tar(path, plain(path, scratch, limits), limits);
         } catch (ImageException e) {
             throw e;
+        } catch (ClosedByInterruptException e) {
+            throw new ImageException(ErrorKind.CANCELLED, path + ": interrupted", e);
         } catch (AccessDeniedException e) {
             throw new ImageException(
                     ErrorKind.PERMISSION_DENIED, path + ": cannot read: permission denied", e);
@@ -53,6 +58,59 @@ abstract sealed class ArchiveSource implements AutoCloseable {
                     "%s: wanted an OCI layout or docker archive, got no readable tar: %s"
                             .formatted(path, Text.printable(String.valueOf(e.getMessage()), 200)),
                     e);
+        }
+    }
+
+    /// The tar without compression, at its start: the file itself, or its content in a file without
+    /// a name.
+    private static FileChannel plain(Path path, Path scratch, Limits limits) throws IOException {
+        FileChannel file = FileChannel.open(path, StandardOpenOption.READ);
+        boolean plain = false;
+        try {
+            ByteBuffer start = ByteBuffer.allocate(Compression.MAGIC_BYTES);
+            while (start.hasRemaining() && file.read(start) >= 0) {
+                // A short read of a file is rare, but allowed.
+            }
+            file.position(0);
+            plain = Compression.sniff(start.flip()) == Compression.NONE;
+            return plain ? file : expanded(path, file, scratch, limits);
+        } finally {
+            if (!plain) {
+                file.close();
+            }
+        }
+    }
+
+    private static FileChannel expanded(
+            Path path, FileChannel compressed, Path scratch, Limits limits) throws IOException {
+        FileChannel expanded;
+        try (Fd file = Fd.open(scratch.toString(), Fs.O_TMPFILE | Fs.O_RDWR, 0600)) {
+            expanded =
+                    FileChannel.open(
+                            Path.of("/proc/self/fd/" + file.fd()),
+                            StandardOpenOption.READ,
+                            StandardOpenOption.WRITE);
+        }
+        boolean done = false;
+        UnpackBudget budget = new UnpackBudget(path.toString(), limits);
+        try (UnpackBudget.Share share = budget.share(scratch)) {
+            var _ = Decompression.copy(path.toString(), compressed, expanded, limits, share);
+            expanded.position(0);
+            done = true;
+            return expanded;
+        } catch (IOException e) {
+            if (String.valueOf(e.getMessage()).contains("No space left")) {
+                throw new ImageException(
+                        ErrorKind.NO_SPACE,
+                        "%s: no room to decompress it in %s; free some space or decompress it first"
+                                .formatted(path, scratch),
+                        e);
+            }
+            throw e;
+        } finally {
+            if (!done) {
+                expanded.close();
+            }
         }
     }
 
@@ -181,9 +239,10 @@ abstract sealed class ArchiveSource implements AutoCloseable {
         private final FileChannel file;
         private final TarIndex index;
 
-        Tar(Path path, Limits limits) throws IOException {
+        /// @param file closed with this, and when this fails
+        Tar(Path path, FileChannel file, Limits limits) throws IOException {
             super(path);
-            file = FileChannel.open(path, StandardOpenOption.READ);
+            this.file = file;
             try {
                 index = TarIndex.read(path.toString(), file, limits);
             } catch (IOException | RuntimeException | Error e) {

@@ -190,20 +190,42 @@ public interface ImageService extends AutoCloseable {
     /// @return findings, empty when all is well
     List<String> verify(boolean rehash) throws ImageException;
 
-    /// Mounts an unpacked image at an existing or new directory; read-only unless `writable`. The
-    /// mount lives on without this process.
+    /// Mounts an image at an existing or new directory; read-only unless `writable`. The mount lives
+    /// on without this process. What is stored but not unpacked yet is unpacked first.
     ///
+    /// @param platform as for [#inspect]
     /// @throws ImageException `NOT_FOUND`; `FAILED_PRECONDITION` when something is mounted there
-    void mount(String reference, Path directory, boolean writable) throws ImageException;
+    void mount(String reference, Optional<String> platform, Path directory, boolean writable)
+            throws ImageException;
 
-    /// Undoes [#mount] or [#bundle] and drops what was written there.
+    /// Mounts the only platform, or this host's where there are several.
+    default void mount(String reference, Path directory, boolean writable) throws ImageException {
+        mount(reference, Optional.empty(), directory, writable);
+    }
+
+    /// Undoes [#mount] or [#bundle] and drops what was written there. Of a bundle `config.json` goes
+    /// too, unless it was changed, and so do the directories that were made for it, once empty.
+    ///
+    /// @param directory the mount's, a bundle's, or a bundle's `rootfs`
     void unmount(Path directory) throws ImageException;
 
     /// Makes an OCI runtime bundle: `config.json` from the image's configuration and a writable
     /// `rootfs`.
-    void bundle(String reference, Path directory, List<String> arguments) throws ImageException;
+    ///
+    /// @param platform as for [#inspect]
+    /// @param arguments replace the image's `Cmd`; none for what the image says
+    void bundle(
+            String reference, Optional<String> platform, Path directory, List<String> arguments)
+            throws ImageException;
 
-    /// Reads images from an OCI layout (directory or tar) or a docker archive.
+    /// Makes a bundle of the only platform, or of this host's where there are several.
+    default void bundle(String reference, Path directory, List<String> arguments)
+            throws ImageException {
+        bundle(reference, Optional.empty(), directory, arguments);
+    }
+
+    /// Reads images from an OCI layout (directory or tar) or a docker archive; a tar may be
+    /// compressed with gzip or zstd.
     ///
     /// @param name the name for an image that has none of its own, or instead of its own
     List<ImageSummary> importImages(Path source, Optional<String> name, boolean unpack)

@@ -367,7 +367,7 @@ public final class LocalImageService implements ImageService {
                                 NAMESPACE,
                                 document.getKey(),
                                 document.getValue().toArray(),
-                                Map.of(),
+                                StoredSummary.labels(tree, document.getKey()),
                                 childrenOf(document.getKey(), tree));
             }
         }
@@ -437,32 +437,15 @@ public final class LocalImageService implements ImageService {
     }
 
     private ImageSummary summary(ImageRecord image) throws ImageException {
-        ImageTree.Result tree = stored(image);
-        Set<Digest> seen = new LinkedHashSet<>();
-        long size = 0;
-        List<String> platforms = new ArrayList<>();
-        for (Map.Entry<Digest, Bytes> document : tree.documents().entrySet()) {
-            size += document.getValue().size();
-        }
-        for (PlatformImage platform : tree.images()) {
-            boolean complete = true;
-            for (Descriptor blob : platform.blobs()) {
-                if (store.content().find(NAMESPACE, blob.digest()).isEmpty()) {
-                    complete = false;
-                } else if (seen.add(blob.digest())) {
-                    size += blob.sizeBytes();
-                }
-            }
-            if (complete) {
-                platforms.add(platform.platform().map(Platform::format).orElse("artifact"));
-            }
-        }
+        Optional<StoredSummary> rows = StoredSummary.of(store, NAMESPACE, image);
+        StoredSummary summary =
+                rows.isPresent() ? rows.get() : StoredSummary.of(store, NAMESPACE, stored(image));
         return new ImageSummary(
                 image.name(),
                 image.target().digest(),
                 image.target().mediaType(),
-                size,
-                platforms,
+                summary.sizeBytes(),
+                summary.platforms(),
                 !image.snapshots().isEmpty(),
                 image.created(),
                 image.updated());
@@ -637,9 +620,8 @@ public final class LocalImageService implements ImageService {
         return collector.verify(rehash);
     }
 
-    /// The top snapshot of the host's platform.
-    private Digest unpackedTop(ImageRecord image) throws ImageException {
-        PlatformImage selected = selected(image, Optional.empty());
+    /// The top snapshot of one platform, unpacked if it was not.
+    private Digest unpackedTop(ImageRecord image, PlatformImage selected) throws ImageException {
         List<Digest> diffIds = ImageTree.diffIds(image.name(), selected);
         List<Digest> chain = ChainId.of(diffIds);
         if (chain.isEmpty()) {
@@ -726,9 +708,12 @@ public final class LocalImageService implements ImageService {
     }
 
     @Override
-    public void mount(String reference, Path directory, boolean writable) throws ImageException {
+    public void mount(
+            String reference, Optional<String> platform, Path directory, boolean writable)
+            throws ImageException {
         ImageRecord image = find(reference);
-        mounting.mount(unpackedTop(image).toString(), directory, writable);
+        Digest top = unpackedTop(image, selected(image, platform));
+        mounting.mount(top.toString(), directory, writable);
     }
 
     @Override
@@ -737,11 +722,12 @@ public final class LocalImageService implements ImageService {
     }
 
     @Override
-    public void bundle(String reference, Path directory, List<String> arguments)
+    public void bundle(
+            String reference, Optional<String> platform, Path directory, List<String> arguments)
             throws ImageException {
         ImageRecord image = find(reference);
-        PlatformImage selected = selected(image, Optional.empty());
-        Digest top = unpackedTop(image);
+        PlatformImage selected = selected(image, platform);
+        Digest top = unpackedTop(image, selected);
         RuntimeBundle.create(
                 mounting, image.name(), selected.config().orElseThrow(), top, directory, arguments);
     }
@@ -750,7 +736,7 @@ public final class LocalImageService implements ImageService {
     public List<ImageSummary> importImages(Path source, Optional<String> name, boolean unpack)
             throws ImageException {
         List<ImageSummary> imported = new ArrayList<>();
-        try (ArchiveSource archive = ArchiveSource.open(source, limits);
+        try (ArchiveSource archive = ArchiveSource.open(source, store.root(), limits);
                 CallLease lease = new CallLease(IMPORT)) {
             List<ArchiveImport.Found> found =
                     new ArchiveImport(store, archive, limits, lease.id).read(name);

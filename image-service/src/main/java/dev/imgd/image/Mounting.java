@@ -3,6 +3,7 @@ package dev.imgd.image;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.snapshot.Mount;
+import dev.imgd.snapshot.SnapshotInfo;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.Snapshotter;
 import java.io.IOException;
@@ -10,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /// Mounts of images at directories of users. The snapshot's key holds the directory, so that a
 /// later process can undo the mount, and so that the image's layers live as long as it.
@@ -62,23 +64,32 @@ final class Mounting {
         }
     }
 
+    /// Remembers something about a mount, to be given back when it is undone.
+    void note(Path directory, Map<String, String> labels) throws ImageException {
+        var _ =
+                snapshots
+                        .view(SnapshotService.LOCAL)
+                        .update(KEY + real(directory), labels, List.of());
+    }
+
     /// Undoes a mount; `directory` may also be that of a bundle.
     synchronized void unmount(Path directory) throws ImageException {
         Snapshotter view = snapshots.view(SnapshotService.LOCAL);
         Path real = real(directory);
         Path target = real;
-        boolean known = isKnown(view, KEY + target);
-        if (!known && isKnown(view, KEY + real.resolve(RuntimeBundle.ROOTFS))) {
+        Optional<SnapshotInfo> known = find(view, KEY + target);
+        if (known.isEmpty()) {
             target = real.resolve(RuntimeBundle.ROOTFS);
-            known = true;
+            known = find(view, KEY + target);
         }
-        if (!known) {
+        if (known.isEmpty()) {
             throw ImageException.failedPrecondition(
                     "unmount %s: imgd has mounted nothing there".formatted(directory));
         }
         if (MountTable.isMounted(target)) {
             snapshots.unmount(target);
         }
+        RuntimeBundle.remove(target, known.get().labels());
         removeIfPresent(view, KEY + target);
     }
 
@@ -90,20 +101,19 @@ final class Mounting {
         }
     }
 
-    private static boolean isKnown(Snapshotter view, String key) throws ImageException {
+    private static Optional<SnapshotInfo> find(Snapshotter view, String key) throws ImageException {
         try {
-            view.stat(key);
-            return true;
+            return Optional.of(view.stat(key));
         } catch (ImageException e) {
             if (e.kind() == ErrorKind.NOT_FOUND) {
-                return false;
+                return Optional.empty();
             }
             throw e;
         }
     }
 
     private static void removeIfPresent(Snapshotter view, String key) throws ImageException {
-        if (isKnown(view, key)) {
+        if (find(view, key).isPresent()) {
             view.remove(key);
         }
     }

@@ -6,11 +6,13 @@ import dev.imgd.model.ImageConfig;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -20,6 +22,17 @@ import org.slf4j.LoggerFactory;
 final class RuntimeBundle {
     private static final Logger LOG = LoggerFactory.getLogger(RuntimeBundle.class);
     static final String ROOTFS = "rootfs";
+
+    private static final String CONFIG = "config.json";
+
+    /// The digest of `config.json` as it was written.
+    private static final String CONFIG_LABEL = "imgd.dev/bundle.config";
+
+    /// What had to be made: `rootfs`, or `directory` for both; empty for nothing.
+    private static final String MADE_LABEL = "imgd.dev/bundle.made";
+
+    /// No configuration written here comes near this.
+    private static final int MAX_CONFIG_BYTES = 16 << 20;
 
     private static final String DEFAULT_PATH =
             "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -69,7 +82,7 @@ final class RuntimeBundle {
             Path directory,
             List<String> arguments)
             throws ImageException {
-        Path config = directory.resolve("config.json");
+        Path config = directory.resolve(CONFIG);
         Path rootfs = directory.resolve(ROOTFS);
         if (Files.exists(config)) {
             throw ImageException.alreadyExists(
@@ -79,11 +92,24 @@ final class RuntimeBundle {
         boolean newDirectory = !Files.exists(directory);
         boolean newRootfs = !Files.exists(rootfs);
         mounting.mount(top.toString(), rootfs, true);
+        boolean created = false;
         boolean done = false;
         try {
             Accounts.Identity identity = Accounts.read(rootfs).resolve(image.config().user());
-            String json = specification(image.config(), identity, command);
-            Files.writeString(config, json + "\n", StandardOpenOption.CREATE_NEW);
+            byte[] json =
+                    (specification(image.config(), identity, command) + "\n")
+                            .getBytes(StandardCharsets.UTF_8);
+            // Noted first: what a crash leaves of the file is then not taken for somebody's own.
+            mounting.note(
+                    rootfs,
+                    Map.of(
+                            CONFIG_LABEL,
+                            Digest.sha256(json).toString(),
+                            MADE_LABEL,
+                            newDirectory ? "directory" : newRootfs ? "rootfs" : ""));
+            Files.createFile(config);
+            created = true;
+            Files.write(config, json);
             done = true;
         } catch (ImageException e) {
             throw e;
@@ -94,20 +120,58 @@ final class RuntimeBundle {
                     e);
         } finally {
             if (!done) {
+                if (created) {
+                    discard(config);
+                }
                 mounting.unmount(rootfs);
                 if (newRootfs) {
-                    removeEmpty(rootfs);
+                    discard(rootfs);
                 }
                 if (newDirectory) {
-                    removeEmpty(directory);
+                    discard(directory);
                 }
             }
         }
     }
 
-    private static void removeEmpty(Path directory) {
-        if (!directory.toFile().delete()) {
-            LOG.debug("{}: left there, somebody else uses it", directory);
+    /// Removes a file, or a directory nobody put anything into.
+    private static void discard(Path path) {
+        if (!path.toFile().delete()) {
+            LOG.debug("{}: left there, somebody else uses it", path);
+        }
+    }
+
+    /// Removes what [#create] made around the root file system, which is unmounted already: the
+    /// configuration unless somebody changed it, and directories that were not there before.
+    ///
+    /// @param labels of the snapshot; those of a plain mount name nothing
+    static void remove(Path rootfs, Map<String, String> labels) throws ImageException {
+        String written = labels.get(CONFIG_LABEL);
+        Path directory = rootfs.getParent();
+        if (written == null || directory == null) {
+            return;
+        }
+        Path config = directory.resolve(CONFIG);
+        try {
+            if (Files.isRegularFile(config, LinkOption.NOFOLLOW_LINKS)
+                    && Files.size(config) <= MAX_CONFIG_BYTES
+                    && Digest.sha256(Files.readAllBytes(config)).toString().equals(written)) {
+                Files.delete(config);
+            } else if (Files.exists(config, LinkOption.NOFOLLOW_LINKS)) {
+                LOG.warn("{}: was changed since it was written, so it is kept", config);
+            }
+        } catch (IOException e) {
+            throw new ImageException(
+                    ErrorKind.PERMISSION_DENIED,
+                    "%s: cannot remove: %s".formatted(config, e.getMessage()),
+                    e);
+        }
+        String made = labels.getOrDefault(MADE_LABEL, "");
+        if (!made.isEmpty()) {
+            discard(rootfs);
+        }
+        if (made.equals("directory")) {
+            discard(directory);
         }
     }
 

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.github.luben.zstd.Zstd;
 import dev.imgd.content.Ingest;
 import dev.imgd.content.IngestStatus;
 import dev.imgd.image.ImageService.ExportFormat;
@@ -26,6 +27,7 @@ import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.LayerSpec;
 import dev.imgd.testkit.TarWriter;
 import dev.imgd.testkit.TestImage;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
@@ -48,6 +50,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import java.util.zip.GZIPOutputStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -141,6 +144,48 @@ class ArchiveTest {
             other.images.gc(false, false);
             other.assertEmpty();
         }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"gzip", "two gzip members", "zstd"})
+    void import_compressedTar_isExpanded(String how) throws IOException {
+        String a = registry.push("a", "1", image("one"));
+        host.pull(a);
+        Path target = directory.resolve("archive.tar");
+        host.images.export(List.of(a), target, ExportFormat.OCI_ARCHIVE);
+        byte[] tar = Files.readAllBytes(target);
+        byte[] compressed =
+                switch (how) {
+                    case "gzip" -> gzip(tar);
+                    case "zstd" -> Zstd.compress(tar);
+                    default -> {
+                        ByteArrayOutputStream both = new ByteArrayOutputStream();
+                        both.write(gzip(Arrays.copyOf(tar, 1000)));
+                        both.write(gzip(Arrays.copyOfRange(tar, 1000, tar.length)));
+                        yield both.toByteArray();
+                    }
+                };
+        Path archive = write("archive", compressed);
+        try (Host other = other("other")) {
+            other.images.importImages(archive, Optional.empty(), true);
+            assertShows(other, a, "one");
+            other.assertSound();
+        }
+        Path cut = write("cut", Arrays.copyOf(compressed, compressed.length - 20));
+        try (Host other = other("another")) {
+            assertFails(
+                    ErrorKind.INVALID_CONTENT,
+                    () -> other.images.importImages(cut, Optional.empty(), true));
+            other.assertNoMess();
+        }
+    }
+
+    private static byte[] gzip(byte[] content) throws IOException {
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        try (GZIPOutputStream gzip = new GZIPOutputStream(out)) {
+            gzip.write(content);
+        }
+        return out.toByteArray();
     }
 
     @Test

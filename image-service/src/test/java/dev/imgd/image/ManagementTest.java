@@ -102,6 +102,51 @@ class ManagementTest {
         assertEquals(image.content().size(), details.manifest().length());
     }
 
+    /// The list of an image store is asked for more often than anything else.
+    @Test
+    void list_readsNoDocument() throws IOException {
+        TestImage image = image("x");
+        pulled("a", image);
+        Path manifest = host.store.content().path(image.manifest().digest());
+        var before = host.images.list();
+        byte[] content = Files.readAllBytes(manifest);
+        Files.delete(manifest);
+        assertEquals(before, host.images.list());
+        Files.write(manifest, content);
+    }
+
+    @Test
+    void list_withAndWithoutTheLabelsOfManifests_isTheSame() throws IOException {
+        Map<Platform, TestImage> platforms = new LinkedHashMap<>();
+        platforms.put(ARM64, builder().platform(ARM64).layer(t -> t.file("arm", "1")).build());
+        platforms.put(AMD64, builder().platform(AMD64).build());
+        String reference = registry.push("a", "1", TestImage.index(platforms));
+        for (boolean all : List.of(false, true)) {
+            host.images.pull(
+                    new PullRequest(reference, Optional.of("linux/amd64"), all, true, false),
+                    ProgressListener.NONE);
+            var labelled = host.images.list();
+            assertEquals(
+                    all ? List.of(AMD64.format(), ARM64.format()) : List.of(AMD64.format()),
+                    labelled.getFirst().platforms());
+            for (TestImage image : platforms.values()) {
+                Digest manifest = image.manifest().digest();
+                if (host.store.content().find(LocalImageService.NAMESPACE, manifest).isPresent()) {
+                    var info =
+                            host.store
+                                    .content()
+                                    .updateLabels(
+                                            LocalImageService.NAMESPACE,
+                                            manifest,
+                                            Map.of(),
+                                            List.of("imgd.dev/platform"));
+                    assertEquals(Map.of(), info.labels());
+                }
+            }
+            assertEquals(labelled, host.images.list());
+        }
+    }
+
     @Test
     void tag_thenRemoveTheSource_keepsTheImage() throws IOException {
         String reference = pulled("a", image("x"));
@@ -305,6 +350,7 @@ class ManagementTest {
                 ErrorKind.ALREADY_EXISTS, () -> host.images.bundle(reference, bundle, List.of()));
         host.images.unmount(bundle);
         assertFalse(MountTable.isMounted(bundle.resolve("rootfs")));
+        assertFalse(Files.exists(bundle), "what bundle made is still there");
 
         Path other = directory.resolve("other");
         host.images.bundle(reference, other, List.of("/bin/sh", "-c", "true"));
@@ -315,6 +361,65 @@ class ManagementTest {
         host.images.remove(List.of(reference));
         host.images.gc(false, false);
         host.assertEmpty();
+    }
+
+    @Test
+    void unmount_ofABundle_keepsWhatIsSomebodyElses() throws IOException {
+        String reference = pulled("a", builder().command("/bin/run").build());
+        Path changed = directory.resolve("changed");
+        host.images.bundle(reference, changed, List.of());
+        Files.writeString(changed.resolve("config.json"), "{}");
+        host.images.unmount(changed);
+        assertEquals("{}", Files.readString(changed.resolve("config.json")));
+        assertFalse(Files.exists(changed.resolve("rootfs")));
+
+        Path given = Files.createDirectory(directory.resolve("given"));
+        Path rootfs = Files.createDirectory(given.resolve("rootfs"));
+        host.images.bundle(reference, given, List.of());
+        host.images.unmount(rootfs);
+        assertTrue(Files.isDirectory(rootfs));
+        assertFalse(Files.exists(given.resolve("config.json")));
+        host.images.bundle(reference, given, List.of());
+        host.images.unmount(given);
+
+        // A plain mount next to somebody's config.json says nothing about that file.
+        Path own = Files.createDirectory(directory.resolve("own"));
+        Files.writeString(own.resolve("config.json"), "mine");
+        host.images.mount(reference, own.resolve("rootfs"), false);
+        host.images.unmount(own);
+        assertEquals("mine", Files.readString(own.resolve("config.json")));
+    }
+
+    @Test
+    void mountAndBundle_ofAnotherPlatform_showIt() throws IOException {
+        Map<Platform, TestImage> platforms = new LinkedHashMap<>();
+        platforms.put(AMD64, ImageBuilder.oci().layer(t -> t.file("text", "amd")).build());
+        platforms.put(
+                ARM64,
+                ImageBuilder.oci()
+                        .platform(ARM64)
+                        .command("/arm")
+                        .layer(t -> t.file("text", "arm"))
+                        .build());
+        String reference = registry.push("multi", "1", TestImage.index(platforms));
+        host.images.pull(
+                new PullRequest(reference, Optional.of("linux/amd64"), true, true, false),
+                ProgressListener.NONE);
+        Path mount = directory.resolve("m");
+        for (Map.Entry<String, String> wanted :
+                Map.of("linux/amd64", "amd", "linux/arm64", "arm").entrySet()) {
+            host.images.mount(reference, Optional.of(wanted.getKey()), mount, false);
+            assertEquals(wanted.getValue(), Files.readString(mount.resolve("text")));
+            host.images.unmount(mount);
+        }
+        Path bundle = directory.resolve("bundle");
+        host.images.bundle(reference, Optional.of("linux/arm64"), bundle, List.of());
+        assertEquals("arm", Files.readString(bundle.resolve("rootfs/text")));
+        assertTrue(Files.readString(bundle.resolve("config.json")).contains("/arm"));
+        host.images.unmount(bundle);
+        assertFails(
+                ErrorKind.NOT_FOUND,
+                () -> host.images.mount(reference, Optional.of("linux/s390x"), mount, false));
     }
 
     @Test

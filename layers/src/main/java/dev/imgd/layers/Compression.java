@@ -9,13 +9,13 @@ public enum Compression {
     ZSTD;
 
     /// The number of bytes that decide.
-    static final int MAGIC_BYTES = 4;
+    public static final int MAGIC_BYTES = 4;
 
     /// Decides from the first bytes of a blob, fewer than [#MAGIC_BYTES] only for a blob that has
     /// no more.
     ///
     /// A zstd blob may begin with a skippable frame. **Source:** RFC 1952 §2.3.1, RFC 8878 §3.1.
-    static Compression sniff(ByteBuffer start) {
+    public static Compression sniff(ByteBuffer start) {
         int at = start.position();
         int length = start.remaining();
         if (length >= 3

@@ -62,8 +62,7 @@ public final class TarIndex {
             TarReader reader = new TarReader(what, stream, whole);
             for (TarEntry entry = reader.next(); entry != null; entry = reader.next()) {
                 if (++count > limits.archiveEntries()) {
-                    throw limits.exceeded(
-                            Limits.Key.ARCHIVE_ENTRIES, what + ": number of entries");
+                    throw limits.exceeded(Limits.Key.ARCHIVE_ENTRIES, what + ": number of entries");
                 }
                 memory += ENTRY_BYTES + 2L * (entry.name.length() + entry.linkName.length());
                 if (memory > limits.directoryBytes()) {

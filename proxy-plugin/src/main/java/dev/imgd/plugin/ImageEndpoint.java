@@ -205,6 +205,7 @@ public final class ImageEndpoint extends ImagesImplBase {
                 () -> {
                     images.mount(
                             request.getReference(),
+                            ImageMessages.optional(request.hasPlatform(), request.getPlatform()),
                             ImageMessages.path("directory", request.getDirectory()),
                             request.getWritable());
                     return Empty.getDefaultInstance();
@@ -228,6 +229,7 @@ public final class ImageEndpoint extends ImagesImplBase {
                 () -> {
                     images.bundle(
                             request.getReference(),
+                            ImageMessages.optional(request.hasPlatform(), request.getPlatform()),
                             ImageMessages.path("directory", request.getDirectory()),
                             List.copyOf(request.getArgumentsList()));
                     return Empty.getDefaultInstance();

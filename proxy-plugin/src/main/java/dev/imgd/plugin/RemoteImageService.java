@@ -217,16 +217,16 @@ public final class RemoteImageService implements ImageService {
     }
 
     @Override
-    public void mount(String reference, Path directory, boolean writable) throws ImageException {
-        var _ =
-                call(
-                        () ->
-                                stub.mount(
-                                        MountRequest.newBuilder()
-                                                .setReference(reference)
-                                                .setDirectory(absolute(directory))
-                                                .setWritable(writable)
-                                                .build()));
+    public void mount(
+            String reference, Optional<String> platform, Path directory, boolean writable)
+            throws ImageException {
+        MountRequest.Builder request =
+                MountRequest.newBuilder()
+                        .setReference(reference)
+                        .setDirectory(absolute(directory))
+                        .setWritable(writable);
+        platform.ifPresent(request::setPlatform);
+        var _ = call(() -> stub.mount(request.build()));
     }
 
     @Override
@@ -241,17 +241,16 @@ public final class RemoteImageService implements ImageService {
     }
 
     @Override
-    public void bundle(String reference, Path directory, List<String> arguments)
+    public void bundle(
+            String reference, Optional<String> platform, Path directory, List<String> arguments)
             throws ImageException {
-        var _ =
-                call(
-                        () ->
-                                stub.bundle(
-                                        BundleRequest.newBuilder()
-                                                .setReference(reference)
-                                                .setDirectory(absolute(directory))
-                                                .addAllArguments(arguments)
-                                                .build()));
+        BundleRequest.Builder request =
+                BundleRequest.newBuilder()
+                        .setReference(reference)
+                        .setDirectory(absolute(directory))
+                        .addAllArguments(arguments);
+        platform.ifPresent(request::setPlatform);
+        var _ = call(() -> stub.bundle(request.build()));
     }
 
     @Override

@@ -166,8 +166,10 @@ final class FakeImages implements ImageService {
     }
 
     @Override
-    public void mount(String reference, Path directory, boolean writable) throws ImageException {
-        called("mount " + reference + " " + directory + " " + writable);
+    public void mount(
+            String reference, Optional<String> platform, Path directory, boolean writable)
+            throws ImageException {
+        called("mount " + reference + " " + platform + " " + directory + " " + writable);
     }
 
     @Override
@@ -176,9 +178,10 @@ final class FakeImages implements ImageService {
     }
 
     @Override
-    public void bundle(String reference, Path directory, List<String> arguments)
+    public void bundle(
+            String reference, Optional<String> platform, Path directory, List<String> arguments)
             throws ImageException {
-        called("bundle " + reference + " " + directory + " " + arguments);
+        called("bundle " + reference + " " + platform + " " + directory + " " + arguments);
     }
 
     @Override

@@ -142,8 +142,10 @@ class RemoteImageServiceTest {
         assertEquals(List.of("a", "b"), remote.remove(List.of("a", "b")));
         assertEquals(List.of("blob0"), remote.verify(true));
         remote.mount("a", Path.of("/m/x"), true);
+        remote.mount("a", Optional.of("linux/arm64"), Path.of("/m"), false);
         remote.unmount(Path.of("/m/x"));
         remote.bundle("a", Path.of("/b"), List.of("sh", "-c", ""));
+        remote.bundle("a", Optional.of("linux/386"), Path.of("/b"), List.of());
         assertEquals(
                 List.of(FakeImages.summary(0)),
                 remote.importImages(Path.of("/in.tar"), Optional.of("n"), true));
@@ -159,9 +161,11 @@ class RemoteImageServiceTest {
                         "tag a b",
                         "remove [a, b]",
                         "verify true",
-                        "mount a /m/x true",
+                        "mount a Optional.empty /m/x true",
+                        "mount a Optional[linux/arm64] /m false",
                         "unmount /m/x",
-                        "bundle a /b [sh, -c, ]",
+                        "bundle a Optional.empty /b [sh, -c, ]",
+                        "bundle a Optional[linux/386] /b []",
                         "import /in.tar Optional[n] true",
                         "import /in.tar Optional.empty false",
                         "export [a] /out OCI_DIRECTORY",
