@@ -23,9 +23,9 @@ import tools.jackson.dataformat.toml.TomlMapper;
 
 /// The configuration of both programs: one TOML file, every key with a default. An immutable value.
 ///
-/// The constants below are the table of keys: name, type, default and meaning of each. Reading the file, `config dump`,
-/// the suggestions for unknown keys and the test of `docs/config.md` follow from it, and a new key is one more constant.
-/// Limits have such a table of their own, [Limits].
+/// The constants below are the table of keys: name, type, default and meaning of each. Reading the
+/// file, `config dump`, the suggestions for unknown keys and the test of `docs/config.md` follow
+/// from it, and a new key is one more constant. Limits have such a table of their own, [Limits].
 final class Config {
     private static final Map<String, ConfigKey<?>> KEYS = new LinkedHashMap<>();
 
@@ -219,12 +219,12 @@ final class Config {
     private static final int MAX_FILE_BYTES = 1 << 20;
     private static final Config DEFAULTS = new Config(Map.of(), Limits.defaults());
 
-    /// Of the keys that were set; each has the type of its key.
-    private final Map<ConfigKey<?>, Object> values;
+    /// By the names of the keys that were set; each has the type of its key.
+    private final Map<String, Object> values;
 
     private final Limits limits;
 
-    private Config(Map<ConfigKey<?>, Object> values, Limits limits) {
+    private Config(Map<String, Object> values, Limits limits) {
         this.values = values;
         this.limits = limits;
     }
@@ -243,8 +243,7 @@ final class Config {
 
     /// A path of root's; other users have theirs below their own directories.
     private static ConfigKey<Path> place(String name, String path, String meaning) {
-        return key(
-                name, ConfigKey.PATH, forThisUser(path), ConfigKey.quote(path), meaning);
+        return key(name, ConfigKey.PATH, forThisUser(path), ConfigKey.quote(path), meaning);
     }
 
     private static Path forThisUser(String path) {
@@ -273,7 +272,7 @@ final class Config {
     /// The value that was set, or the default.
     <T> T get(ConfigKey<T> key) {
         @SuppressWarnings("unchecked") // with() put it there
-        T value = (T) values.get(key);
+        T value = (T) values.get(key.name());
         return value == null ? key.absent() : value;
     }
 
@@ -284,8 +283,8 @@ final class Config {
 
     /// This configuration with one value set.
     <T> Config with(ConfigKey<T> key, T value) {
-        Map<ConfigKey<?>, Object> changed = new HashMap<>(values);
-        changed.put(key, value);
+        Map<String, Object> changed = new HashMap<>(values);
+        changed.put(key.name(), value);
         return new Config(changed, limits);
     }
 

@@ -18,8 +18,11 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -59,7 +62,7 @@ final class ImageCommands {
 
         @Override
         public Integer call() throws ImageException {
-            try (Session session = Session.open(options())) {
+            try (Session session = Objects.requireNonNull(parent).sessions.open(options())) {
                 return run(session.images());
             }
         }
@@ -95,7 +98,9 @@ final class ImageCommands {
                 "What is there already is not fetched again; an interrupted pull goes on where it stopped."
             })
     static final class Pull extends ImageCommand {
-        @Parameters(paramLabel = "REF", description = "For example debian:12 or localhost:5000/a@sha256:…")
+        @Parameters(
+                paramLabel = "REF",
+                description = "For example debian:12 or localhost:5000/a@sha256:…")
         String reference = "";
 
         @Option(
@@ -120,7 +125,7 @@ final class ImageCommands {
 
         @Override
         public Integer call() throws ImageException {
-            Warmup.start();
+            Warmup.ofPull();
             return super.call();
         }
 
@@ -297,38 +302,49 @@ final class ImageCommands {
         }
     }
 
-    @Command(
-            name = "rm",
-            description = "Removes image names; the content goes with the next gc.")
+    @Command(name = "rm", description = "Removes image names; the content goes with the next gc.")
     static final class Rm extends ImageCommand {
         @Parameters(paramLabel = "REF", arity = "1..*")
         List<String> references = List.of();
 
         @Override
         int run(ImageService images) throws ImageException {
-            int failed = 0;
-            ImageException last = null;
+            List<String> removed = new ArrayList<>();
+            Map<String, ImageException> failed = new LinkedHashMap<>();
             for (String reference : references) {
                 try {
-                    images.remove(List.of(reference)).forEach(name -> out().println(name));
+                    removed.addAll(images.remove(List.of(reference)));
                 } catch (ImageException e) {
-                    failed++;
-                    last = e;
-                    if (references.size() > 1) {
-                        err().println("imgctl: " + e.getMessage());
+                    if (references.size() == 1 || e.kind() == ErrorKind.CANCELLED) {
+                        throw e;
                     }
+                    failed.put(reference, e);
                 }
             }
-            if (last != null && references.size() == 1) {
-                throw last;
+            if (options().json()) {
+                json(removed, failed);
+            } else {
+                removed.forEach(out()::println);
+                failed.values().forEach(e -> err().println("imgctl: " + e.getMessage()));
             }
-            return failed == 0 ? 0 : Imgctl.EXIT_PARTIAL;
+            return failed.isEmpty() ? 0 : Imgctl.EXIT_PARTIAL;
+        }
+
+        private void json(List<String> removed, Map<String, ImageException> failed) {
+            JsonWriter json = JsonWriter.indented().beginObject().member("removed", removed);
+            json.beginArray("failed");
+            failed.forEach(
+                    (reference, e) ->
+                            json.beginObject()
+                                    .member("reference", reference)
+                                    .member("code", e.kind().name())
+                                    .member("message", String.valueOf(e.getMessage()))
+                                    .endObject());
+            out().println(json.endArray().endObject());
         }
     }
 
-    @Command(
-            name = "gc",
-            description = "Deletes what no image, lease or snapshot needs any more.")
+    @Command(name = "gc", description = "Deletes what no image, lease or snapshot needs any more.")
     static final class Gc extends ImageCommand {
         @Option(names = "--dry-run", description = "Only say what would go.")
         boolean dryRun;
@@ -411,7 +427,9 @@ final class ImageCommands {
         }
     }
 
-    @Command(name = "mount", description = "Mounts an unpacked image at a directory.")
+    @Command(
+            name = "mount",
+            description = "Mounts an image at a directory; unpacks it first if it was only stored.")
     static final class MountImage extends ImageCommand {
         @Parameters(index = "0", paramLabel = "REF")
         String reference = "";
@@ -419,27 +437,52 @@ final class ImageCommands {
         @Parameters(index = "1", paramLabel = "DIR")
         Path directory = Path.of("");
 
+        @Option(names = "--platform", paramLabel = "P", description = "Which of several platforms.")
+        @Nullable String platform;
+
         @Option(names = "--rw", description = "Mount writable; changes go with unmount.")
         boolean writable;
 
         @Override
         int run(ImageService images) throws ImageException {
-            images.mount(reference, directory.toAbsolutePath().normalize(), writable);
-            out().println(directory);
+            Path target = directory.toAbsolutePath().normalize();
+            images.mount(reference, Optional.ofNullable(platform), target, writable);
+            if (options().json()) {
+                out().println(
+                                JsonWriter.indented()
+                                        .beginObject()
+                                        .member("reference", reference)
+                                        .member("directory", target.toString())
+                                        .member("writable", writable)
+                                        .endObject());
+            } else {
+                out().println(directory);
+            }
             return 0;
         }
     }
 
     @Command(
             name = "unmount",
-            description = "Undoes mount or bundle and drops what was written there.")
+            description = {
+                "Undoes mount or bundle and drops what was written there.",
+                "Of a bundle config.json goes too, unless it was changed."
+            })
     static final class Unmount extends ImageCommand {
         @Parameters(paramLabel = "DIR")
         Path directory = Path.of("");
 
         @Override
         int run(ImageService images) throws ImageException {
-            images.unmount(directory.toAbsolutePath().normalize());
+            Path target = directory.toAbsolutePath().normalize();
+            images.unmount(target);
+            if (options().json()) {
+                out().println(
+                                JsonWriter.indented()
+                                        .beginObject()
+                                        .member("directory", target.toString())
+                                        .endObject());
+            }
             return 0;
         }
     }
@@ -448,7 +491,7 @@ final class ImageCommands {
             name = "bundle",
             description = {
                 "Makes an OCI runtime bundle: config.json and a writable rootfs, ready for runc run.",
-                "Remove it with: imgctl unmount DIR/rootfs; rm DIR/config.json"
+                "Everything after DIR is the command of the container. Remove the bundle with: imgctl unmount DIR"
             })
     static final class Bundle extends ImageCommand {
         @Parameters(index = "0", paramLabel = "REF")
@@ -461,20 +504,39 @@ final class ImageCommands {
                 index = "2..*",
                 paramLabel = "ARG",
                 arity = "0..*",
+                parameterConsumer = Remainder.class,
                 description = "The command to run instead of the image's.")
         List<String> arguments = List.of();
 
+        @Option(names = "--platform", paramLabel = "P", description = "Which of several platforms.")
+        @Nullable String platform;
+
         @Override
         int run(ImageService images) throws ImageException {
-            images.bundle(reference, directory.toAbsolutePath().normalize(), arguments);
-            out().println(directory);
+            Path target = directory.toAbsolutePath().normalize();
+            images.bundle(reference, Optional.ofNullable(platform), target, arguments);
+            if (options().json()) {
+                out().println(
+                                JsonWriter.indented()
+                                        .beginObject()
+                                        .member("reference", reference)
+                                        .member("directory", target.toString())
+                                        .member("rootfs", target.resolve("rootfs").toString())
+                                        .member("config", target.resolve("config.json").toString())
+                                        .endObject());
+            } else {
+                out().println(directory);
+            }
             return 0;
         }
     }
 
     @Command(
             name = "import",
-            description = "Reads images from an OCI layout (directory or tar) or a docker archive.")
+            description = {
+                "Reads images from an OCI layout (directory or tar) or a docker archive.",
+                "A tar may be compressed with gzip or zstd."
+            })
     static final class Import extends ImageCommand {
         @Parameters(paramLabel = "PATH")
         Path source = Path.of("");
@@ -508,7 +570,10 @@ final class ImageCommands {
 
     @Command(name = "export", description = "Writes images to an OCI layout or an archive.")
     static final class Export extends ImageCommand {
-        @Parameters(index = "0", paramLabel = "PATH", description = "What to write; must not exist.")
+        @Parameters(
+                index = "0",
+                paramLabel = "PATH",
+                description = "What to write; must not exist.")
         Path target = Path.of("");
 
         @Parameters(index = "1..*", paramLabel = "REF", arity = "1..*")
@@ -523,16 +588,27 @@ final class ImageCommands {
 
         @Override
         int run(ImageService images) throws ImageException {
-            images.export(references, target.toAbsolutePath().normalize(), chosen());
-            out().println(target);
-            return 0;
-        }
-
-        private ExportFormat chosen() throws ImageException {
             String wanted =
                     format != null
                             ? format.toLowerCase(Locale.ROOT)
                             : target.toString().endsWith(".tar") ? "oci-archive" : "oci-dir";
+            Path path = target.toAbsolutePath().normalize();
+            images.export(references, path, chosen(wanted));
+            if (options().json()) {
+                out().println(
+                                JsonWriter.indented()
+                                        .beginObject()
+                                        .member("path", path.toString())
+                                        .member("format", wanted)
+                                        .member("references", references)
+                                        .endObject());
+            } else {
+                out().println(target);
+            }
+            return 0;
+        }
+
+        private ExportFormat chosen(String wanted) throws ImageException {
             if (Files.exists(target)) {
                 throw ImageException.alreadyExists(
                         target + ": exists already; choose another path or remove it");

@@ -11,6 +11,7 @@ import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Objects;
@@ -39,6 +40,8 @@ public final class Imgctl implements Runnable {
     /// The exit code when some of several references failed.
     static final int EXIT_PARTIAL = 10;
 
+    final Sessions sessions;
+
     @Mixin final GlobalOptions options = new GlobalOptions();
 
     @Option(
@@ -48,6 +51,10 @@ public final class Imgctl implements Runnable {
     boolean help;
 
     @Spec @Nullable CommandSpec spec;
+
+    private Imgctl(Sessions sessions) {
+        this.sessions = sessions;
+    }
 
     /// Every command by its name and its alias. A function, because most calls need only one of them.
     private static @Nullable Object command(String name) {
@@ -78,19 +85,41 @@ public final class Imgctl implements Runnable {
                     "pull", "ls", "inspect", "tag", "rm", "gc", "fsck", "mount", "unmount", "bundle",
                     "import", "export", "quickstart", "config", "version", "completion", "help");
 
+    private static final Set<String> STORE_COMMANDS =
+            Set.of(
+                    "pull", "ls", "list", "inspect", "tag", "rm", "remove", "gc", "fsck", "mount",
+                    "unmount", "umount", "bundle", "import", "export", "quickstart");
+
     /// Adds the commands that the arguments may mean: reading the options of all of them takes longer than
     /// running most. Words that are values of options may add one too many, which does no harm.
-    private static void addCommands(CommandLine line, String[] args) {
+    private static void addCommands(CommandLine line, Set<String> named) {
+        boolean all = named.isEmpty() || named.contains("help") || named.contains("completion");
+        for (String name : all ? COMMANDS : named) {
+            line.addSubcommand(name, Objects.requireNonNull(command(name)));
+        }
+    }
+
+    /// The words that are commands.
+    private static Set<String> named(String[] args) {
         Set<String> named = new LinkedHashSet<>();
         for (String arg : args) {
             if (command(arg) != null) {
                 named.add(arg);
             }
         }
-        boolean all = named.isEmpty() || named.contains("help") || named.contains("completion");
-        for (String name : all ? COMMANDS : named) {
-            line.addSubcommand(name, Objects.requireNonNull(command(name)));
+        return named;
+    }
+
+    /// Whether a store is about to be opened, as far as the words tell: a wrong guess only costs
+    /// time.
+    private static boolean opensStore(Set<String> named, String[] args) {
+        for (String name : named) {
+            if (STORE_COMMANDS.contains(name)) {
+                return List.of(args).contains("--root")
+                        || !Files.exists(Config.defaults().get(Config.ADDRESS));
+            }
         }
+        return false;
     }
 
     /// Runs the program and exits.
@@ -112,16 +141,25 @@ public final class Imgctl implements Runnable {
     /// @param out receives results, `err` everything else; both are flushed
     /// @return the exit code
     static int run(String[] args, PrintStream out, PrintStream err) {
+        return run(args, out, err, Session::open);
+    }
+
+    /// Runs one command on what `sessions` opens.
+    static int run(String[] args, PrintStream out, PrintStream err, Sessions sessions) {
         try {
             if (args.length == 1 && (args[0].equals("version") || args[0].equals("--version"))) {
                 // Asked for by every script; not worth a command line parser.
                 out.println(Version.line());
                 return 0;
             }
+            Set<String> named = named(args);
+            if (opensStore(named, args)) {
+                Warmup.ofStore();
+            }
             Console.set(new Console(out, err));
-            Imgctl root = new Imgctl();
+            Imgctl root = new Imgctl(sessions);
             CommandLine line = new CommandLine(root);
-            addCommands(line, args);
+            addCommands(line, named);
             line.setCaseInsensitiveEnumValuesAllowed(true);
             line.setExpandAtFiles(false);
             line.setOut(new PrintWriter(out, true, StandardCharsets.UTF_8));
@@ -133,7 +171,7 @@ public final class Imgctl implements Runnable {
                         return new CommandLine.RunLast().execute(parsed);
                     });
             line.setExecutionExceptionHandler(
-                    (e, command, parsed) -> executionError(e, root.options, err));
+                    (e, command, parsed) -> report(e, root.options, err));
             return line.execute(args);
         } finally {
             out.flush();
@@ -152,8 +190,15 @@ public final class Imgctl implements Runnable {
         return EXIT_USAGE;
     }
 
-    private static int executionError(Exception e, GlobalOptions options, PrintStream err) {
+    /// Prints what failed, as one line of text or of JSON.
+    ///
+    /// @return the exit code
+    static int report(Exception e, GlobalOptions options, PrintStream err) {
         ImageException error = asImageException(e);
+        if (Interruption.signalled() && error.kind() != ErrorKind.CANCELLED) {
+            // A consequence: files that are being read or written are closed by an interrupt.
+            error = new ImageException(ErrorKind.CANCELLED, "interrupted", error);
+        }
         if (options.json()) {
             err.println(errorJson(error));
         } else {
@@ -170,6 +215,8 @@ public final class Imgctl implements Runnable {
                 e instanceof UncheckedIOException u ? Objects.requireNonNull(u.getCause()) : e;
         return switch (cause) {
             case ImageException known -> known;
+            case java.nio.channels.ClosedByInterruptException x ->
+                    new ImageException(ErrorKind.CANCELLED, "interrupted", x);
             case java.nio.file.NoSuchFileException x ->
                     ImageException.notFound(x.getFile() + ": no such file or directory");
             case java.nio.file.AccessDeniedException x ->
@@ -218,5 +265,4 @@ public final class Imgctl implements Runnable {
         throw new ParameterException(
                 Objects.requireNonNull(spec).commandLine(), "a command is missing");
     }
-
 }

@@ -1,18 +1,17 @@
 package dev.imgd.cli;
 
+import dev.imgd.image.ImageService;
 import dev.imgd.image.ImageService.GcReport;
 import dev.imgd.image.ImageService.ImageDetails;
 import dev.imgd.image.ImageService.LayerDetails;
 import dev.imgd.image.ImageService.PullRequest;
 import dev.imgd.image.ImageService.PullResult;
-import dev.imgd.image.ImageService;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-import dev.imgd.model.MediaType;
 import dev.imgd.registry.EmbeddedRegistry;
-import dev.imgd.registry.MemoryContent;
 import java.io.IOException;
 import java.io.PrintStream;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
@@ -51,6 +50,14 @@ final class Quickstart implements Callable<Integer> {
 
     @Override
     public Integer call() throws ImageException {
+        // Before there is a directory that a signal could leave behind.
+        try (Interruption _ = Interruption.guard()) {
+            show();
+        }
+        return 0;
+    }
+
+    private void show() throws ImageException {
         PrintStream out = Console.current().out();
         long started = System.nanoTime();
         Path directory = temporary();
@@ -66,25 +73,15 @@ final class Quickstart implements Callable<Integer> {
                 "Done in %s. %s"
                         .formatted(
                                 Sizes.millis((System.nanoTime() - started) / 1_000_000),
-                                keep
-                                        ? "The store is in " + directory
-                                        : "Nothing is left behind."));
+                                keep ? "The store is in " + directory : "Nothing is left behind."));
         out.println("Next: imgctl pull debian:12, then imgctl --help.");
-        return 0;
     }
 
     private void run(Path directory, PrintStream out) throws ImageException {
         boolean root = Superuser.running();
         long at = System.nanoTime();
         SampleImage sample = SampleImage.build();
-        MemoryContent content = new MemoryContent();
-        sample.blobs().forEach((digest, blob) -> content.putBlob(digest, blob.toArray()));
-        content.putManifest(
-                REPOSITORY,
-                MediaType.OCI_MANIFEST,
-                Objects.requireNonNull(sample.blobs().get(sample.manifest())),
-                "latest");
-        try (EmbeddedRegistry registry = EmbeddedRegistry.start(content)) {
+        try (EmbeddedRegistry registry = EmbeddedRegistry.start(sample.served(REPOSITORY))) {
             String reference = registry.authority() + "/" + REPOSITORY + ":latest";
             at =
                     say(
@@ -97,13 +94,15 @@ final class Quickstart implements Callable<Integer> {
                     Config.load(Objects.requireNonNull(parent).options.config)
                             .with(Config.ROOT, directory.resolve("store"));
             try (Assembly assembly = Assembly.open(config)) {
-                Interruption.guard();
                 at = say(out, at, "Opened an empty store in " + config.get(Config.ROOT));
                 pullAndShow(out, at, assembly.images(), reference, directory, root);
             }
+        } catch (ImageException e) {
+            throw e;
+        } catch (ClosedByInterruptException e) {
+            throw new ImageException(ErrorKind.CANCELLED, "quickstart: interrupted", e);
         } catch (IOException e) {
-            throw new ImageException(
-                    ErrorKind.INTERNAL, "quickstart: " + e.getMessage(), e);
+            throw new ImageException(ErrorKind.INTERNAL, "quickstart: " + e.getMessage(), e);
         }
     }
 
@@ -116,8 +115,7 @@ final class Quickstart implements Callable<Integer> {
             boolean root)
             throws ImageException, IOException {
         long at = since;
-        PullRequest request =
-                new PullRequest(reference, Optional.empty(), false, root, false);
+        PullRequest request = new PullRequest(reference, Optional.empty(), false, root, false);
         PullResult pulled = images.pull(request, ImageService.ProgressListener.NONE);
         at =
                 say(
@@ -134,8 +132,7 @@ final class Quickstart implements Callable<Integer> {
                 say(
                         out,
                         at,
-                        "Looked at it: %s for %s"
-                                .formatted(details.digest(), details.platform()));
+                        "Looked at it: %s for %s".formatted(details.digest(), details.platform()));
         for (LayerDetails layer : details.layers()) {
             out.println(
                     "     layer %s  %9s  diffID %s"
@@ -188,7 +185,8 @@ final class Quickstart implements Callable<Integer> {
 
     private long say(PrintStream out, long since, String text, String... more) {
         long now = System.nanoTime();
-        out.println("%2d. %s  [%s]".formatted(++step, text, Sizes.millis((now - since) / 1_000_000)));
+        out.println(
+                "%2d. %s  [%s]".formatted(++step, text, Sizes.millis((now - since) / 1_000_000)));
         for (String line : more) {
             out.println("     " + line);
         }

@@ -6,6 +6,7 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Platform;
+import dev.imgd.registry.MemoryContent;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -18,6 +19,7 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
@@ -26,15 +28,16 @@ import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
 import org.apache.commons.compress.archivers.tar.TarArchiveOutputStream;
 import org.apache.commons.compress.archivers.tar.TarConstants;
 
-/// A real image of three layers, made from this host's own files: programs with the libraries they need,
-/// the licence texts of the JDK, and a layer that adds, replaces and deletes. It runs.
+/// A real image of three layers, made from this host's own files: programs with the libraries they
+/// need, the licence texts of the JDK, and a layer that adds, replaces and deletes. It runs.
 ///
 /// @param manifest the digest of the manifest
 /// @param blobs every blob by digest, the manifest included
 /// @param sizeBytes compressed size of all blobs
 record SampleImage(Digest manifest, Map<Digest, Bytes> blobs, long sizeBytes) {
     static final String GREETING = "/etc/greeting";
-    static final String GREETING_TEXT = "Hello from an image that imgd pulled, verified and unpacked.\n";
+    static final String GREETING_TEXT =
+            "Hello from an image that imgd pulled, verified and unpacked.\n";
 
     /// In the second layer, deleted by the third.
     static final String DELETED = "/usr/share/legal/deleted-by-the-next-layer";
@@ -55,6 +58,18 @@ record SampleImage(Digest manifest, Map<Digest, Bytes> blobs, long sizeBytes) {
                     "cannot build the sample image: " + e.getMessage(),
                     e);
         }
+    }
+
+    /// What a registry serves that has this image as `latest` of a repository.
+    MemoryContent served(String repository) {
+        MemoryContent content = new MemoryContent();
+        blobs.forEach((digest, blob) -> content.putBlob(digest, blob.toArray()));
+        content.putManifest(
+                repository,
+                MediaType.OCI_MANIFEST,
+                Objects.requireNonNull(blobs.get(manifest)),
+                "latest");
+        return content;
     }
 
     private record Layer(Bytes compressed, Digest diffId) {}
@@ -135,8 +150,7 @@ record SampleImage(Digest manifest, Map<Digest, Bytes> blobs, long sizeBytes) {
             for (String directory : List.of("/usr/bin/", "/bin/")) {
                 Path program = Path.of(directory + name);
                 if (Files.isExecutable(program)) {
-                    layer.file(
-                            "/usr/bin/" + name, 0755, Files.readAllBytes(program.toRealPath()));
+                    layer.file("/usr/bin/" + name, 0755, Files.readAllBytes(program.toRealPath()));
                     libraries.addAll(libraries(program.toRealPath()));
                     break;
                 }
@@ -165,15 +179,13 @@ record SampleImage(Digest manifest, Map<Digest, Bytes> blobs, long sizeBytes) {
         return layer.finish();
     }
 
-    /// What the loader would map, as `ldd` lists it; empty for static programs and where there is no ldd.
+    /// What the loader would map, as `ldd` lists it; empty for static programs and where there is
+    /// no ldd.
     private static List<Path> libraries(Path program) throws IOException {
         List<Path> libraries = new ArrayList<>();
         Process ldd;
         try {
-            ldd =
-                    new ProcessBuilder("ldd", program.toString())
-                            .redirectErrorStream(true)
-                            .start();
+            ldd = new ProcessBuilder("ldd", program.toString()).redirectErrorStream(true).start();
         } catch (IOException e) {
             return libraries; // the image is still an image, it only does not run
         }
@@ -259,8 +271,7 @@ record SampleImage(Digest manifest, Map<Digest, Bytes> blobs, long sizeBytes) {
                         .beginObject()
                         .member("schemaVersion", 2)
                         .member("mediaType", MediaType.OCI_MANIFEST);
-        descriptor(
-                manifest.name("config"), MediaType.OCI_CONFIG, configDigest, configBytes.length);
+        descriptor(manifest.name("config"), MediaType.OCI_CONFIG, configDigest, configBytes.length);
         manifest.beginArray("layers");
         for (Layer layer : layers) {
             Digest digest = layer.compressed.sha256();

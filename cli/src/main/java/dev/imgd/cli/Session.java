@@ -15,10 +15,13 @@ import org.jspecify.annotations.Nullable;
 /// What one command works with: the daemon if there is one, else the store itself.
 ///
 /// `--address` asks for that daemon, `--root` for that store; with both, the store is used if no daemon answers.
-/// With neither, a daemon that answers at the configured address is used, else the configured store.
+/// With neither, a daemon that answers at the configured address is used, else the configured
+/// store.
 ///
 /// @param assembly closed with the session; null when a daemon owns the store
-record Session(ImageService images, @Nullable Assembly assembly) implements AutoCloseable {
+/// @param interruption ends with the session
+record Session(ImageService images, @Nullable Assembly assembly, Interruption interruption)
+        implements AutoCloseable {
 
     static Session open(GlobalOptions options) throws ImageException {
         Config config = Config.load(options.config);
@@ -44,13 +47,11 @@ record Session(ImageService images, @Nullable Assembly assembly) implements Auto
                         ? config
                         : config.with(Config.ROOT, options.root.toAbsolutePath().normalize());
         Assembly assembly = Assembly.open(effective);
-        Interruption.guard();
-        return new Session(assembly.images(), assembly);
+        return new Session(assembly.images(), assembly, Interruption.guard());
     }
 
-    private static Session remote(Path address) throws ImageException {
-        Interruption.guard();
-        return new Session(RemoteImageService.connect(address), null);
+    private static Session remote(Path address) {
+        return new Session(RemoteImageService.connect(address), null, Interruption.guard());
     }
 
     private static boolean answers(Path address) throws ImageException {
@@ -77,10 +78,12 @@ record Session(ImageService images, @Nullable Assembly assembly) implements Auto
 
     @Override
     public void close() throws ImageException {
-        if (assembly != null) {
-            assembly.close();
-        } else {
-            images.close();
+        try (interruption) {
+            if (assembly != null) {
+                assembly.close();
+            } else {
+                images.close();
+            }
         }
     }
 }

@@ -15,8 +15,9 @@ final class Superuser {
         return RUNNING;
     }
 
-    /// The effective uid in such a file, or -1 when it cannot be read. Read from there because most commands need
-    /// no system call of their own, and linking the first one takes longer than they run.
+    /// The effective uid in such a file, or -1 when it cannot be read. Read from there because most
+    /// commands need no system call of their own, and linking the first one takes longer than they
+    /// run.
     ///
     /// **Source:** proc_pid_status(5), `Uid:` real, effective, saved and file system uid.
     static long effectiveUid(Path status) {

@@ -1,6 +1,8 @@
 package dev.imgd.cli;
 
+import dev.imgd.registry.EmbeddedRegistry;
 import java.io.ByteArrayOutputStream;
+import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -9,8 +11,8 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.stream.Stream;
 
-/// Runs the usual work once, so that the JVM can record which classes it loads. The launcher calls it with
-/// `-XX:AOTCacheOutput` after a build.
+/// Runs the usual work once, so that the JVM can record which classes it loads. The launcher calls
+/// it with `-XX:AOTCacheOutput` after a build.
 public final class Training {
     private Training() {}
 
@@ -32,7 +34,7 @@ public final class Training {
         }
     }
 
-    private static void cli(Path directory) {
+    private static void cli(Path directory) throws IOException {
         String root = directory.resolve("store").toString();
         run("version", "-o", "json");
         run("--help");
@@ -40,9 +42,19 @@ public final class Training {
         run("--root", root, "ls");
         run("--root", root, "pull", "--progress", "plain", "localhost:1/none:1");
         run("quickstart");
-        run("--root", root, "-o", "json", "ls");
-        run("--root", root, "inspect", "none");
-        run("--root", root, "gc");
+        try (EmbeddedRegistry registry =
+                EmbeddedRegistry.start(SampleImage.build().served("sample"))) {
+            String reference = registry.authority() + "/sample:latest";
+            run("--root", root, "pull", "--no-unpack", reference);
+            run("--root", root, "tag", reference, "sample:1");
+            run("--root", root, "ls");
+            run("--root", root, "-o", "json", "ls");
+            run("--root", root, "inspect", "sample:1");
+            run("--root", root, "inspect", "none");
+            run("--root", root, "export", directory.resolve("export.tar").toString(), "sample:1");
+            run("--root", root, "rm", "sample:1", reference);
+            run("--root", root, "gc");
+        }
     }
 
     private static void daemon(Path directory) throws Exception {

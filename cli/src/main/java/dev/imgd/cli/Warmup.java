@@ -1,5 +1,6 @@
 package dev.imgd.cli;
 
+import dev.imgd.content.Store;
 import dev.imgd.linux.NativeInflate;
 import dev.imgd.linux.NativeSha256;
 import dev.imgd.model.ImageException;
@@ -8,19 +9,36 @@ import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryOptions;
 import java.nio.charset.StandardCharsets;
 
-/// Initialises on another thread what a pull is about to need, while the store opens on the first one.
+/// Initialises on another thread what a command is about to need, while the first one does
+/// something else.
 ///
-/// A cold JVM spends as long on the class initialisers of the HTTP client, the JSON parser and the native
-/// bindings as on opening the store; side by side they cost the time of one of them.
+/// A cold JVM spends as long on the class initialisers of the HTTP client, the JSON parser and the
+/// native bindings as on opening the store; side by side they cost the time of one of them.
 final class Warmup {
     private Warmup() {}
 
-    /// Starts and returns at once. Whatever fails here fails again, with its message, where it is used.
-    static void start() {
-        Thread.ofPlatform().name("imgctl-warmup").daemon().start(Warmup::run);
+    /// For a command that is likely to open the store: its native library, while the command line
+    /// is parsed.
+    static void ofStore() {
+        start(Store::preload);
     }
 
-    private static void run() {
+    /// For a pull.
+    static void ofPull() {
+        start(Warmup::pull);
+    }
+
+    /// Starts and returns at once. Whatever fails here fails again, with its message, where it is
+    /// used.
+    private static void start(Runnable work) {
+        Thread.ofPlatform()
+                .name("imgctl-warmup")
+                .daemon()
+                .uncaughtExceptionHandler((_, _) -> {})
+                .start(work);
+    }
+
+    private static void pull() {
         RegistryClient.create(RegistryOptions.defaults()).close();
         // Asking links them.
         boolean _ = NativeSha256.available() && NativeInflate.available();

@@ -31,8 +31,7 @@ class SuperuserTest {
                 "Name:\\troot|-1",
                 "''|-1"
             })
-    void effectiveUid_ofAStatus_isTheSecondNumber(String status, long expected)
-            throws IOException {
+    void effectiveUid_ofAStatus_isTheSecondNumber(String status, long expected) throws IOException {
         Path file =
                 Files.writeString(
                         directory.resolve("status"),

@@ -47,7 +47,6 @@ class BundleIT {
                 "bundle",
                 workspace.reference(),
                 bundle,
-                "--",
                 "sh",
                 "-c",
                 "cat /etc/debian_version.moved; echo $PATH; id -u; touch /written");
@@ -56,7 +55,8 @@ class BundleIT {
         command.add(workspace.directory().getFileName());
         Program.Finished finished = Program.of(command.toArray()).run().expectExit(0);
         boolean written = Files.exists(bundle.resolve("rootfs/written"));
-        imgctl.ok("unmount", bundle.resolve("rootfs"));
+        imgctl.ok("unmount", bundle);
+        assertTrue(Files.notExists(bundle), "unmount left the bundle");
 
         List<String> lines = finished.out().lines().toList();
         assertEquals("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", lines.get(1));

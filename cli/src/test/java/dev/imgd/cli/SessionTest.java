@@ -1,0 +1,123 @@
+package dev.imgd.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.plugin.RemoteImageService;
+import java.io.IOException;
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/// What a command works with: a daemon that answers, or the store itself.
+class SessionTest {
+    @TempDir Path directory;
+    private final GlobalOptions options = new GlobalOptions();
+    private Path configured;
+    private Path configuredRoot;
+
+    @BeforeEach
+    void configure() throws IOException {
+        configured = directory.resolve("configured.sock");
+        configuredRoot = directory.resolve("configured");
+        options.config =
+                Files.writeString(
+                        directory.resolve("config.toml"),
+                        "root = \"%s\"\n[grpc]\naddress = \"%s\"\n"
+                                .formatted(configuredRoot, configured));
+    }
+
+    private static ServerSocketChannel listen(Path socket) throws IOException {
+        return ServerSocketChannel.open(StandardProtocolFamily.UNIX)
+                .bind(UnixDomainSocketAddress.of(socket));
+    }
+
+    private void assertRemote() throws ImageException {
+        try (Session session = Session.open(options)) {
+            assertInstanceOf(RemoteImageService.class, session.images());
+            assertNull(session.assembly());
+        }
+    }
+
+    private void assertEmbedded(Path root) throws ImageException {
+        try (Session session = Session.open(options)) {
+            Assembly assembly = session.assembly();
+            assertNotNull(assembly);
+            assertEquals(root, assembly.store().root());
+            assertEquals(java.util.List.of(), session.images().list());
+        }
+    }
+
+    @Test
+    void nothingAsked_daemonAtTheConfiguredAddress_isUsed() throws IOException {
+        try (ServerSocketChannel _ = listen(configured)) {
+            assertRemote();
+        }
+    }
+
+    @Test
+    void nothingAsked_noDaemon_opensTheConfiguredStore() throws IOException {
+        assertEmbedded(configuredRoot);
+    }
+
+    @Test
+    void nothingAsked_socketOfADeadDaemon_opensTheConfiguredStore() throws IOException {
+        listen(configured).close();
+        assertTrue(Files.exists(configured));
+        assertEmbedded(configuredRoot);
+    }
+
+    @Test
+    void root_winsOverAConfiguredDaemon() throws IOException {
+        options.root = directory.resolve("x/../other");
+        try (ServerSocketChannel _ = listen(configured)) {
+            assertEmbedded(directory.resolve("other"));
+        }
+    }
+
+    @Test
+    void address_thatAnswers_winsOverRoot() throws IOException {
+        options.address = directory.resolve("asked.sock");
+        options.root = directory.resolve("other");
+        try (ServerSocketChannel _ = listen(options.address)) {
+            assertRemote();
+        }
+        assertTrue(Files.notExists(directory.resolve("other")));
+    }
+
+    @Test
+    void address_noAnswer_opensTheRootIfOneIsGiven() throws IOException {
+        options.address = directory.resolve("asked.sock");
+        options.root = directory.resolve("other");
+        assertEmbedded(directory.resolve("other"));
+    }
+
+    @Test
+    void address_noAnswerAndNoRoot_isUnavailable() throws IOException {
+        options.address = directory.resolve("asked.sock");
+        try (ServerSocketChannel _ = listen(configured)) {
+            ImageException e = assertThrows(ImageException.class, () -> Session.open(options));
+            assertEquals(ErrorKind.UNAVAILABLE, e.kind());
+            assertTrue(e.getMessage().contains("asked.sock; start imgd"), e.getMessage());
+        }
+    }
+
+    @Test
+    void storeOfAnotherOwner_isLockedAndSaysBy() throws IOException {
+        try (Session _ = Session.open(options)) {
+            ImageException e = assertThrows(ImageException.class, () -> Session.open(options));
+            assertEquals(ErrorKind.LOCKED, e.kind());
+        }
+    }
+}
