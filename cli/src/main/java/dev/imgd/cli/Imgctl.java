@@ -71,6 +71,11 @@ public final class Imgctl implements Runnable {
             case "bundle" -> new ImageCommands.Bundle();
             case "import" -> new ImageCommands.Import();
             case "export" -> new ImageCommands.Export();
+            case "push" -> new CopyCommands.Push();
+            case "copy", "cp" -> new CopyCommands.Copy();
+            case "registry" -> new RegistryCommands();
+            case "manifest" -> new ManifestCommands();
+            case "blob" -> new BlobCommands();
             case "quickstart" -> new Quickstart();
             case "config" -> new ConfigCommand();
             case "version" -> new VersionCommand();
@@ -83,7 +88,8 @@ public final class Imgctl implements Runnable {
     private static final List<String> COMMANDS =
             List.of(
                     "pull", "ls", "inspect", "tag", "rm", "gc", "fsck", "mount", "unmount", "bundle",
-                    "import", "export", "quickstart", "config", "version", "completion", "help");
+                    "import", "export", "push", "copy", "registry", "manifest", "blob", "quickstart",
+                    "config", "version", "completion", "help");
 
     private static final Set<String> STORE_COMMANDS =
             Set.of(

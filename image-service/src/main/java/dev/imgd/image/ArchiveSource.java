@@ -121,8 +121,11 @@ abstract sealed class ArchiveSource implements AutoCloseable {
     /// Whether there is a regular file of that name.
     abstract boolean has(String name);
 
-    /// Opens a file; the caller closes it.
+    /// Opens a file; the caller closes it. Several may be open at once, in several threads.
     abstract InputStream open(String name) throws IOException;
+
+    /// The size of a file.
+    abstract long sizeBytes(String name) throws IOException;
 
     /// Reads a small file whole; empty when there is none.
     ///
@@ -203,6 +206,13 @@ abstract sealed class ArchiveSource implements AutoCloseable {
                 return true;
             } catch (ImageException e) {
                 return false; // what cannot be opened is as good as nothing
+            }
+        }
+
+        @Override
+        long sizeBytes(String name) throws IOException {
+            try (Fd file = openFile(name)) {
+                return Fs.statx(file.fd(), "", Fs.AT_EMPTY_PATH, Fs.STATX_ALL).size();
             }
         }
 
@@ -292,6 +302,11 @@ abstract sealed class ArchiveSource implements AutoCloseable {
             } catch (IOException e) {
                 return false; // a dangling link is as good as nothing
             }
+        }
+
+        @Override
+        long sizeBytes(String name) throws IOException {
+            return resolve(name).sizeBytes();
         }
 
         @Override

@@ -241,6 +241,72 @@ public interface ImageService extends AutoCloseable {
         DOCKER_ARCHIVE
     }
 
+    /// Copies an image from one place to another, digests preserved. Blobs that the destination has
+    /// are not sent; nothing has a name there before all of it is there.
+    ///
+    /// @throws ImageException of any kind
+    CopyResult copy(CopyRequest request, ProgressListener progress) throws ImageException;
+
+    /// Which images of an index are copied.
+    enum CopyPlatforms {
+        /// The one that matches the platform.
+        ONE,
+        /// The index with everything in it.
+        ALL,
+        /// The index if the source has all of it, else the one that matches.
+        AVAILABLE
+    }
+
+    /// @param platform for `ONE`, in containerd's syntax; empty for the host's
+    /// @param referrers whether to copy signatures and other artifacts that refer to the image
+    /// @param foreignLayers whether to copy layers that say to live elsewhere
+    /// @param sourcePlainHttp speak http to the source registry even if it is not on loopback
+    /// @param destinationPlainHttp as `sourcePlainHttp` for the other one
+    record CopyRequest(
+            ImageLocation source,
+            ImageLocation destination,
+            CopyPlatforms platforms,
+            Optional<String> platform,
+            boolean referrers,
+            boolean foreignLayers,
+            boolean sourcePlainHttp,
+            boolean destinationPlainHttp) {
+        /// The image of the host's platform, and nothing else.
+        public static CopyRequest of(String source, String destination) throws ImageException {
+            return new CopyRequest(
+                    ImageLocation.parse(source),
+                    ImageLocation.parse(destination),
+                    CopyPlatforms.ONE,
+                    Optional.empty(),
+                    false,
+                    false,
+                    false,
+                    false);
+        }
+    }
+
+    /// @param destination where the image is now
+    /// @param digest of what was named there
+    /// @param manifests manifests and indexes copied, those of referrers included
+    /// @param blobs how many different blobs they have
+    /// @param existingBlobs those that were there
+    /// @param mountedBlobs those that the registry took from another repository
+    /// @param skippedBlobs foreign layers that were left out
+    /// @param copiedBytes bytes of the blobs that were sent
+    record CopyResult(
+            String destination,
+            Digest digest,
+            String mediaType,
+            int manifests,
+            int blobs,
+            int existingBlobs,
+            int mountedBlobs,
+            int skippedBlobs,
+            int referrers,
+            long copiedBytes,
+            long millis,
+            List<String> warnings) {}
+
     /// Waits for running calls and releases everything.
     @Override
     void close() throws ImageException;

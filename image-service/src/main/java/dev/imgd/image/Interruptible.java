@@ -22,6 +22,13 @@ final class Interruptible {
     /// @param session that `call` uses; closed when the calling thread is interrupted
     /// @throws ImageException that of the call, or `CANCELLED`
     static <T> T call(String what, RegistryClient session, Call<T> call) throws ImageException {
+        return call(what, session::close, call);
+    }
+
+    /// As the other, for calls that use more than a session.
+    ///
+    /// @param cancel makes `call` end soon; run when the calling thread is interrupted
+    static <T> T call(String what, Runnable cancel, Call<T> call) throws ImageException {
         CompletableFuture<T> result = new CompletableFuture<>();
         Thread thread =
                 Thread.ofPlatform()
@@ -38,7 +45,7 @@ final class Interruptible {
         try {
             return result.get();
         } catch (InterruptedException e) {
-            session.close();
+            cancel.run();
             awaitEnd(thread);
             throw new ImageException(ErrorKind.CANCELLED, what + ": interrupted", e);
         } catch (ExecutionException e) {

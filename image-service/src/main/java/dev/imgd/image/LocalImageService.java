@@ -45,6 +45,7 @@ public final class LocalImageService implements ImageService {
     private static final Duration PULL_LEASE = Duration.ofHours(24);
     private static final String IMPORT = "import/";
     private static final String UNPACK = "unpack/";
+    private static final String COPY = "copy/";
 
     private final Store store;
     private final SnapshotService snapshots;
@@ -54,6 +55,7 @@ public final class LocalImageService implements ImageService {
     private final GarbageCollector collector;
     private final PullEngine engine;
     private final Mounting mounting;
+    private final int fetches;
     private final Object documents = new Object();
     private final Object names = new Object();
     private final Set<String> activeLeases = ConcurrentHashMap.newKeySet();
@@ -79,6 +81,7 @@ public final class LocalImageService implements ImageService {
         this.collector = collector;
         this.limits = limits;
         this.clock = clock;
+        this.fetches = fetches;
         this.engine = new PullEngine(
                         store, snapshots, limits, collector.assembly(), fetches, unpacks);
         this.mounting = new Mounting(snapshots);
@@ -89,7 +92,9 @@ public final class LocalImageService implements ImageService {
     private void dropDeadCalls() throws ImageException {
         List<String> dead = new ArrayList<>();
         for (LeaseStore.Lease lease : store.leases().list(NAMESPACE)) {
-            if (lease.id().startsWith(IMPORT) || lease.id().startsWith(UNPACK)) {
+            if (lease.id().startsWith(IMPORT)
+                    || lease.id().startsWith(UNPACK)
+                    || lease.id().startsWith(COPY)) {
                 dead.add(lease.id());
             }
         }
@@ -97,7 +102,7 @@ public final class LocalImageService implements ImageService {
             return;
         }
         for (IngestStatus ingest : store.content().ingests(NAMESPACE)) {
-            if (ingest.ref().startsWith(IMPORT)) {
+            if (ingest.ref().startsWith(IMPORT) || ingest.ref().startsWith(COPY)) {
                 store.content().abort(NAMESPACE, ingest.ref());
             }
         }
@@ -792,6 +797,36 @@ public final class LocalImageService implements ImageService {
     /// The snapshots, for callers that show layers elsewhere.
     SnapshotService snapshots() {
         return snapshots;
+    }
+
+    @Override
+    public CopyResult copy(CopyRequest request, ProgressListener progress) throws ImageException {
+        if (!ImageCopier.needsStore(request)) {
+            return new ImageCopier(registries, limits, fetches).copy(request, progress);
+        }
+        try (CallLease lease = new CallLease(COPY)) {
+            ImageCopier.Images images =
+                    new ImageCopier.Images() {
+                        @Override
+                        public CopySource source(Reference reference) throws ImageException {
+                            return new StoreCopySource(
+                                    store, limits, find(reference.toString()), lease.id);
+                        }
+
+                        @Override
+                        public CopyDestination destination(Reference reference) {
+                            return new StoreCopyDestination(
+                                    store,
+                                    limits,
+                                    reference,
+                                    lease.id,
+                                    (name, target) -> {
+                                        ImageRecord _ = record(name, target, List.of());
+                                    });
+                        }
+                    };
+            return new ImageCopier(registries, limits, fetches, images).copy(request, progress);
+        }
     }
 
     /// The engine, for callers that unpack images of others.

@@ -38,7 +38,7 @@ public final class RegistryClients implements AutoCloseable {
     /// The client for a registry.
     ///
     /// @param http whether this call asked for plain http
-    synchronized RegistryClient client(String registry, boolean http) {
+    public synchronized RegistryClient client(String registry, boolean http) {
         if (http && !plainHttp.contains(registry)) {
             return onPlainHttp.computeIfAbsent(
                     registry,

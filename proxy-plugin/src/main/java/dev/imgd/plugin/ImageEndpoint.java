@@ -6,9 +6,12 @@ import dev.imgd.image.ImageService;
 import dev.imgd.image.ImageService.GcItem;
 import dev.imgd.image.ImageService.GcReport;
 import dev.imgd.image.ImageService.ImageSummary;
+import dev.imgd.image.ImageService.CopyResult;
 import dev.imgd.image.ImageService.PullResult;
 import dev.imgd.model.ImageException;
 import dev.imgd.plugin.proto.v1.BundleRequest;
+import dev.imgd.plugin.proto.v1.CopyEvent;
+import dev.imgd.plugin.proto.v1.CopyRequest;
 import dev.imgd.plugin.proto.v1.ExportRequest;
 import dev.imgd.plugin.proto.v1.GcBatch;
 import dev.imgd.plugin.proto.v1.GcRequest;
@@ -95,6 +98,29 @@ public final class ImageEndpoint extends ImagesImplBase {
                                                                     .build()));
                     stream.send(
                             PullEvent.newBuilder().setResult(ImageMessages.write(result)).build());
+                    stream.end();
+                });
+    }
+
+    @Override
+    public void copy(CopyRequest request, StreamObserver<CopyEvent> out) {
+        PacedStream<CopyEvent> stream = new PacedStream<>(out, STALL);
+        run(
+                out,
+                () -> {
+                    CopyResult result =
+                            images.copy(
+                                    ImageMessages.read(request),
+                                    progress ->
+                                            stream.offer(
+                                                    () ->
+                                                            CopyEvent.newBuilder()
+                                                                    .setProgress(
+                                                                            ImageMessages.write(
+                                                                                    progress))
+                                                                    .build()));
+                    stream.send(
+                            CopyEvent.newBuilder().setResult(ImageMessages.write(result)).build());
                     stream.end();
                 });
     }

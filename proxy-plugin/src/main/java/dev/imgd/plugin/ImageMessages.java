@@ -2,7 +2,10 @@ package dev.imgd.plugin;
 
 import com.google.protobuf.Timestamp;
 
+import dev.imgd.image.ImageLocation;
 import dev.imgd.image.ImageService;
+import dev.imgd.image.ImageService.CopyRequest;
+import dev.imgd.image.ImageService.CopyResult;
 import dev.imgd.image.ImageService.GcItem;
 import dev.imgd.image.ImageService.ImageDetails;
 import dev.imgd.image.ImageService.ImageSummary;
@@ -15,6 +18,7 @@ import dev.imgd.image.ImageService.SourceUse;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
 import dev.imgd.plugin.proto.v1.ExportFormat;
+import dev.imgd.plugin.proto.v1.CopyPlatforms;
 import dev.imgd.plugin.proto.v1.LayerState;
 import dev.imgd.plugin.proto.v1.StatusResponse;
 
@@ -48,6 +52,78 @@ final class ImageMessages {
                 message.getAllPlatforms(),
                 message.getUnpack(),
                 message.getPlainHttp());
+    }
+
+    static dev.imgd.plugin.proto.v1.CopyRequest write(CopyRequest request) throws ImageException {
+        var message =
+                dev.imgd.plugin.proto.v1.CopyRequest.newBuilder()
+                        .setSource(request.source().absolute().toString())
+                        .setDestination(request.destination().absolute().toString())
+                        .setPlatforms(
+                                switch (request.platforms()) {
+                                    case ONE -> CopyPlatforms.COPY_PLATFORMS_ONE;
+                                    case ALL -> CopyPlatforms.COPY_PLATFORMS_ALL;
+                                    case AVAILABLE -> CopyPlatforms.COPY_PLATFORMS_AVAILABLE;
+                                })
+                        .setReferrers(request.referrers())
+                        .setForeignLayers(request.foreignLayers())
+                        .setSourcePlainHttp(request.sourcePlainHttp())
+                        .setDestinationPlainHttp(request.destinationPlainHttp());
+        request.platform().ifPresent(message::setPlatform);
+        return message.build();
+    }
+
+    static CopyRequest read(dev.imgd.plugin.proto.v1.CopyRequest message) throws ImageException {
+        return new CopyRequest(
+                ImageLocation.parse(message.getSource()),
+                ImageLocation.parse(message.getDestination()),
+                switch (message.getPlatforms()) {
+                    case COPY_PLATFORMS_ALL -> ImageService.CopyPlatforms.ALL;
+                    case COPY_PLATFORMS_AVAILABLE -> ImageService.CopyPlatforms.AVAILABLE;
+                    case COPY_PLATFORMS_ONE, COPY_PLATFORMS_UNSPECIFIED ->
+                            ImageService.CopyPlatforms.ONE;
+                    case UNRECOGNIZED ->
+                            throw ImageException.invalidArgument(
+                                    "copy: this daemon does not know what platforms are meant");
+                },
+                optional(message.hasPlatform(), message.getPlatform()),
+                message.getReferrers(),
+                message.getForeignLayers(),
+                message.getSourcePlainHttp(),
+                message.getDestinationPlainHttp());
+    }
+
+    static dev.imgd.plugin.proto.v1.CopyResult write(CopyResult result) {
+        return dev.imgd.plugin.proto.v1.CopyResult.newBuilder()
+                .setDestination(result.destination())
+                .setDigest(result.digest().toString())
+                .setMediaType(result.mediaType())
+                .setManifests(result.manifests())
+                .setBlobs(result.blobs())
+                .setExistingBlobs(result.existingBlobs())
+                .setMountedBlobs(result.mountedBlobs())
+                .setSkippedBlobs(result.skippedBlobs())
+                .setReferrers(result.referrers())
+                .setCopiedBytes(result.copiedBytes())
+                .setMillis(result.millis())
+                .addAllWarnings(result.warnings())
+                .build();
+    }
+
+    static CopyResult read(dev.imgd.plugin.proto.v1.CopyResult message) throws ImageException {
+        return new CopyResult(
+                message.getDestination(),
+                Digest.parse(message.getDigest()),
+                message.getMediaType(),
+                message.getManifests(),
+                message.getBlobs(),
+                message.getExistingBlobs(),
+                message.getMountedBlobs(),
+                message.getSkippedBlobs(),
+                message.getReferrers(),
+                message.getCopiedBytes(),
+                message.getMillis(),
+                List.copyOf(message.getWarningsList()));
     }
 
     static dev.imgd.plugin.proto.v1.Progress write(Progress progress) {

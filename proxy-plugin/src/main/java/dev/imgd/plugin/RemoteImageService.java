@@ -6,6 +6,7 @@ import dev.imgd.image.ImageService;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.plugin.proto.v1.BundleRequest;
+import dev.imgd.plugin.proto.v1.CopyEvent;
 import dev.imgd.plugin.proto.v1.ExportRequest;
 import dev.imgd.plugin.proto.v1.GcBatch;
 import dev.imgd.plugin.proto.v1.GcRequest;
@@ -128,6 +129,31 @@ public final class RemoteImageService implements ImageService {
                         throw new ImageException(
                                 ErrorKind.INTERNAL,
                                 "daemon at " + socket + ": the pull ended without a result");
+                    }
+                    return result;
+                });
+    }
+
+    @Override
+    public CopyResult copy(CopyRequest request, ProgressListener progress) throws ImageException {
+        return call(
+                () -> {
+                    Iterator<CopyEvent> events = stub.copy(ImageMessages.write(request));
+                    CopyResult result = null;
+                    while (events.hasNext()) {
+                        CopyEvent event = events.next();
+                        switch (event.getEventCase()) {
+                            case PROGRESS ->
+                                    progress.progress(ImageMessages.read(event.getProgress()));
+                            case RESULT -> result = ImageMessages.read(event.getResult());
+                            // A later daemon may say more.
+                            case EVENT_NOT_SET -> {}
+                        }
+                    }
+                    if (result == null) {
+                        throw new ImageException(
+                                ErrorKind.INTERNAL,
+                                "daemon at " + socket + ": the copy ended without a result");
                     }
                     return result;
                 });

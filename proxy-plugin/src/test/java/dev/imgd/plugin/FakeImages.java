@@ -197,6 +197,30 @@ final class FakeImages implements ImageService {
         called("export " + references + " " + target + " " + format);
     }
 
+    static final CopyResult COPIED =
+            new CopyResult(
+                    "docker://localhost:5000/a:1",
+                    DIGEST,
+                    "application/vnd.oci.image.index.v1+json",
+                    3,
+                    7,
+                    2,
+                    1,
+                    4,
+                    5,
+                    1L << 40,
+                    77,
+                    List.of("a warning"));
+
+    @Override
+    public CopyResult copy(CopyRequest request, ProgressListener progress) throws ImageException {
+        called("copy " + request);
+        progress.progress(
+                new Progress(
+                        request.destination().toString(), "copying", 1, 2, 3, List.of()));
+        return COPIED;
+    }
+
     @Override
     public void close() {}
 }

@@ -148,6 +148,42 @@ final class HttpRegistryListing implements RegistryListing {
     }
 
     @Override
+    public Descriptor blob(Reference repository, Digest digest) throws ImageException {
+        String what = "blob " + digest + " of " + repository.name();
+        return onHosts(
+                repository.registry(),
+                what,
+                Capability.PULL,
+                (endpoint, cancellation) -> {
+                    HttpUrl url =
+                            endpoint.url(repository.repository(), "blobs", digest.toString());
+                    Scope scope = Scope.pull(repository.repository());
+                    Ask ask = Ask.of(what, "HEAD", url, scope);
+                    try (Answer answer = endpoint.exchange(ask, cancellation)) {
+                        if (answer.status() != 200) {
+                            throw ErrorBody.exception(what, answer.from(), answer.response());
+                        }
+                        return new Descriptor(
+                                "application/octet-stream", digest, size(what, answer));
+                    }
+                });
+    }
+
+    private static long size(String what, Answer answer) throws ImageException {
+        String header = answer.response().header("Content-Length");
+        try {
+            long size = header == null ? -1 : Long.parseLong(header.strip());
+            if (size >= 0 && size <= Descriptor.MAX_SIZE_BYTES) {
+                return size;
+            }
+        } catch (NumberFormatException e) {
+            // As if it was out of range.
+        }
+        throw ImageException.invalidContent(
+                "%s: %s does not say how long it is".formatted(what, answer.from()));
+    }
+
+    @Override
     public Referrers referrers(
             Reference repository, Digest subject, Optional<String> artifactType)
             throws ImageException {

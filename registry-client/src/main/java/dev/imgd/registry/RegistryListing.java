@@ -33,6 +33,11 @@ public interface RegistryListing {
     List<String> repositories(String registry, Optional<String> after, int limit)
             throws ImageException;
 
+    /// The size of a blob, with a media type that says nothing.
+    ///
+    /// @throws ImageException `NOT_FOUND`
+    Descriptor blob(Reference repository, Digest digest) throws ImageException;
+
     /// What refers to a manifest: signatures, attestations and other artifacts. Asks the hosts that
     /// have the capability `referrers`.
     ///

@@ -57,9 +57,10 @@ final class UploadBody extends RequestBody {
     @Override
     public void writeTo(BufferedSink sink) throws IOException {
         try (BlobStream stream = open()) {
-            ByteBuffer buffer = ByteBuffer.allocate(BUFFER_BYTES);
+            // Direct: what hashes on the way need not copy.
+            ByteBuffer buffer = ByteBuffer.allocateDirect((int) Math.min(length, BUFFER_BYTES));
             for (long left = length; left > 0; ) {
-                buffer.clear().limit((int) Math.min(left, BUFFER_BYTES));
+                buffer.clear().limit((int) Math.min(left, buffer.capacity()));
                 if (read(stream, buffer) < 0) {
                     throw new SourceFailure(
                             new IOException("the source ended " + left + " bytes early"));

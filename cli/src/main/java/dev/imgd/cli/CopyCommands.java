@@ -1,0 +1,247 @@
+package dev.imgd.cli;
+
+import dev.imgd.image.ImageCopier;
+import dev.imgd.image.ImageLocation;
+import dev.imgd.image.ImageService.CopyPlatforms;
+import dev.imgd.image.ImageService.CopyRequest;
+import dev.imgd.image.ImageService.CopyResult;
+import dev.imgd.image.RegistryClients;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.JsonWriter;
+import dev.imgd.model.Reference;
+import java.io.PrintStream;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.ParentCommand;
+
+/// `imgctl push` and `imgctl copy`.
+final class CopyCommands {
+    private CopyCommands() {}
+
+    /// What the two share.
+    abstract static class Copying implements Callable<Integer> {
+        @ParentCommand @Nullable Imgctl parent;
+
+        @Option(
+                names = {"--help", "-h"},
+                usageHelp = true,
+                description = "Shows this text.")
+        boolean help;
+
+        @Option(
+                names = "--platform",
+                paramLabel = "P",
+                description = "Only the image of this platform, for example linux/arm64.")
+        @Nullable String platform;
+
+        @Option(
+                names = "--all-platforms",
+                description = "The index with everything in it.")
+        boolean allPlatforms;
+
+        @Option(
+                names = "--foreign-layers",
+                description = "Also layers that say to live elsewhere.")
+        boolean foreignLayers;
+
+        @Option(
+                names = {"-q", "--quiet"},
+                description = "Print only the digest.")
+        boolean quiet;
+
+        GlobalOptions options() {
+            return Objects.requireNonNull(parent).options;
+        }
+
+        abstract CopyRequest request() throws ImageException;
+
+        CopyPlatforms platforms(CopyPlatforms usual) throws ImageException {
+            if (allPlatforms && platform != null) {
+                throw ImageException.invalidArgument(
+                        "--all-platforms and --platform exclude each other");
+            }
+            return allPlatforms
+                    ? CopyPlatforms.ALL
+                    : platform != null ? CopyPlatforms.ONE : usual;
+        }
+
+        @Override
+        public Integer call() throws ImageException {
+            CopyRequest request = request();
+            PrintStream err = Console.current().err();
+            CopyResult result;
+            try (ProgressRenderer progress =
+                    ProgressRenderer.of(
+                            quiet ? GlobalOptions.ProgressMode.none : options().progress, err)) {
+                result = copy(request, progress);
+            }
+            for (String warning : result.warnings()) {
+                err.println("imgctl: warning: " + warning);
+            }
+            print(result);
+            return 0;
+        }
+
+        private CopyResult copy(CopyRequest request, ProgressRenderer progress)
+                throws ImageException {
+            if (ImageCopier.needsStore(request)) {
+                try (Session session = Session.open(options())) {
+                    return session.images().copy(request, progress);
+                }
+            }
+            Config config = Config.load(options().config);
+            try (RegistryClients registries = Assembly.registries(config)) {
+                Interruption.guard();
+                return new ImageCopier(
+                                registries,
+                                config.limits(),
+                                config.get(Config.CONCURRENT_DOWNLOADS))
+                        .copy(request, progress);
+            }
+        }
+
+        private void print(CopyResult result) {
+            PrintStream out = Console.current().out();
+            if (options().json()) {
+                out.println(
+                        JsonWriter.indented()
+                                .beginObject()
+                                .member("destination", result.destination())
+                                .member("digest", result.digest().toString())
+                                .member("mediaType", result.mediaType())
+                                .member("manifests", result.manifests())
+                                .member("blobs", result.blobs())
+                                .member("existingBlobs", result.existingBlobs())
+                                .member("mountedBlobs", result.mountedBlobs())
+                                .member("skippedBlobs", result.skippedBlobs())
+                                .member("referrers", result.referrers())
+                                .member("copiedBytes", result.copiedBytes())
+                                .member("millis", result.millis())
+                                .member("warnings", result.warnings())
+                                .endObject());
+                return;
+            }
+            out.println(
+                    quiet
+                            ? result.digest().toString()
+                            : result.destination().endsWith("@" + result.digest())
+                                    ? result.destination()
+                                    : result.destination() + "@" + result.digest());
+            if (!quiet) {
+                Console.current().err().println(summary(result));
+            }
+        }
+
+        private static String summary(CopyResult result) {
+            StringBuilder text = new StringBuilder();
+            text.append(result.manifests())
+                    .append(result.manifests() == 1 ? " manifest, " : " manifests, ")
+                    .append(result.blobs())
+                    .append(result.blobs() == 1 ? " blob" : " blobs");
+            append(text, result.existingBlobs(), "there before");
+            append(text, result.mountedBlobs(), "mounted");
+            append(text, result.skippedBlobs(), "foreign and left out");
+            append(text, result.referrers(), "referrers");
+            return text.append(", ")
+                    .append(Sizes.bytes(result.copiedBytes()))
+                    .append(" copied in ")
+                    .append(Sizes.millis(result.millis()))
+                    .toString();
+        }
+
+        private static void append(StringBuilder text, int count, String what) {
+            if (count > 0) {
+                text.append(", ").append(count).append(' ').append(what);
+            }
+        }
+    }
+
+    @Command(
+            name = "push",
+            description = {
+                "Pushes an image of the store to a registry.",
+                "All platforms if the store has them all, else the image of this host's."
+            })
+    static final class Push extends Copying {
+        @Parameters(index = "0", paramLabel = "REF", description = "An image of the store.")
+        String source = "";
+
+        @Parameters(
+                index = "1",
+                arity = "0..1",
+                paramLabel = "DEST",
+                description = "What to call it (default: REF).")
+        @Nullable String destination;
+
+        @Option(names = "--plain-http", description = "Speak http, not https, to the registry.")
+        boolean plainHttp;
+
+        @Override
+        CopyRequest request() throws ImageException {
+            Reference from = Reference.parse(source).withDefaultTag();
+            Reference to =
+                    destination == null
+                            ? from
+                            : Reference.parse(destination).withDefaultTag();
+            return new CopyRequest(
+                    ImageLocation.store(from),
+                    ImageLocation.docker(to),
+                    platforms(CopyPlatforms.AVAILABLE),
+                    Optional.ofNullable(platform),
+                    false,
+                    foreignLayers,
+                    false,
+                    plainHttp);
+        }
+    }
+
+    @Command(
+            name = "copy",
+            aliases = "cp",
+            description = {
+                "Copies an image, digests preserved, from one place to another:",
+                "  docker://REF  store:REF  oci:DIR[:NAME]  oci-archive:FILE[:NAME]",
+                "  docker-archive:FILE[:REF]  dir:DIR",
+                "Of an index, this host's platform is copied unless told otherwise."
+            })
+    static final class Copy extends Copying {
+        @Parameters(index = "0", paramLabel = "SRC")
+        String source = "";
+
+        @Parameters(index = "1", paramLabel = "DST")
+        String destination = "";
+
+        @Option(
+                names = "--referrers",
+                description = "Also signatures and other artifacts that refer to the image.")
+        boolean referrers;
+
+        @Option(
+                names = "--src-plain-http",
+                description = "Speak http, not https, to the source.")
+        boolean sourcePlainHttp;
+
+        @Option(
+                names = "--dest-plain-http",
+                description = "Speak http, not https, to the destination.")
+        boolean destinationPlainHttp;
+
+        @Override
+        CopyRequest request() throws ImageException {
+            return new CopyRequest(
+                    ImageLocation.parse(source),
+                    ImageLocation.parse(destination),
+                    platforms(CopyPlatforms.ONE),
+                    Optional.ofNullable(platform),
+                    referrers,
+                    foreignLayers,
+                    sourcePlainHttp,
+                    destinationPlainHttp);
+        }
+    }
+}
