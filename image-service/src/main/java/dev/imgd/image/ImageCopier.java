@@ -684,7 +684,7 @@ public final class ImageCopier {
                                 item.blob.sizeBytes()));
             }
             return new Progress(
-                    request.destination().toString(), phase, done, total, moved, layers);
+                    request.destination().toString(), phase, done, total, moved, layers, List.of());
         }
     }
 }

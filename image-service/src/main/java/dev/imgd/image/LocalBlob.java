@@ -2,11 +2,13 @@ package dev.imgd.image;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryClient.BlobStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.util.List;
 
 /// A blob on this host, as a stream or as a file.
 abstract sealed class LocalBlob implements BlobStream {
@@ -47,6 +49,12 @@ abstract sealed class LocalBlob implements BlobStream {
     @Override
     public String from() {
         return from;
+    }
+
+    /// Nobody sent anything.
+    @Override
+    public List<RegistryClient.Span> spans() {
+        return List.of();
     }
 
     @Override

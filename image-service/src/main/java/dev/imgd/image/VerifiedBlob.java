@@ -7,12 +7,14 @@ import dev.imgd.model.DigestMismatchException;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.SizeMismatchException;
+import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryClient.BlobStream;
 import dev.imgd.registry.RegistryWriter.BlobSource;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
@@ -136,6 +138,11 @@ final class VerifiedBlob implements BlobSource, AutoCloseable {
         @Override
         public String from() {
             return stream.from();
+        }
+
+        @Override
+        public List<RegistryClient.Span> spans() {
+            return stream.spans();
         }
 
         @Override

@@ -217,7 +217,7 @@ final class FakeImages implements ImageService {
         called("copy " + request);
         progress.progress(
                 new Progress(
-                        request.destination().toString(), "copying", 1, 2, 3, List.of()));
+                        request.destination().toString(), "copying", 1, 2, 3, List.of(), List.of()));
         return COPIED;
     }
 

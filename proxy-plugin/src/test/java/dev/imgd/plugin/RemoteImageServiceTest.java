@@ -5,6 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.imgd.image.ImageLocation;
+import dev.imgd.image.ImageService.CopyPlatforms;
+import dev.imgd.image.ImageService.CopyRequest;
 import dev.imgd.image.ImageService.ExportFormat;
 import dev.imgd.image.ImageService.GcReport;
 import dev.imgd.image.ImageService.LayerProgress;
@@ -23,6 +26,8 @@ import io.grpc.StatusRuntimeException;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -89,6 +94,37 @@ class RemoteImageServiceTest {
         assertEquals(FakeImages.RESULT, result);
         assertEquals(images.states, seen);
         assertEquals(List.of(request.toString()), List.copyOf(images.calls));
+    }
+
+    @ParameterizedTest
+    @EnumSource(CopyPlatforms.class)
+    void copy_everyField_arrivesAndComesBack(CopyPlatforms platforms) throws Exception {
+        List<Progress> seen = new ArrayList<>();
+        var request =
+                new CopyRequest(
+                        ImageLocation.parse("store:debian:12"),
+                        ImageLocation.parse("oci:/images:x"),
+                        platforms,
+                        platforms == CopyPlatforms.ONE
+                                ? Optional.of("linux/arm64")
+                                : Optional.empty(),
+                        true,
+                        platforms == CopyPlatforms.ALL,
+                        platforms == CopyPlatforms.AVAILABLE,
+                        true);
+
+        assertEquals(FakeImages.COPIED, remote.copy(request, seen::add));
+
+        assertEquals(List.of("copy " + request), List.copyOf(images.calls));
+        assertEquals("oci:/images:x", seen.getFirst().reference());
+    }
+
+    @Test
+    void copy_relativePath_isMeantHere() throws Exception {
+        var _ = remote.copy(CopyRequest.of("store:debian:12", "oci:here"), ProgressListener.NONE);
+
+        String call = images.calls.peek();
+        assertTrue(call.contains("destination=oci:" + Path.of("here").toAbsolutePath()), call);
     }
 
     @Test
