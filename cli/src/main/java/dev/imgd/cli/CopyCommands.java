@@ -90,13 +90,13 @@ final class CopyCommands {
         private CopyResult copy(CopyRequest request, ProgressRenderer progress)
                 throws ImageException {
             if (ImageCopier.needsStore(request)) {
-                try (Session session = Session.open(options())) {
+                try (Session session = Objects.requireNonNull(parent).sessions.open(options())) {
                     return session.images().copy(request, progress);
                 }
             }
             Config config = Config.load(options().config);
-            try (RegistryClients registries = Assembly.registries(config)) {
-                Interruption.guard();
+            try (RegistryClients registries = Assembly.registries(config);
+                    Interruption _ = Interruption.guard()) {
                 return new ImageCopier(
                                 registries,
                                 config.limits(),

@@ -94,7 +94,7 @@ public final class Imgctl implements Runnable {
     private static final Set<String> STORE_COMMANDS =
             Set.of(
                     "pull", "ls", "list", "inspect", "tag", "rm", "remove", "gc", "fsck", "mount",
-                    "unmount", "umount", "bundle", "import", "export", "quickstart");
+                    "unmount", "umount", "bundle", "import", "export", "push", "quickstart");
 
     /// Adds the commands that the arguments may mean: reading the options of all of them takes longer than
     /// running most. Words that are values of options may add one too many, which does no harm.

@@ -44,8 +44,8 @@ abstract class RegistryCommand implements Callable<Integer> {
     @Override
     public Integer call() throws ImageException {
         Config config = Config.load(options().config);
-        try (RegistryClients registries = Assembly.registries(config)) {
-            Interruption.guard();
+        try (RegistryClients registries = Assembly.registries(config);
+                Interruption _ = Interruption.guard()) {
             return run(config, registries);
         }
     }

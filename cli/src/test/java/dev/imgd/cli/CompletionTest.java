@@ -66,12 +66,13 @@ class CompletionTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "imgctl pu|pull",
-                "imgctl b|bundle",
+                "imgctl pu|pull push",
+                "imgctl b|blob bundle",
                 "imgctl --ro|--root",
                 "imgctl pull --pl|--plain-http --platform",
                 "imgctl mount --r|--root --rw",
                 "imgctl gc --dr|--dry-run",
+                "imgctl registry t|tags",
                 "imgctl config con|containerd"
             })
     void bash_partOfAWord_isCompleted(String line, String expected) throws Exception {
@@ -95,6 +96,11 @@ class CompletionTest {
                         "bundle",
                         "import",
                         "export",
+                        "push",
+                        "copy",
+                        "registry",
+                        "manifest",
+                        "blob",
                         "quickstart",
                         "config",
                         "version",

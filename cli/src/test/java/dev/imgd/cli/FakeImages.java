@@ -157,6 +157,31 @@ final class FakeImages implements ImageService {
     }
 
     @Override
+    public CopyResult copy(CopyRequest request, ProgressListener progress) throws ImageException {
+        called(
+                "copy %s %s %s %s"
+                        .formatted(
+                                request.source(),
+                                request.destination(),
+                                request.platforms(),
+                                request.platform()),
+                request.source().place());
+        return new CopyResult(
+                request.destination().toString(),
+                ONE,
+                "application/vnd.oci.image.manifest.v1+json",
+                1,
+                3,
+                2,
+                0,
+                1,
+                0,
+                1000,
+                12,
+                List.of());
+    }
+
+    @Override
     public void close() {
         closed = true;
     }

@@ -19,6 +19,7 @@ import dev.imgd.model.Text;
 import dev.imgd.registry.RegistryClient.BlobStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
@@ -67,7 +68,9 @@ final class FileCopySource implements CopySource {
 
     /// Opens a location of a kind that is in files.
     static FileCopySource open(ImageLocation location, Limits limits) throws ImageException {
-        ArchiveSource archive = ArchiveSource.open(location.path(), limits);
+        ArchiveSource archive =
+                ArchiveSource.open(
+                        location.path(), Path.of(System.getProperty("java.io.tmpdir")), limits);
         try {
             return switch (location.transport()) {
                 case OCI, OCI_ARCHIVE -> layout(archive, location, limits);

@@ -1,0 +1,82 @@
+package dev.imgd.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/// What `push` and `copy` ask for, and how they print it.
+class CopyCommandsTest {
+    private final FakeImages images = new FakeImages();
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "push debian:12|"
+                        + "copy store:docker.io/library/debian:12"
+                        + " docker://docker.io/library/debian:12 AVAILABLE Optional.empty",
+                "push a localhost:5000/b --all-platforms|"
+                        + "copy store:docker.io/library/a:latest"
+                        + " docker://localhost:5000/b:latest ALL Optional.empty",
+                "push a --platform linux/arm64|"
+                        + "copy store:docker.io/library/a:latest"
+                        + " docker://docker.io/library/a:latest ONE Optional[linux/arm64]",
+                "copy store:a oci:/x:y|"
+                        + "copy store:docker.io/library/a:latest oci:/x:y ONE Optional.empty"
+            })
+    void command_itsOptions_becomeOneRequest(String words, String call) {
+        Cli run = Cli.run(images, words.split(" ", -1));
+        assertEquals(0, run.exit(), run.toString());
+        assertEquals(List.of(call), images.calls);
+    }
+
+    @Test
+    void push_table_destinationWithDigest() {
+        Cli run = Cli.run(images, "push", "a", "localhost:5000/b:1");
+        assertEquals("docker://localhost:5000/b:1@" + FakeImages.ONE + "\n", run.out());
+        assertTrue(
+                run.err()
+                        .contains(
+                                "1 manifest, 3 blobs, 2 there before, 1 foreign and left out,"
+                                        + " 0.98 KiB copied"),
+                run.err());
+    }
+
+    @Test
+    void push_json_everyField() throws Exception {
+        Cli run = Cli.run(images, "-o", "json", "push", "a", "localhost:5000/b:1");
+        assertEquals(
+                ("{\"destination\":\"docker://localhost:5000/b:1\",\"digest\":\"%s\","
+                                + "\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
+                                + "\"manifests\":1,\"blobs\":3,\"existingBlobs\":2,"
+                                + "\"mountedBlobs\":0,\"skippedBlobs\":1,\"referrers\":0,"
+                                + "\"copiedBytes\":1000,\"millis\":12,\"warnings\":[]}")
+                        .formatted(FakeImages.ONE),
+                run.json());
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "copy debian:12 oci:/x",
+                "push a --all-platforms --platform linux/arm64",
+                "registry delete localhost:5000/a",
+                "registry delete --blob localhost:5000/a:1",
+                "registry catalog localhost:5000/a",
+                "registry tags --limit 0 localhost:5000/a",
+                "blob get localhost:5000/a:1",
+                "registry",
+                "manifest"
+            })
+    void command_thatMeansNothing_isUsage(String words) {
+        Cli run = Cli.run(images, words.split(" ", -1));
+        assertEquals(2, run.exit(), run.toString());
+        assertEquals("", run.out());
+        assertEquals(List.of(), images.calls);
+    }
+}
