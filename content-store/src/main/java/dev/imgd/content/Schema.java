@@ -22,7 +22,21 @@ record Schema(int version, List<Family> families) {
     /// What the row says.
     ///
     /// @param program for people
-    record Stamp(int version, String program) {}
+    record Stamp(int version, String program) {
+        // Every command line compares two, and the generated method is put together at its first
+        // call.
+        @Override
+        public boolean equals(@Nullable Object other) {
+            return other instanceof Stamp stamp
+                    && version == stamp.version
+                    && program.equals(stamp.program);
+        }
+
+        @Override
+        public int hashCode() {
+            return 31 * version + program.hashCode();
+        }
+    }
 
     static final byte[] KEY = "schema".getBytes(StandardCharsets.UTF_8);
     static final Schema CURRENT = current();

@@ -52,12 +52,12 @@ final class StoreLock implements AutoCloseable {
             if (lock == null) {
                 throw locked(claimed, owner(channel));
             }
-            byte[] line =
-                    "%d %d %s\n"
-                            .formatted(ProcessHandle.current().pid(), now.toEpochMilli(), program())
-                            .getBytes(StandardCharsets.UTF_8);
+            // Every command line comes here, and the first formatted number takes long.
+            long pid = ProcessHandle.current().pid();
+            String line = pid + " " + now.toEpochMilli() + " " + program() + "\n";
             channel.truncate(0);
-            BlobPaths.writeFully(channel, ByteBuffer.wrap(line), 0);
+            BlobPaths.writeFully(
+                    channel, ByteBuffer.wrap(line.getBytes(StandardCharsets.UTF_8)), 0);
             return new StoreLock(claimed, channel);
         } catch (IOException e) {
             OWNED.remove(claimed);
