@@ -32,6 +32,7 @@ import picocli.CommandLine.Spec;
         description = "Pulls, stores, unpacks and mounts container images.",
         synopsisSubcommandLabel = "COMMAND",
         sortOptions = false,
+        addMethodSubcommands = false, // there are none, and looking for them takes long
         usageHelpAutoWidth = true)
 public final class Imgctl implements Runnable {
     /// The exit code of a wrong command line.
