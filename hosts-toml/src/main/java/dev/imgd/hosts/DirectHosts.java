@@ -10,7 +10,7 @@ import java.util.Set;
 /// falls back from https to http: who can disturb a TLS handshake could otherwise read the
 /// credentials.
 final class DirectHosts implements RegistryHosts {
-    private static final String DOCKER_HUB = "docker.io";
+    static final String DOCKER_HUB = "docker.io";
     private static final String DOCKER_HUB_HOST = "registry-1.docker.io";
 
     private final Set<String> plainHttp;
@@ -21,12 +21,21 @@ final class DirectHosts implements RegistryHosts {
 
     @Override
     public List<RegistryHost> hostsFor(String registry) {
-        String authority = registry.equals(DOCKER_HUB) ? DOCKER_HUB_HOST : registry;
-        return List.of(RegistryHost.of(scheme(registry), authority));
+        return List.of(RegistryHost.of(scheme(registry), authority(registry)));
     }
 
-    private RegistryHost.Scheme scheme(String registry) {
-        if (plainHttp.contains(registry)) {
+    /// Where the API of a registry is: Docker Hub's is not at its name.
+    static String authority(String registry) {
+        return registry.equals(DOCKER_HUB) ? DOCKER_HUB_HOST : registry;
+    }
+
+    /// Whether plain http was asked for by name.
+    boolean isPlainHttp(String registry) {
+        return plainHttp.contains(registry);
+    }
+
+    RegistryHost.Scheme scheme(String registry) {
+        if (isPlainHttp(registry)) {
             return RegistryHost.Scheme.HTTP;
         }
         Authority authority = Authority.of(registry);

@@ -67,9 +67,15 @@ public final class Rewrite {
     String apply(String repository, String host) throws ImageException {
         StringBuilder out = new StringBuilder();
         int end = 0;
+        boolean matched = false;
         try {
             Matcher matcher = pattern.matcher(new Metered(repository));
             while (matcher.find()) {
+                // Go has no empty match at the end of another match; Java has.
+                if (matched && matcher.end() == end) {
+                    continue;
+                }
+                matched = true;
                 out.append(repository, end, matcher.start());
                 expand(matcher, out);
                 end = matcher.end();
