@@ -4,6 +4,8 @@ import dev.imgd.content.Store;
 import dev.imgd.content.StoreOptions;
 import dev.imgd.gc.GarbageCollector;
 import dev.imgd.gc.GcOptions;
+import dev.imgd.hosts.HostsMode;
+import dev.imgd.hosts.RegistryHosts;
 import dev.imgd.image.LocalImageService;
 import dev.imgd.image.RegistryClients;
 import dev.imgd.model.ImageException;
@@ -15,6 +17,7 @@ import dev.imgd.snapshot.overlay.OverlayOptions;
 import dev.imgd.snapshot.overlay.OverlaySnapshotService;
 import java.time.Clock;
 import java.time.Duration;
+import java.util.Set;
 
 /// The parts of a process that owns a store, put together.
 ///
@@ -82,25 +85,40 @@ record Assembly(
 
     /// The clients of the registries, as configured; for commands that need no store too. Opens no
     /// connection.
-    static RegistryClients registries(Config config) throws ImageException {
+    static RegistryClients registries(Config config) {
         return new RegistryClients(
-                RegistryOptions.defaults()
-                        .withUserAgent("imgd/" + Version.NUMBER)
-                        .withLimits(config.limits())
-                        .withRealmAllow(config.get(Config.REALM_ALLOW))
-                        .withForeignLayers(config.get(Config.FOREIGN_LAYERS))
-                        .withTimeouts(
-                                config.get(Config.CONNECT_TIMEOUT),
-                                config.get(Config.HEADER_TIMEOUT),
-                                config.get(Config.STALL_TIMEOUT))
-                        .withMinimumRate(config.get(Config.MINIMUM_RATE))
-                        .withRetries(
-                                config.get(Config.ATTEMPTS),
-                                RegistryOptions.defaults().firstBackoff(),
-                                config.get(Config.MAXIMUM_BACKOFF))
-                        .withTransfer(transfer(config))
-                        .withCredentials(CredentialSource.standardFiles(System.getenv())),
-                config.get(Config.PLAIN_HTTP));
+                registryOptions(config),
+                config.get(Config.PLAIN_HTTP),
+                plainHttp -> hosts(config, plainHttp));
+    }
+
+    /// How registries are asked, with the hosts that the configuration names.
+    static RegistryOptions registryOptions(Config config) {
+        return RegistryOptions.defaults()
+                .withUserAgent("imgd/" + Version.NUMBER)
+                .withLimits(config.limits())
+                .withRealmAllow(config.get(Config.REALM_ALLOW))
+                .withForeignLayers(config.get(Config.FOREIGN_LAYERS))
+                .withTimeouts(
+                        config.get(Config.CONNECT_TIMEOUT),
+                        config.get(Config.HEADER_TIMEOUT),
+                        config.get(Config.STALL_TIMEOUT))
+                .withMinimumRate(config.get(Config.MINIMUM_RATE))
+                .withRetries(
+                        config.get(Config.ATTEMPTS),
+                        RegistryOptions.defaults().firstBackoff(),
+                        config.get(Config.MAXIMUM_BACKOFF))
+                .withTransfer(transfer(config))
+                .withCredentials(CredentialSource.standardFiles(System.getenv()))
+                .withHosts(hosts(config, config.get(Config.PLAIN_HTTP)));
+    }
+
+    private static RegistryHosts hosts(Config config, Set<String> plainHttp) {
+        boolean strict = config.get(Config.HOSTS_MODE).equals("strict");
+        return RegistryHosts.directory(
+                config.get(Config.HOSTS_DIR),
+                strict ? HostsMode.STRICT : HostsMode.CONTAINERD,
+                plainHttp);
     }
 
     @Override

@@ -112,6 +112,23 @@ final class Config {
                     Set.of(),
                     "registries (host:port) that are asked over plain http");
 
+    static final ConfigKey<List<Path>> HOSTS_DIR =
+            key(
+                    "registry.hosts_dir",
+                    ConfigKey.PATHS,
+                    List.of(
+                            Path.of("/etc/imgd/certs.d"),
+                            Path.of("/etc/containerd/certs.d"),
+                            Path.of("/etc/docker/certs.d")),
+                    "where hosts.toml files are; the first directory that knows a registry decides");
+
+    static final ConfigKey<String> HOSTS_MODE =
+            key(
+                    "registry.hosts_mode",
+                    ConfigKey.oneOf("strict", "containerd"),
+                    "strict",
+                    "strict: a wrong hosts.toml is an error; containerd: it is passed over");
+
     static final ConfigKey<Set<String>> REALM_ALLOW =
             key(
                     "registry.realm_allow",

@@ -3,6 +3,7 @@ package dev.imgd.cli;
 import dev.imgd.model.ImageException;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Set;
@@ -124,6 +125,24 @@ record ConfigKey<T>(String name, Type<T> type, T absent, String shown, String me
                 @Override
                 public String write(Set<String> value) {
                     return quote(new TreeSet<>(value));
+                }
+            };
+
+    /// Several absolute paths, whose order counts.
+    static final Type<List<Path>> PATHS =
+            new Type<>() {
+                @Override
+                public List<Path> read(ConfigValue value) throws ImageException {
+                    return value.paths();
+                }
+
+                @Override
+                public String write(List<Path> value) {
+                    List<String> texts = new ArrayList<>();
+                    for (Path path : value) {
+                        texts.add(path.toString());
+                    }
+                    return quote(texts);
                 }
             };
 

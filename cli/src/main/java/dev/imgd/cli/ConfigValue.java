@@ -37,6 +37,36 @@ record ConfigValue(Path file, String key, JsonNode node) {
         throw wrong("an absolute path");
     }
 
+    /// A list of absolute paths, or one string with colons between them.
+    List<Path> paths() throws ImageException {
+        List<Path> paths = new ArrayList<>();
+        if (node.isArray()) {
+            for (ConfigValue item : list()) {
+                paths.add(item.path());
+            }
+            return List.copyOf(paths);
+        }
+        String wanted = "a list of absolute paths, or one string with colons between them";
+        for (String part : text().split(":")) {
+            try {
+                if (!part.isEmpty()) {
+                    paths.add(absolute(part));
+                }
+            } catch (InvalidPathException e) {
+                throw wrong(wanted); // a NUL, or not from the root
+            }
+        }
+        return List.copyOf(paths);
+    }
+
+    private static Path absolute(String text) {
+        Path path = Path.of(text);
+        if (!path.isAbsolute()) {
+            throw new InvalidPathException(text, "not absolute");
+        }
+        return path;
+    }
+
     String oneOf(List<String> choices) throws ImageException {
         String text = text();
         if (!choices.contains(text)) {

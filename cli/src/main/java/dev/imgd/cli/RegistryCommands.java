@@ -28,7 +28,10 @@ import picocli.CommandLine.Spec;
             RegistryCommands.Tags.class,
             RegistryCommands.Catalog.class,
             RegistryCommands.ListReferrers.class,
-            RegistryCommands.Delete.class
+            RegistryCommands.Delete.class,
+            RegistryHostsCommand.class,
+            RegistryResolveCommand.class,
+            RegistryTestCommand.class
         })
 final class RegistryCommands implements Runnable {
     private static final int MAX_SHOWN_CHARS = 512;

@@ -315,6 +315,7 @@ class CommandsTest {
                 "bundle",
                 "import",
                 "export",
+                "registry",
                 "quickstart",
                 "config",
                 "version",

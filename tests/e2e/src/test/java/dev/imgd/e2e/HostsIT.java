@@ -1,0 +1,131 @@
+package dev.imgd.e2e;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
+import tools.jackson.databind.JsonNode;
+
+/// A registry that exists only in a `hosts.toml`: its first mirror is dead, its second is Debian's
+/// docker-registry.
+@Tag("root")
+class HostsIT {
+    private static final String REGISTRY = "registry.e2e.example";
+    private static final String IMAGE = REGISTRY + "/debian:12";
+
+    @RegisterExtension final Workspace workspace = new Workspace();
+
+    private Imgctl imgctl = Imgctl.embedded(Path.of(""));
+    private Path config = Path.of("");
+    private Path hosts = Path.of("");
+
+    @BeforeEach
+    void setUp() throws IOException {
+        imgctl = Imgctl.embedded(workspace.path("store"));
+        Path certs = workspace.newDirectory("certs.d");
+        hosts = workspace.newDirectory("certs.d/" + REGISTRY).resolve("hosts.toml");
+        config =
+                Files.writeString(
+                        workspace.path("config.toml"),
+                        "[registry]\nhosts_dir = [\"%s\"]\n".formatted(certs));
+        Files.writeString(
+                hosts,
+                """
+                server = "http://localhost:%d"
+
+                [host."http://localhost:%d"]
+                  dial_timeout = "500ms"
+
+                [host."http://127.0.0.1:%d"]
+                  capabilities = ["pull", "resolve"]
+                """
+                        .formatted(closedPort(), closedPort(), workspace.registry().port()));
+    }
+
+    private static int closedPort() throws IOException {
+        try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+            return socket.getLocalPort();
+        }
+    }
+
+    @Test
+    void pull_throughAMirror_imageHasTheNameOfItsRegistry() {
+        int mark = workspace.registry().mark();
+        JsonNode result = imgctl.json("--config", config, "pull", IMAGE);
+        assertEquals(IMAGE, result.get("name").asString());
+        assertEquals(workspace.image().manifestDigest(), result.get("digest").asString());
+        List<DockerRegistry.Access> accesses = workspace.registry().accesses(mark);
+        assertTrue(!accesses.isEmpty());
+        for (DockerRegistry.Access access : accesses) {
+            assertTrue(access.path().endsWith("?ns=" + REGISTRY), access.path());
+        }
+    }
+
+    @Test
+    void pull_wrongFile_saysWhereAndNothingIsAsked() throws Exception {
+        Files.writeString(hosts, "[host.\"http://localhost:1\"]\n  skip_verfy = true\n");
+        assertEquals(
+                "imgctl: %s: line 2, column 3: host.\"http://localhost:1\".skip_verfy: unknown key; did you mean \"skip_verify\"?"
+                        .formatted(hosts),
+                imgctl.fails(2, "--config", config, "pull", "-q", IMAGE));
+        assertEquals(
+                "http://localhost:1/v2",
+                imgctl.json("--config", lenient(), "registry", "hosts", IMAGE)
+                        .get("hosts")
+                        .get(0)
+                        .get("url")
+                        .asString());
+    }
+
+    private Path lenient() throws IOException {
+        return Files.writeString(
+                workspace.path("lenient.toml"),
+                Files.readString(config) + "hosts_mode = \"containerd\"\n");
+    }
+
+    @Test
+    void registryHosts_listsThemInOrderWithTheirLines() {
+        JsonNode listing = imgctl.json("--config", config, "registry", "hosts", IMAGE);
+        List<String> from = new ArrayList<>();
+        listing.get("hosts").forEach(host -> from.add(host.get("from").asString()));
+        assertEquals(List.of(hosts + ":3", hosts + ":6", hosts + ":1"), from);
+        String table = imgctl.ok("--config", config, "registry", "hosts", IMAGE);
+        assertTrue(table.lines().toList().get(2).contains("pull,resolve"), table);
+        assertTrue(table.contains("dial timeout: 500ms; ns=" + REGISTRY), table);
+    }
+
+    @Test
+    void registryResolve_showsWhatEachHostAnswered() {
+        JsonNode answers =
+                imgctl.json("--config", config, "registry", "resolve", IMAGE).get("hosts");
+        assertEquals("UNAVAILABLE", answers.get(0).get("code").asString());
+        assertEquals(
+                workspace.image().manifestDigest(), answers.get(1).get("digest").asString());
+        assertEquals("UNAVAILABLE", answers.get(2).get("code").asString());
+    }
+
+    @Test
+    void registryTest_namesTheDeadHosts_exitCodeSaysSome() {
+        Program.Finished finished =
+                imgctl.command("--config", config, "registry", "test", IMAGE)
+                        .run()
+                        .expectExit(10);
+        List<String> lines = finished.out().lines().toList();
+        assertEquals(1 + 3 * 6, lines.size(), finished.out());
+        assertTrue(lines.get(2).contains("failed"), finished.out());
+        assertTrue(lines.get(2).contains("connection refused"), finished.out());
+        for (int i = 7; i < 13; i++) {
+            assertTrue(lines.get(i).contains(" ok ") || lines.get(i).contains("plain http"), lines.get(i));
+        }
+    }
+}
