@@ -290,7 +290,12 @@ final class RocksDatabase implements Database, AutoCloseable {
             }
             failure = null;
             synced = written;
-            reopened.run();
+            try {
+                reopened.run();
+            } catch (ImageException e) {
+                failure = e.kind() == ErrorKind.NO_SPACE ? e : cause;
+                throw e;
+            }
             LOG.info("database {} was full and takes writes again", paths.database());
         } catch (DamagedException e) {
             throw new ImageException(
@@ -411,6 +416,9 @@ final class RocksDatabase implements Database, AutoCloseable {
                 return;
             }
             closed = true;
+            if (syncThread != null) {
+                syncThread.shutdown();
+            }
             if (engine == null) {
                 return;
             }
@@ -419,9 +427,6 @@ final class RocksDatabase implements Database, AutoCloseable {
                     flush();
                 }
             } finally {
-                if (syncThread != null) {
-                    syncThread.shutdown();
-                }
                 engine.close();
             }
         } finally {
