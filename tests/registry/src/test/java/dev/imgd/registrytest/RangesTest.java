@@ -119,7 +119,8 @@ class RangesTest extends Fixture {
         double seconds = seconds(() -> read(0));
 
         double single = (double) SIZE / RATE;
-        assertTrue(seconds < single / 2, seconds + " s, one connection needs " + single);
+        // Much less where nothing else runs; one connection cannot do even this.
+        assertTrue(seconds < 0.8 * single, seconds + " s, one connection needs " + single);
         assertTrue(toRegistry.mostConnections() <= 5, "at most 4 and one between two requests");
         assertTrue(toRegistry.bytes() < 1.05 * SIZE, "sent " + toRegistry.bytes());
     }
