@@ -77,6 +77,9 @@ public final class Imgctl implements Runnable {
             case "registry" -> new RegistryCommands();
             case "manifest" -> new ManifestCommands();
             case "blob" -> new BlobCommands();
+            case "login" -> new LoginCommands.Login();
+            case "logout" -> new LoginCommands.Logout();
+            case "whoami" -> new LoginCommands.Whoami();
             case "quickstart" -> new Quickstart();
             case "config" -> new ConfigCommand();
             case "version" -> new VersionCommand();
@@ -89,8 +92,8 @@ public final class Imgctl implements Runnable {
     private static final List<String> COMMANDS =
             List.of(
                     "pull", "ls", "inspect", "tag", "rm", "gc", "fsck", "mount", "unmount", "bundle",
-                    "import", "export", "push", "copy", "registry", "manifest", "blob", "quickstart",
-                    "config", "version", "completion", "help");
+                    "import", "export", "push", "copy", "login", "logout", "whoami", "registry",
+                    "manifest", "blob", "quickstart", "config", "version", "completion", "help");
 
     private static final Set<String> STORE_COMMANDS =
             Set.of(

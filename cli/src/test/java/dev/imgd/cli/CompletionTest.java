@@ -72,7 +72,7 @@ class CompletionTest {
                 "imgctl pull --pl|--plain-http --platform",
                 "imgctl mount --r|--root --rw",
                 "imgctl gc --dr|--dry-run",
-                "imgctl registry t|tags",
+                "imgctl registry t|tags test",
                 "imgctl config con|containerd"
             })
     void bash_partOfAWord_isCompleted(String line, String expected) throws Exception {
@@ -98,6 +98,9 @@ class CompletionTest {
                         "export",
                         "push",
                         "copy",
+                        "login",
+                        "logout",
+                        "whoami",
                         "registry",
                         "manifest",
                         "blob",

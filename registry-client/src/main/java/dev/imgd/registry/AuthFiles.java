@@ -40,7 +40,12 @@ final class AuthFiles implements CredentialSource {
         return new AuthFiles(List.of(file), true);
     }
 
-    static CredentialSource standard(Map<String, String> environment) {
+    /// One file that need not exist.
+    static AuthFiles optional(Path file) {
+        return new AuthFiles(List.of(file), false);
+    }
+
+    static AuthFiles standard(Map<String, String> environment) {
         List<Path> files = new ArrayList<>();
         add(files, environment.get("REGISTRY_AUTH_FILE"));
         add(files, environment.get("XDG_RUNTIME_DIR"), "containers/auth.json");
@@ -70,10 +75,19 @@ final class AuthFiles implements CredentialSource {
         return value != null && !value.isEmpty();
     }
 
+    List<Path> files() {
+        return files;
+    }
+
     @Override
     public Optional<Credentials> find(String authority, String repository) throws ImageException {
+        return lookUp(authority, repository).map(Logins.Found::credentials);
+    }
+
+    /// Finds credentials and says where they are.
+    Optional<Logins.Found> lookUp(String authority, String repository) throws ImageException {
         for (Path file : files) {
-            Optional<Credentials> found = find(file, authority, repository);
+            Optional<Logins.Found> found = lookUp(file, authority, repository);
             if (found.isPresent()) {
                 return found;
             }
@@ -81,7 +95,7 @@ final class AuthFiles implements CredentialSource {
         return Optional.empty();
     }
 
-    private Optional<Credentials> find(Path file, String authority, String repository)
+    Optional<Logins.Found> lookUp(Path file, String authority, String repository)
             throws ImageException {
         byte[] content = read(file);
         if (content == null) {
@@ -93,7 +107,7 @@ final class AuthFiles implements CredentialSource {
         for (String key : keys(authority, repository)) {
             String helper = helpers.get(key);
             if (helper != null && !helper.isEmpty()) {
-                Optional<Credentials> found = CredentialHelper.ask(helper, helperKey(key));
+                Optional<Logins.Found> found = ask(helper, key, file);
                 if (found.isPresent()) {
                     return found;
                 }
@@ -101,17 +115,26 @@ final class AuthFiles implements CredentialSource {
             if (auths.isPresent()) {
                 Optional<Credentials> found = entry(auths.get(), key);
                 if (found.isPresent()) {
-                    return found;
+                    return found.map(c -> new Logins.Found(c, file.toString()));
                 }
             }
         }
         String store = root.text("credsStore", "");
-        return store.isEmpty()
-                ? Optional.empty()
-                : CredentialHelper.ask(store, helperKey(authority));
+        return store.isEmpty() ? Optional.empty() : ask(store, authority, file);
     }
 
-    private byte @Nullable [] read(Path file) throws ImageException {
+    private static Optional<Logins.Found> ask(String helper, String key, Path file)
+            throws ImageException {
+        return CredentialHelper.ask(helper, helperKey(key))
+                .map(c -> new Logins.Found(c, place(helper, file)));
+    }
+
+    /// Where credentials are that a helper keeps.
+    static String place(String helper, Path file) {
+        return "docker-credential-" + helper + " (named in " + file + ')';
+    }
+
+    byte @Nullable [] read(Path file) throws ImageException {
         try {
             if (Files.size(file) > MAX_FILE_BYTES) {
                 throw new ImageException(
@@ -135,6 +158,9 @@ final class AuthFiles implements CredentialSource {
 
     /// Where credentials for a repository may stand, most specific first.
     static List<String> keys(String authority, String repository) {
+        if (repository.isEmpty()) {
+            return List.of(authority);
+        }
         List<String> keys = new ArrayList<>();
         String path = authority + '/' + repository;
         for (int end = path.length();
@@ -146,7 +172,8 @@ final class AuthFiles implements CredentialSource {
         return keys;
     }
 
-    private static String helperKey(String key) {
+    /// What helpers, and Docker's file, call a registry.
+    static String helperKey(String key) {
         return key.equals(DOCKER_HUB) ? DOCKER_HUB_KEY : key;
     }
 
@@ -176,7 +203,7 @@ final class AuthFiles implements CredentialSource {
 
     /// The host of a key that is a URL, as older versions of Docker wrote them. A key with a path
     /// and no scheme is for a repository, not for a host.
-    private static String host(String key) {
+    static String host(String key) {
         int scheme = key.indexOf("://");
         if (scheme < 0) {
             return hub(key);

@@ -4,6 +4,7 @@ import dev.imgd.hosts.RegistryHost;
 import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.RegistryException;
 
 import okhttp3.Call;
 import okhttp3.FormBody;
@@ -41,10 +42,16 @@ final class Authorizer {
         record Bearer(HttpUrl realm, String service) implements Scheme {}
     }
 
+    /// A refresh token that the token server gave for another one, which may be void since.
+    private record Rotation(String from, String to) {}
+
     /// The token of one scope; the lock is held while it is fetched.
     private static final class Slot {
         final ReentrantLock lock = new ReentrantLock();
         volatile @Nullable Token token;
+
+        /// What the registry missed last; some token servers honour only the scope they read first.
+        volatile String missed = "";
     }
 
     private final RegistryHost host;
@@ -54,6 +61,10 @@ final class Authorizer {
     private final Realm realms;
     private final ConcurrentHashMap<String, Slot> slots = new ConcurrentHashMap<>();
     private volatile @Nullable Scheme scheme;
+    private volatile @Nullable Rotation rotation;
+
+    /// Set when the token server does not know the POST form for user names and passwords.
+    private volatile boolean passwordsByGet;
     private volatile @Nullable GuardedDns dns;
 
     Authorizer(
@@ -90,11 +101,15 @@ final class Authorizer {
     /// @return whether there is an answer
     boolean challenged(List<String> challenges, Scope scope, @Nullable String used)
             throws ImageException {
-        Scheme wanted = choose(Challenge.parse(challenges, host.authority()));
+        List<Challenge> parsed = Challenge.parse(challenges, host.authority());
+        Scheme wanted = choose(parsed);
         if (wanted == null) {
             return false;
         }
         scheme = wanted;
+        if (used != null && wanted instanceof Scheme.Bearer) {
+            noteMissed(parsed, scope);
+        }
         return switch (wanted) {
             case Scheme.Basic() -> used == null;
             case Scheme.Bearer _ -> {
@@ -133,6 +148,19 @@ final class Authorizer {
     /// How far away the registry is; unknown counts as far.
     private AddressRange near() {
         return connections.reached(realms.registry());
+    }
+
+    /// What the registry wants more counts only for the order: what is asked for is what we need.
+    private void noteMissed(List<Challenge> challenges, Scope scope) {
+        Slot slot = slots.get(scope.key());
+        for (Challenge challenge : challenges) {
+            String error = challenge.parameters().getOrDefault("error", "");
+            if (slot != null
+                    && challenge.scheme().equals("bearer")
+                    && error.equals("insufficient_scope")) {
+                slot.missed = challenge.parameters().getOrDefault("scope", "");
+            }
+        }
     }
 
     private void forget(Scope scope, @Nullable String used) {
@@ -176,7 +204,7 @@ final class Authorizer {
         try {
             token = slot.token;
             if (token == null || !usable(token)) {
-                token = fetch(bearer, scope, what, cancellation);
+                token = fetch(bearer, scope, scope.values(slot.missed), what, cancellation);
                 slot.token = token;
             }
             return "Bearer " + token.value();
@@ -205,12 +233,17 @@ final class Authorizer {
         return token;
     }
 
+    /// @param scopes of the request, the most important first
     private Token fetch(
-            Scheme.Bearer bearer, Scope scope, String what, Cancellation cancellation)
+            Scheme.Bearer bearer,
+            Scope scope,
+            List<String> scopes,
+            String what,
+            Cancellation cancellation)
             throws ImageException {
         Credentials credentials = credentials(scope.repository());
         if (credentials instanceof Credentials.RegistryToken(String token)) {
-            return new Token(checked(token), options.clock().instant());
+            return new Token(checked(token), options.clock().instant(), "");
         }
         if (credentials != null && !realms.mayReceiveCredentials(bearer.realm())) {
             throw realms.foreign(bearer.realm());
@@ -218,11 +251,7 @@ final class Authorizer {
         for (int failures = 0; ; ) {
             long delay;
             try {
-                Request request =
-                        credentials instanceof Credentials.IdentityToken(String refresh)
-                                ? post(bearer, scope, refresh)
-                                : get(bearer, scope, credentials);
-                return send(what, request, cancellation);
+                return fetchOnce(bearer, scopes, what, credentials, cancellation);
             } catch (RetryLater e) {
                 if (++failures >= retries.attempts()) {
                     throw e.failure;
@@ -242,30 +271,75 @@ final class Authorizer {
         }
     }
 
-    private Request get(Scheme.Bearer bearer, Scope scope, @Nullable Credentials credentials) {
+    private Token fetchOnce(
+            Scheme.Bearer bearer,
+            List<String> scopes,
+            String what,
+            @Nullable Credentials credentials,
+            Cancellation cancellation)
+            throws IOException {
+        if (credentials instanceof Credentials.IdentityToken(String original)) {
+            return refresh(bearer, scopes, what, original, cancellation);
+        }
+        if (credentials instanceof Credentials.Login login && !passwordsByGet) {
+            FormBody.Builder form =
+                    form(bearer, scopes, "password")
+                            .add("username", login.username())
+                            .add("password", login.password());
+            Request request = request(bearer.realm()).post(form.build()).build();
+            try {
+                return send(what, request, cancellation);
+            } catch (NoSuchForm e) {
+                passwordsByGet = e.forGood;
+            }
+        }
+        return send(what, get(bearer, scopes, credentials), cancellation);
+    }
+
+    private Token refresh(
+            Scheme.Bearer bearer,
+            List<String> scopes,
+            String what,
+            String original,
+            Cancellation cancellation)
+            throws IOException {
+        Rotation known = rotation;
+        String current = known != null && known.from.equals(original) ? known.to : original;
+        FormBody.Builder form =
+                form(bearer, scopes, "refresh_token").add("refresh_token", current);
+        Token token =
+                send(what, request(bearer.realm()).post(form.build()).build(), cancellation);
+        if (!token.refreshToken().isEmpty()) {
+            rotation = new Rotation(original, token.refreshToken());
+        }
+        return token;
+    }
+
+    private static FormBody.Builder form(
+            Scheme.Bearer bearer, List<String> scopes, String grantType) {
+        FormBody.Builder form =
+                new FormBody.Builder().add("grant_type", grantType).add("client_id", "imgd");
+        if (!scopes.isEmpty()) {
+            form.add("scope", String.join(" ", scopes));
+        }
+        if (!bearer.service().isEmpty()) {
+            form.add("service", bearer.service());
+        }
+        return form;
+    }
+
+    private Request get(
+            Scheme.Bearer bearer, List<String> scopes, @Nullable Credentials credentials) {
         HttpUrl.Builder url = bearer.realm().newBuilder();
         if (!bearer.service().isEmpty()) {
             url.addQueryParameter("service", bearer.service());
         }
-        scope.values().forEach(value -> url.addQueryParameter("scope", value));
+        scopes.forEach(value -> url.addQueryParameter("scope", value));
         Request.Builder request = request(url.build());
         if (credentials instanceof Credentials.Login login) {
             request.header("Authorization", login.basicHeader());
         }
         return request.build();
-    }
-
-    private Request post(Scheme.Bearer bearer, Scope scope, String refreshToken) {
-        FormBody.Builder form =
-                new FormBody.Builder()
-                        .add("grant_type", "refresh_token")
-                        .add("client_id", "imgd")
-                        .add("scope", String.join(" ", scope.values()))
-                        .add("refresh_token", refreshToken);
-        if (!bearer.service().isEmpty()) {
-            form.add("service", bearer.service());
-        }
-        return request(bearer.realm()).post(form.build()).build();
     }
 
     private Request.Builder request(HttpUrl url) {
@@ -293,8 +367,8 @@ final class Authorizer {
                         request = redirected(what, first, request, response);
                         continue;
                     }
-                    return token(what, request.url(), response);
-                } catch (ImageException | RetryLater e) {
+                    return token(what, request, response);
+                } catch (ImageException | RetryLater | NoSuchForm e) {
                     throw e;
                 } catch (IOException e) {
                     throw deadline.explain(e);
@@ -328,9 +402,15 @@ final class Authorizer {
         return request.build();
     }
 
-    private Token token(String what, HttpUrl url, Response response) throws IOException {
-        String from = Urls.authority(url);
+    private Token token(String what, Request request, Response response) throws IOException {
+        String from = Urls.authority(request.url());
         if (!response.isSuccessful()) {
+            if (isPasswordForm(request) && NoSuchForm.isLikely(response.code())) {
+                throw new NoSuchForm(response.code() == 404 || response.code() == 405);
+            }
+            if (response.code() == 401 && request.header("Authorization") != null) {
+                throw refusedLogin(what, host.authority(), from, 401);
+            }
             ImageException failure = ErrorBody.exception(what, from, response);
             if (RetryPolicy.isTransient(response.code())) {
                 throw new RetryLater(failure, response.header("Retry-After"));
@@ -346,6 +426,40 @@ final class Authorizer {
         Buffer body = source.getBuffer();
         return Token.parse(
                 what + ": answer of " + from, body.readByteArray(), options.clock().instant());
+    }
+
+    /// @param registry whose credentials they are
+    /// @param from who refused them
+    static RegistryException refusedLogin(
+            String what, String registry, String from, int status) {
+        return new RegistryException(
+                ErrorKind.UNAUTHENTICATED,
+                "%s: the user name or the password for %s is wrong (HTTP %d from %s); log in again"
+                        .formatted(what, registry, status, from),
+                status,
+                List.of(),
+                null);
+    }
+
+    private static boolean isPasswordForm(Request request) {
+        return request.body() instanceof FormBody form
+                && form.value(0).equals("password");
+    }
+
+    /// The token server did not take the POST with a user name and a password. Many know only GET
+    /// and refuse it in one way or another.
+    private static final class NoSuchForm extends IOException {
+        final boolean forGood;
+
+        NoSuchForm(boolean forGood) {
+            this.forGood = forGood;
+        }
+
+        static boolean isLikely(int status) {
+            return Urls.isRedirect(status)
+                    || status == 501
+                    || (status >= 400 && status < 500 && !RetryPolicy.isTransient(status));
+        }
     }
 
     /// A failure that may go away.

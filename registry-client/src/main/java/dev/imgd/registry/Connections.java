@@ -17,7 +17,6 @@ import java.util.List;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 
-import javax.net.ssl.KeyManager;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManager;
 import javax.net.ssl.X509TrustManager;
@@ -91,7 +90,7 @@ final class Connections implements AutoCloseable {
         try {
             SSLContext context = SSLContext.getInstance("TLS");
             context.init(
-                    tls.keyManagers().toArray(new KeyManager[0]), new TrustManager[] {trust}, null);
+                    OfferedKey.of(tls.keyManagers()), new TrustManager[] {trust}, null);
             OkHttpClient.Builder builder = plain.newBuilder();
             if (!tls.verifies()) {
                 builder.hostnameVerifier((_, _) -> true);

@@ -1,10 +1,14 @@
 package dev.imgd.registry;
 
+import dev.imgd.model.Bytes;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Json;
 import dev.imgd.model.JsonNode;
+import dev.imgd.model.JsonWriter;
 import dev.imgd.model.Text;
+
+import org.jspecify.annotations.Nullable;
 
 import java.io.IOException;
 import java.io.InputStream;
@@ -21,7 +25,7 @@ final class CredentialHelper {
     private static final int MAX_ANSWER_BYTES = 1 << 20;
     private static final long TIMEOUT_SECONDS = 30;
     private static final String NOT_FOUND = "credentials not found";
-    private static final String TOKEN_USER = "<token>";
+    static final String TOKEN_USER = "<token>";
 
     private CredentialHelper() {}
 
@@ -31,7 +35,56 @@ final class CredentialHelper {
     /// @param server the key of the registry
     static Optional<Credentials> ask(String name, String server) throws ImageException {
         String program = program(name);
-        Process process = start(program, server);
+        Answer answer = run(program, "get", server, server.getBytes(StandardCharsets.UTF_8));
+        return interpret(program, server, answer.exitCode(), answer.output().toArray());
+    }
+
+    /// Gives the program credentials to keep.
+    ///
+    /// @param username [#TOKEN_USER] for an identity token
+    static void store(String name, String server, String username, String secret)
+            throws ImageException {
+        String program = program(name);
+        byte[] input =
+                JsonWriter.compact()
+                        .beginObject()
+                        .member("ServerURL", server)
+                        .member("Username", username)
+                        .member("Secret", secret)
+                        .endObject()
+                        .toBytes();
+        Answer answer = run(program, "store", server, input);
+        requireSuccess(program, "store", server, answer);
+    }
+
+    /// Makes the program forget a server.
+    ///
+    /// @return whether it knew it
+    static boolean erase(String name, String server) throws ImageException {
+        boolean known = ask(name, server).isPresent();
+        if (known) {
+            String program = program(name);
+            byte[] input = server.getBytes(StandardCharsets.UTF_8);
+            Answer answer = run(program, "erase", server, input);
+            requireSuccess(program, "erase", server, answer);
+        }
+        return known;
+    }
+
+    /// Its output is not repeated: helpers print errors where secrets go on success.
+    private static void requireSuccess(
+            String program, String action, String server, Answer answer) throws ImageException {
+        if (answer.exitCode() != 0) {
+            String problem = "failed with exit code " + answer.exitCode();
+            throw failed(program, action, server, problem, null);
+        }
+    }
+
+    private record Answer(int exitCode, Bytes output) {}
+
+    private static Answer run(String program, String action, String server, byte[] input)
+            throws ImageException {
+        Process process = start(program, action, server, input);
         try {
             FutureTask<byte[]> reader =
                     new FutureTask<>(
@@ -41,8 +94,8 @@ final class CredentialHelper {
                                 }
                             });
             Thread.ofVirtual().name("credential-helper").start(reader);
-            byte[] answer = await(program, server, process, reader);
-            return interpret(program, server, process.exitValue(), answer);
+            byte[] output = await(program, action, server, process, reader);
+            return new Answer(process.exitValue(), Bytes.of(output));
         } finally {
             process.destroyForcibly();
         }
@@ -62,14 +115,15 @@ final class CredentialHelper {
         return "docker-credential-" + name;
     }
 
-    private static Process start(String program, String server) throws ImageException {
+    private static Process start(String program, String action, String server, byte[] input)
+            throws ImageException {
         try {
             Process process =
-                    new ProcessBuilder(program, "get")
+                    new ProcessBuilder(program, action)
                             .redirectError(ProcessBuilder.Redirect.DISCARD)
                             .start();
             try (OutputStream in = process.getOutputStream()) {
-                in.write(server.getBytes(StandardCharsets.UTF_8));
+                in.write(input);
             } catch (IOException e) {
                 // A helper may exit without reading; its exit code says more than a broken pipe.
                 return process;
@@ -85,7 +139,11 @@ final class CredentialHelper {
     }
 
     private static byte[] await(
-            String program, String server, Process process, FutureTask<byte[]> reader)
+            String program,
+            String action,
+            String server,
+            Process process,
+            FutureTask<byte[]> reader)
             throws ImageException {
         try {
             byte[] answer = reader.get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
@@ -93,11 +151,11 @@ final class CredentialHelper {
                     && process.waitFor(TIMEOUT_SECONDS, TimeUnit.SECONDS)) {
                 return answer;
             }
-            throw failed(program, server, "did not end properly", null);
+            throw failed(program, action, server, "did not end properly", null);
         } catch (TimeoutException e) {
-            throw failed(program, server, "gave no answer within 30 s", e);
+            throw failed(program, action, server, "gave no answer within 30 s", e);
         } catch (ExecutionException e) {
-            throw failed(program, server, "gave no answer", e.getCause());
+            throw failed(program, action, server, "gave no answer", e.getCause());
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new ImageException(ErrorKind.CANCELLED, program + ": cancelled", e);
@@ -112,7 +170,7 @@ final class CredentialHelper {
                 return Optional.empty();
             }
             // Helpers print errors where secrets go on success, so nothing of it is repeated.
-            throw failed(program, server, "failed with exit code " + exitCode, null);
+            throw failed(program, "get", server, "failed with exit code " + exitCode, null);
         }
         JsonNode json = Json.parse(program + " for " + server, answer);
         String username = json.text("Username", "");
@@ -128,12 +186,14 @@ final class CredentialHelper {
 
     private static ImageException failed(
             String program,
+            String action,
             String server,
             String problem,
-            @org.jspecify.annotations.Nullable Throwable cause) {
+            @Nullable Throwable cause) {
         return new ImageException(
                 ErrorKind.UNAUTHENTICATED,
-                "%s: %s when asked for the credentials of %s".formatted(program, problem, server),
+                "%s: %s when asked to %s the credentials of %s"
+                        .formatted(program, problem, action, server),
                 cause);
     }
 }

@@ -266,7 +266,7 @@ final class Endpoint {
             throw e;
         }
         if (!answered) {
-            return answer;
+            return checked(ask, answer, used);
         }
         // Read before the token is fetched, for the connection to be reused.
         answer.close();
@@ -280,7 +280,21 @@ final class Endpoint {
                     List.of(),
                     null);
         }
-        return follow(ask, header, cancellation);
+        return checked(ask, follow(ask, header, cancellation), header);
+    }
+
+    /// Says what is wrong where nothing can be wrong but the user name and the password.
+    private Answer checked(Ask ask, Answer answer, @Nullable String authorization)
+            throws ImageException {
+        if (answer.status() != 401
+                || answer.moved()
+                || authorization == null
+                || !authorization.startsWith("Basic ")) {
+            return answer;
+        }
+        try (answer) {
+            throw Authorizer.refusedLogin(ask.what(), authority(), authority(), 401);
+        }
     }
 
     private Answer follow(Ask ask, @Nullable String authorization, Cancellation cancellation)

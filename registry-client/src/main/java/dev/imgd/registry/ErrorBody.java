@@ -12,6 +12,7 @@ import okhttp3.Response;
 import okio.Buffer;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -25,6 +26,12 @@ final class ErrorBody {
     private static final int MAX_DETAIL_CHARS = 1024;
     private static final int MAX_SHOWN_CHARS = 300;
 
+    static final String CLIENT_CERTIFICATE_ADVICE =
+            "check \"client\" of this host in hosts.toml, and that the server trusts its issuer";
+    static final String NO_CLIENT_CERTIFICATE =
+            "the server wants a client certificate and none was sent; name one as \"client\" of"
+                    + " this host in hosts.toml";
+
     private ErrorBody() {}
 
     /// Reads at most 64 KiB of the body. The caller closes the response.
@@ -36,7 +43,8 @@ final class ErrorBody {
     static RegistryException exception(
             String what, String from, Response response, boolean writing) {
         int status = response.code();
-        List<RegistryException.Detail> details = details(response);
+        byte[] body = body(response);
+        List<RegistryException.Detail> details = details(body);
         StringBuilder message = new StringBuilder(what);
         message.append(": ").append(meaning(status)).append(" (HTTP ").append(status);
         message.append(" from ").append(from).append(')');
@@ -46,29 +54,55 @@ final class ErrorBody {
                 message.append(' ').append(Text.printable(detail.message(), MAX_SHOWN_CHARS));
             }
         }
-        message.append(writing ? writingAdvice(status) : advice(status));
+        message.append(
+                status == 400 && details.isEmpty()
+                        ? frontAdvice(body)
+                        : writing ? writingAdvice(status) : advice(status));
         ErrorKind kind =
                 writing && status == 405 ? ErrorKind.FAILED_PRECONDITION : kind(status);
         return new RegistryException(kind, message.toString(), status, details, null);
     }
 
-    private static List<RegistryException.Detail> details(Response response) {
+    private static byte[] body(Response response) {
         try {
             var source = response.body().source();
             // The headers came in time; a body in drops would keep us for hours.
             source.timeout().deadline(MAX_SECONDS, TimeUnit.SECONDS);
             source.request(MAX_BYTES + 1);
             Buffer body = source.getBuffer();
-            if (body.size() > MAX_BYTES || body.size() == 0) {
-                return List.of();
-            }
-            return parse(body.readByteArray());
+            return body.size() > MAX_BYTES ? new byte[0] : body.readByteArray();
         } catch (IOException e) {
-            // The status says what happened; a body that cannot be read or is no error document
-            // adds
-            // nothing to it.
+            // The status says what happened; a body that cannot be read adds nothing to it.
+            return new byte[0];
+        }
+    }
+
+    private static List<RegistryException.Detail> details(byte[] body) {
+        if (body.length == 0) {
             return List.of();
         }
+        try {
+            return parse(body);
+        } catch (IOException e) {
+            // The status says what happened; what is no error document adds nothing to it.
+            return List.of();
+        }
+    }
+
+    /// Servers that stand before a registry finish a handshake that they do not like, and say so in
+    /// a page. **Source:** nginx, ngx_http_special_response.c.
+    private static String frontAdvice(byte[] body) {
+        String page = new String(body, StandardCharsets.UTF_8);
+        if (page.contains("No required SSL certificate was sent")) {
+            return ": " + NO_CLIENT_CERTIFICATE;
+        }
+        if (page.contains("The SSL certificate error")) {
+            return ": the server refused this side's certificate; " + CLIENT_CERTIFICATE_ADVICE;
+        }
+        if (page.contains("The plain HTTP request was sent to HTTPS port")) {
+            return ": this port speaks https and was asked with plain http";
+        }
+        return "";
     }
 
     static List<RegistryException.Detail> parse(byte[] body) throws ImageException {

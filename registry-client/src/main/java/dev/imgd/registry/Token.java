@@ -12,7 +12,8 @@ import java.util.Optional;
 /// An access token. **Source:** distribution docs/spec/auth/token.md.
 ///
 /// @param expires when it is no longer used, a little before it ends
-record Token(String value, Instant expires) {
+/// @param refreshToken replaces the identity token it was fetched with; empty for none
+record Token(String value, Instant expires, String refreshToken) {
     static final int MAX_CHARS = 64 << 10;
     private static final long DEFAULT_SECONDS = 60;
     private static final long MAX_SECONDS = 86_400;
@@ -27,7 +28,11 @@ record Token(String value, Instant expires) {
         check(what, value);
         long seconds = seconds(json.find("expires_in"));
         Duration usable = Duration.ofSeconds(seconds - Math.min(10, seconds / 10));
-        return new Token(value, now.plus(usable));
+        String refresh = json.text("refresh_token", "");
+        if (!refresh.isEmpty()) {
+            check(what + ": refresh token", refresh);
+        }
+        return new Token(value, now.plus(usable), refresh);
     }
 
     private static long seconds(Optional<JsonNode> expiresIn) {

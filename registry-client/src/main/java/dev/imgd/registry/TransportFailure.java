@@ -13,6 +13,8 @@ import java.net.NoRouteToHostException;
 import java.net.ProtocolException;
 import java.net.UnknownHostException;
 import java.security.cert.CertificateException;
+import java.security.cert.CertificateExpiredException;
+import java.security.cert.CertificateNotYetValidException;
 import java.util.List;
 
 import javax.net.ssl.SSLException;
@@ -58,6 +60,22 @@ record TransportFailure(String text, int attempts) {
             return new TransportFailure("TLS: the certificate is for another host name", 1);
         }
         for (Throwable t = failure; t != null; t = t.getCause()) {
+            if (t instanceof CertificateExpiredException) {
+                return new TransportFailure(
+                        "TLS: the server's certificate has expired: "
+                                + Text.printable(message(t), 200)
+                                + "; renew it, or set the clock of this host",
+                        1);
+            }
+            if (t instanceof CertificateNotYetValidException) {
+                return new TransportFailure(
+                        "TLS: the server's certificate is not valid yet: "
+                                + Text.printable(message(t), 200)
+                                + "; check the clock of this host",
+                        1);
+            }
+        }
+        for (Throwable t = failure; t != null; t = t.getCause()) {
             if (t instanceof CertificateException) {
                 return new TransportFailure(
                         "TLS: the certificate is not trusted: "
@@ -66,13 +84,31 @@ record TransportFailure(String text, int attempts) {
                         1);
             }
         }
-        if (message(failure).startsWith("Unsupported or unrecognized SSL message")) {
+        String text = message(failure);
+        if (text.startsWith("Unsupported or unrecognized SSL message")) {
             return new TransportFailure(
                     "TLS: the registry does not speak https; ask for plain http if you trust the"
                             + " network",
                     1);
         }
-        return new TransportFailure("TLS: " + Text.printable(message(failure), 200), MANY);
+        String alert = text.substring(text.lastIndexOf(' ') + 1);
+        return switch (alert) {
+            case "certificate_required" ->
+                    new TransportFailure("TLS: " + ErrorBody.NO_CLIENT_CERTIFICATE, 1);
+            // Servers disagree on the alert for a certificate that they do not trust.
+            case "bad_certificate",
+                    "unknown_ca",
+                    "certificate_unknown",
+                    "certificate_expired",
+                    "unsupported_certificate" ->
+                    new TransportFailure(
+                            "TLS: the server refused this side's certificate ("
+                                    + alert
+                                    + "); "
+                                    + ErrorBody.CLIENT_CERTIFICATE_ADVICE,
+                            1);
+            default -> new TransportFailure("TLS: " + Text.printable(text, 200), MANY);
+        };
     }
 
     private static String message(Throwable failure) {

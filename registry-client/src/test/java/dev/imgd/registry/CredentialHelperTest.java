@@ -11,6 +11,7 @@ import dev.imgd.model.ImageException;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -123,5 +124,60 @@ class CredentialHelperTest {
         } finally {
             Files.delete(file);
         }
+    }
+
+    /// A helper that keeps what it is told in a file, as far as the protocol goes.
+    private void installKeeping(Path kept) throws IOException {
+        install(
+                """
+                case "$1" in
+                store) cat > '%1$s' ;;
+                get) read -r server || true
+                     grep -qF "$server" '%1$s' 2>/dev/null && cat '%1$s' && exit 0
+                     echo 'credentials not found in native keychain'; exit 1 ;;
+                erase) rm '%1$s' ;;
+                esac"""
+                        .formatted(kept));
+    }
+
+    @Test
+    void logins_credsStore_keepsAndForgets(@TempDir Path directory) throws Exception {
+        Path kept = directory.resolve("kept");
+        installKeeping(kept);
+        Path file = directory.resolve("config.json");
+        Files.writeString(
+                file,
+                "{\"credsStore\":\"%s\",\"auths\":{\"a.example\":{\"auth\":\"dTpw\"}}}"
+                        .formatted(NAME));
+        Logins logins = Logins.in(file);
+
+        String place = logins.store("a.example", new Credentials.Login("me", "s\"ecret"));
+
+        assertTrue(place.startsWith("docker-credential-" + NAME), place);
+        assertFalse(Files.readString(file).contains("dTpw"), "the old secret stays in the file");
+        assertFalse(Files.readString(file).contains("ecret"));
+        assertEquals(
+                new Credentials.Login("me", "s\"ecret"),
+                logins.find("a.example").orElseThrow().credentials());
+        assertEquals(List.of(place), logins.remove("a.example"));
+        assertFalse(Files.exists(kept));
+        assertEquals(List.of(), logins.remove("a.example"));
+
+        logins.store("a.example", new Credentials.IdentityToken("t"));
+        assertTrue(Files.readString(kept).contains("<token>"));
+        assertEquals(
+                new Credentials.IdentityToken("t"),
+                logins.find("a.example").orElseThrow().credentials());
+    }
+
+    @Test
+    void store_failure_isAnErrorWithoutTheSecret() throws Exception {
+        install("cat; exit 3");
+        var e =
+                assertThrows(
+                        ImageException.class,
+                        () -> CredentialHelper.store(NAME, "a.example", "me", "canary"));
+        assertTrue(e.getMessage().contains("asked to store"), e.getMessage());
+        assertFalse(e.getMessage().contains("canary"), e.getMessage());
     }
 }

@@ -36,7 +36,7 @@ class TokenTest {
                 "{\"token\":\"a.b-c\",\"expires_in\":null,\"issued_at\":\"x\"} | 54",
             })
     void parse_answers_givesTokenAndItsTime(String json, long seconds) throws Exception {
-        assertEquals(new Token("a.b-c", NOW.plusSeconds(seconds)), parse(json));
+        assertEquals(new Token("a.b-c", NOW.plusSeconds(seconds), ""), parse(json));
     }
 
     @ParameterizedTest

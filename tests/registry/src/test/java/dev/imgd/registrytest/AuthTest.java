@@ -1,5 +1,7 @@
 package dev.imgd.registrytest;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -12,14 +14,20 @@ import ch.qos.logback.core.read.ListAppender;
 import dev.imgd.hosts.Capability;
 import dev.imgd.hosts.RegistryHost;
 import dev.imgd.hosts.TlsSettings;
+import dev.imgd.model.Bytes;
+import dev.imgd.model.Descriptor;
+import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.MediaType;
 import dev.imgd.model.Reference;
 import dev.imgd.registry.CredentialSource;
 import dev.imgd.registry.Credentials;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryOptions;
+import dev.imgd.registry.RegistryWriter;
 import dev.imgd.testkit.Fault;
+import dev.imgd.testkit.RegistryFeature;
 import dev.imgd.testkit.TestImage;
 import dev.imgd.testkit.TokenServer;
 import dev.imgd.testkit.TokenServer.TokenRequest;
@@ -219,9 +227,105 @@ class AuthTest extends Fixture {
         pull(image);
 
         assertEquals(1, tokens.requests().size());
+        TokenRequest request = tokens.requests().getFirst();
+        assertEquals("POST", request.method());
+        assertEquals("/token", request.target(), "no secret in a URL");
+        String form = URLDecoder.decode(request.form(), StandardCharsets.UTF_8);
+        assertTrue(form.contains("grant_type=password"), "the form of a password");
+        assertTrue(form.contains("scope=repository:app:pull"), "with its scope");
         for (var access : registry.accessLog()) {
             assertFalse(access.header("authorization").orElse("").startsWith("Basic"));
         }
+    }
+
+    @Test
+    void token_serverWithoutPost_isAskedByGetFromThenOn() throws Exception {
+        TestImage image = pushImage();
+        registry.push("other", "1", image);
+        registry.requireToken(tokens.getOnly().requireAuthorization(basic("user", CANARY)));
+        use(QUICK.withCredentials(login()));
+
+        pull(image);
+        client.resolve(reference("other:1"));
+
+        List<String> methods = tokens.requests().stream().map(TokenRequest::method).toList();
+        assertEquals(List.of("POST", "GET", "GET"), methods);
+        assertEquals(
+                Optional.of(basic("user", CANARY)), tokens.requests().getLast().authorization());
+        assertFalse(tokens.requests().getLast().target().contains(CANARY));
+    }
+
+    @Test
+    void token_wrongLogin_saysWhose() {
+        pushImage();
+        registry.requireToken(tokens.requireAuthorization(basic("user", "other")));
+        use(QUICK.withCredentials(login()));
+        ImageException e =
+                assertFails(ErrorKind.UNAUTHENTICATED, () -> client.resolve(reference("app:1")));
+        assertTrue(
+                e.getMessage()
+                        .contains("the user name or the password for " + registry.authority()),
+                e.getMessage());
+        assertEquals(2, tokens.requests().size());
+    }
+
+    @Test
+    void token_identityTokenRotates_theNewOneIsUsed() throws Exception {
+        TestImage image = pushImage();
+        registry.push("other", "1", image);
+        registry.requireToken(tokens.rotating());
+        use(
+                QUICK.withCredentials(
+                        CredentialSource.of(
+                                registry.authority(), new Credentials.IdentityToken(CANARY))));
+
+        pull(image);
+        client.resolve(reference("other:1"));
+
+        assertTrue(tokens.requests().getFirst().form().contains("refresh_token=" + CANARY));
+        assertTrue(tokens.requests().getLast().form().contains("refresh_token=refresh-1"));
+        assertEquals(2, tokens.requests().size());
+    }
+
+    @Test
+    void token_scoped_isAskedForWhatIsDone() throws Exception {
+        TestImage image = pushImage();
+        registry.requireScopedToken(tokens);
+        pull(image);
+        Descriptor layer = image.layers().getFirst();
+        var source = RegistryWriter.BlobSource.of(image.blob(layer.digest()));
+        client.writer().pushBlob(reference("copy:1"), layer, source, List.of(reference("app:1")));
+        String last = URLDecoder.decode(tokens.requests().getLast().target(), UTF_8);
+        assertTrue(last.contains("scope=repository:copy:pull,push"), last);
+        assertEquals(0, registry.accessLog().stream().filter(a -> a.status() == 403).count());
+    }
+
+    @Test
+    void token_insufficientScope_isAskedForAgainWithWhatWasMissedFirst() throws Exception {
+        pushImage();
+        byte[] content = {1, 2, 3};
+        Digest digest = Digest.sha256(content);
+        registry.content().putBlob("base", digest, content);
+        registry.without(RegistryFeature.ANONYMOUS_MOUNT);
+        registry.requireScopedToken(tokens.firstScopeOnly());
+        Descriptor blob = new Descriptor(MediaType.OCI_LAYER, digest, content.length);
+
+        client.writer()
+                .pushBlob(
+                        reference("copy:1"),
+                        blob,
+                        RegistryWriter.BlobSource.of(Bytes.of(content)),
+                        List.of(reference("base:1")));
+
+        List<String> scopes =
+                tokens.requests().stream()
+                        .map(r -> URLDecoder.decode(r.target(), UTF_8))
+                        .filter(t -> t.contains("repository:base"))
+                        .toList();
+        assertEquals(2, scopes.size(), scopes.toString());
+        assertTrue(scopes.getFirst().indexOf("copy") < scopes.getFirst().indexOf(":base:"));
+        assertTrue(scopes.getLast().indexOf("copy") > scopes.getLast().indexOf(":base:"));
+        assertTrue(registry.content().blob("copy", digest).isPresent(), "sent after all");
     }
 
     @Test
@@ -318,12 +422,12 @@ class AuthTest extends Fixture {
 
         use(QUICK.withCredentials(login()).withRealmAllow(Set.of("127.0.0.1")));
         pull(image);
-        assertEquals(
-                Optional.of(basic("user", CANARY)), tokens.requests().getFirst().authorization());
+        assertTrue(tokens.requests().getFirst().form().contains("password=" + CANARY));
 
         use(QUICK);
         pull(image);
         assertEquals(Optional.empty(), tokens.requests().getLast().authorization());
+        assertFalse(tokens.requests().getLast().form().contains(CANARY));
     }
 
     @Test
@@ -338,7 +442,8 @@ class AuthTest extends Fixture {
 
             pull(image);
 
-            assertTrue(front.requests().getFirst().authorization().isPresent());
+            assertTrue(front.requests().getLast().authorization().isPresent());
+            assertEquals(1, tokens.requests().size(), "a POST is not redirected");
             assertEquals(Optional.empty(), tokens.requests().getFirst().authorization());
 
             front.answer(

@@ -97,6 +97,12 @@ final class Distribution implements Handler {
         }
     }
 
+    /// The repository that a path is about, or nothing.
+    static String repository(String path) {
+        Route route = path.startsWith("/v2/") ? Route.of(path) : null;
+        return route == null ? "" : route.name;
+    }
+
     @Override
     public void handle(Exchange exchange) throws IOException {
         String path = exchange.path();

@@ -26,6 +26,7 @@ import java.util.Queue;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.Function;
 import java.util.function.Predicate;
 
 /// A registry in memory that can be pushed to and pulled from by real clients, keeps an access log
@@ -82,7 +83,7 @@ public final class InMemoryRegistry implements AutoCloseable {
     private final List<Exchange> log = Collections.synchronizedList(new ArrayList<>());
     private final List<Rule> rules = new CopyOnWriteArrayList<>();
     private volatile Predicate<Exchange> authorized = _ -> true;
-    private volatile String challenge = "";
+    private volatile Function<Exchange, String> challenge = _ -> "";
 
     private InMemoryRegistry(@Nullable TlsListener tls) throws IOException {
         this.tls = tls;
@@ -263,19 +264,80 @@ public final class InMemoryRegistry implements AutoCloseable {
 
     /// Wants a token of this server and sends clients to another realm for it.
     public void requireToken(TokenServer tokens, String realm) {
-        challenge = "Bearer realm=\"" + realm + "\",service=\"" + authority() + '"';
+        String wanted = bearer(realm);
+        challenge = _ -> wanted;
         authorized = exchange -> tokens.accepts(exchange.header("Authorization"));
+    }
+
+    /// Wants a token of this server that allows what is asked for; others are answered with
+    /// `insufficient_scope`.
+    public void requireScopedToken(TokenServer tokens) {
+        String wanted = bearer(tokens.realm());
+        challenge =
+                exchange -> {
+                    List<String> granted = tokens.scopes(exchange.header("Authorization"));
+                    if (granted == null) {
+                        return wanted;
+                    }
+                    List<String> missing =
+                            needs(exchange).stream().filter(need -> !allows(granted, need)).toList();
+                    return "%s,scope=\"%s\",error=\"insufficient_scope\""
+                            .formatted(wanted, String.join(" ", missing));
+                };
+        authorized =
+                exchange -> {
+                    List<String> granted = tokens.scopes(exchange.header("Authorization"));
+                    return granted != null
+                            && needs(exchange).stream().allMatch(need -> allows(granted, need));
+                };
+    }
+
+    private String bearer(String realm) {
+        return "Bearer realm=\"" + realm + "\",service=\"" + authority() + '"';
+    }
+
+    /// The scopes that a request needs, each with one action.
+    private static List<String> needs(Exchange exchange) {
+        String path = exchange.path();
+        if (path.equals("/v2/") || path.equals("/v2")) {
+            return List.of();
+        }
+        if (path.equals("/v2/_catalog")) {
+            return List.of("registry:catalog:*");
+        }
+        String name = Distribution.repository(path);
+        String action =
+                switch (exchange.method()) {
+                    case "GET", "HEAD" -> "pull";
+                    case "DELETE" -> path.contains("/blobs/uploads/") ? "push" : "delete";
+                    default -> "push";
+                };
+        List<String> needs = new ArrayList<>(List.of("repository:" + name + ':' + action));
+        exchange.query("from").ifPresent(from -> needs.add("repository:" + from + ":pull"));
+        return needs;
+    }
+
+    private static boolean allows(List<String> granted, String need) {
+        int action = need.lastIndexOf(':') + 1;
+        for (String scope : granted) {
+            if (scope.startsWith(need.substring(0, action))
+                    && List.of(scope.substring(action).split(",", -1))
+                            .contains(need.substring(action))) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /// Wants a user name and a password from now on.
     public void requireBasic(String authorization) {
-        challenge = "Basic realm=\"test\"";
+        challenge = _ -> "Basic realm=\"test\"";
         authorized = exchange -> authorization.equals(exchange.header("Authorization").orElse(""));
     }
 
     /// Answers every request with 401 and this `WWW-Authenticate` header.
     public void requireNever(String header) {
-        challenge = header;
+        challenge = _ -> header;
         authorized = _ -> false;
     }
 
@@ -306,7 +368,11 @@ public final class InMemoryRegistry implements AutoCloseable {
         if (!authorized.test(exchange)) {
             exchange.respond(
                     401,
-                    Map.of("WWW-Authenticate", challenge, "Content-Type", "application/json"),
+                    Map.of(
+                            "WWW-Authenticate",
+                            challenge.apply(exchange),
+                            "Content-Type",
+                            "application/json"),
                     EmbeddedRegistry.errorBody("UNAUTHORIZED", "authentication required"));
             return;
         }

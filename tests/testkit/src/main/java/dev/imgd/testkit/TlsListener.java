@@ -7,6 +7,7 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.nio.charset.StandardCharsets;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 
@@ -15,6 +16,10 @@ import javax.net.ssl.SSLSocket;
 
 /// A loopback port that speaks TLS, or not, as a test tells it to.
 final class TlsListener extends ServerSocket {
+    private static final byte[] PLAIN_ANSWER =
+            "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
+                    .getBytes(StandardCharsets.US_ASCII);
+
     private final Queue<Socket> silent = new ConcurrentLinkedQueue<>();
     private volatile SSLContext context;
     private volatile boolean wantsClient;
@@ -45,7 +50,10 @@ final class TlsListener extends ServerSocket {
                     return secured(connection);
                 }
                 case PLAIN -> {
-                    return connection;
+                    connection.getOutputStream().write(PLAIN_ANSWER);
+                    connection.shutdownOutput();
+                    // Closed later: closing with the client's bytes unread would be a reset.
+                    silent.add(connection);
                 }
                 case STALL -> silent.add(connection);
                 case ABORT -> {

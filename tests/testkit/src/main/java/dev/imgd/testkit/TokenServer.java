@@ -5,12 +5,19 @@ import dev.imgd.registry.LoopbackServer;
 import dev.imgd.registry.LoopbackServer.Exchange;
 import dev.imgd.registry.LoopbackServer.Handler;
 
+import org.jspecify.annotations.Nullable;
+
 import java.io.IOException;
+import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
+import java.security.GeneralSecurityException;
+import java.security.Signature;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Base64;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -31,12 +38,18 @@ public final class TokenServer implements AutoCloseable {
 
     private final LoopbackServer server;
     private final AtomicInteger counter = new AtomicInteger();
-    private final Set<String> valid = ConcurrentHashMap.newKeySet();
+    private final Map<String, List<String>> valid = new ConcurrentHashMap<>();
     private final List<TokenRequest> requests = new CopyOnWriteArrayList<>();
     private volatile Handler answer = this::issue;
     private volatile String field = "token";
     private volatile long expiresIn = 300;
     private volatile String wantedAuthorization = "";
+    private volatile boolean getOnly;
+    private volatile boolean firstScopeOnly;
+    private volatile boolean rotating;
+    private volatile @Nullable Signer signer;
+
+    private record Signer(TestAuthority.Identity identity, String issuer) {}
 
     private TokenServer() throws IOException {
         server = LoopbackServer.start(this::handle);
@@ -67,7 +80,34 @@ public final class TokenServer implements AutoCloseable {
         return this;
     }
 
-    /// Refuses requests without exactly this `Authorization` header.
+    /// Knows no POST, as the token servers of many registries.
+    public TokenServer getOnly() {
+        getOnly = true;
+        return this;
+    }
+
+    /// Grants only the scope that comes first in a request.
+    public TokenServer firstScopeOnly() {
+        firstScopeOnly = true;
+        return this;
+    }
+
+    /// Gives a new refresh token with every answer, which voids the one before.
+    public TokenServer rotating() {
+        rotating = true;
+        return this;
+    }
+
+    /// Issues tokens that docker-registry can verify.
+    ///
+    /// @param identity signs them; its authority is the `rootcertbundle`
+    public TokenServer signedBy(TestAuthority.Identity identity, String issuer) {
+        signer = new Signer(identity, issuer);
+        return this;
+    }
+
+    /// Refuses requests without exactly this `Authorization` header, or the same user name and
+    /// password in a form.
     public TokenServer requireAuthorization(String header) {
         wantedAuthorization = header;
         return this;
@@ -90,9 +130,14 @@ public final class TokenServer implements AutoCloseable {
     }
 
     boolean accepts(Optional<String> authorization) {
-        return authorization.isPresent()
-                && authorization.get().startsWith("Bearer ")
-                && valid.contains(authorization.get().substring(7));
+        return scopes(authorization) != null;
+    }
+
+    /// What a token allows, or null when it is none of ours.
+    @Nullable List<String> scopes(Optional<String> authorization) {
+        return authorization.isPresent() && authorization.get().startsWith("Bearer ")
+                ? valid.get(authorization.get().substring(7))
+                : null;
     }
 
     private void handle(Exchange exchange) throws IOException {
@@ -107,19 +152,124 @@ public final class TokenServer implements AutoCloseable {
     }
 
     private void issue(Exchange exchange) throws IOException {
-        if (!wantedAuthorization.isEmpty()
-                && !exchange.header("Authorization").orElse("").equals(wantedAuthorization)) {
+        String form = requests.getLast().form();
+        boolean post = exchange.method().equals("POST");
+        if (post && getOnly) {
+            exchange.respond(405, Map.of("Content-Type", "text/plain"), new byte[0]);
+            return;
+        }
+        List<String> parameters = List.of((post ? form : query(exchange)).split("&", -1));
+        if (!isWelcome(exchange, parameters)) {
             exchange.respond(401, Map.of("Content-Type", "application/json"), new byte[0]);
             return;
         }
-        String token = "issued-" + counter.incrementAndGet();
-        valid.add(token);
+        List<String> scopes = new ArrayList<>();
+        for (String scope : values(parameters, "scope")) {
+            scopes.addAll(List.of(scope.split(" ", -1)));
+        }
+        if (firstScopeOnly && scopes.size() > 1) {
+            scopes = scopes.subList(0, 1);
+        }
+        int number = counter.incrementAndGet();
+        Signer by = signer;
+        String token =
+                by == null
+                        ? "issued-" + number
+                        : jwt(by, String.join("", values(parameters, "service")), scopes, number);
+        valid.put(token, List.copyOf(scopes));
         JsonWriter json = JsonWriter.compact().beginObject().member(field, token);
         if (expiresIn > 0) {
             json.member("expires_in", expiresIn);
         }
+        if (rotating) {
+            json.member("refresh_token", "refresh-" + number);
+        }
         exchange.respond(
                 200, Map.of("Content-Type", "application/json"), json.endObject().toBytes());
+    }
+
+    private boolean isWelcome(Exchange exchange, List<String> parameters) {
+        String refresh = String.join("", values(parameters, "refresh_token"));
+        if (rotating && counter.get() > 0 && !refresh.equals("refresh-" + counter.get())) {
+            return false;
+        }
+        if (wantedAuthorization.isEmpty()) {
+            return true;
+        }
+        String pair =
+                String.join("", values(parameters, "username"))
+                        + ':'
+                        + String.join("", values(parameters, "password"));
+        String basic =
+                "Basic "
+                        + Base64.getEncoder()
+                                .encodeToString(pair.getBytes(StandardCharsets.UTF_8));
+        return exchange.header("Authorization").orElse(basic).equals(wantedAuthorization);
+    }
+
+    private static String query(Exchange exchange) {
+        int query = exchange.target().indexOf('?');
+        return query < 0 ? "" : exchange.target().substring(query + 1);
+    }
+
+    private static List<String> values(List<String> parameters, String name) {
+        List<String> values = new ArrayList<>();
+        for (String parameter : parameters) {
+            if (parameter.startsWith(name + '=')) {
+                values.add(
+                        URLDecoder.decode(
+                                parameter.substring(name.length() + 1), StandardCharsets.UTF_8));
+            }
+        }
+        return values;
+    }
+
+    /// A signed token. **Source:** distribution docs/spec/auth/jwt.md, RFC 7515.
+    private static String jwt(Signer by, String service, List<String> scopes, int number) {
+        try {
+            String certificate =
+                    Base64.getEncoder().encodeToString(by.identity.certificate().getEncoded());
+            JsonWriter header =
+                    JsonWriter.compact()
+                            .beginObject()
+                            .member("typ", "JWT")
+                            .member("alg", "ES256")
+                            .member("x5c", List.of(certificate))
+                            .endObject();
+            long now = Instant.now().getEpochSecond();
+            JsonWriter claims =
+                    JsonWriter.compact()
+                            .beginObject()
+                            .member("iss", by.issuer)
+                            .member("sub", "tester")
+                            .member("aud", service)
+                            .member("exp", now + 300)
+                            .member("nbf", now - 60)
+                            .member("iat", now)
+                            .member("jti", "id-" + number)
+                            .beginArray("access");
+            for (String scope : scopes) {
+                int name = scope.indexOf(':');
+                int actions = scope.lastIndexOf(':');
+                claims.beginObject()
+                        .member("type", scope.substring(0, name))
+                        .member("name", scope.substring(name + 1, actions))
+                        .member("actions", List.of(scope.substring(actions + 1).split(",", -1)))
+                        .endObject();
+            }
+            claims.endArray().endObject();
+            Base64.Encoder base64 = Base64.getUrlEncoder().withoutPadding();
+            String signed =
+                    base64.encodeToString(header.toBytes())
+                            + '.'
+                            + base64.encodeToString(claims.toBytes());
+            Signature signature = Signature.getInstance("SHA256withECDSAinP1363Format");
+            signature.initSign(by.identity.key());
+            signature.update(signed.getBytes(StandardCharsets.US_ASCII));
+            return signed + '.' + base64.encodeToString(signature.sign());
+        } catch (GeneralSecurityException e) {
+            throw new IllegalStateException("a token cannot be signed here", e);
+        }
     }
 
     @Override

@@ -1,0 +1,241 @@
+package dev.imgd.cli;
+
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.JsonWriter;
+import dev.imgd.model.Reference;
+import dev.imgd.model.Text;
+import dev.imgd.registry.Credentials;
+import dev.imgd.registry.Logins;
+import dev.imgd.registry.RegistryOptions;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.ParentCommand;
+
+/// The commands that keep credentials. They need no store and no daemon.
+final class LoginCommands {
+    /// As user names of credential helpers have it: the secret is an identity token.
+    private static final String TOKEN_USER = "<token>";
+
+    private static final int MAX_SECRET_BYTES = 64 << 10;
+
+    private LoginCommands() {}
+
+    /// What the commands share.
+    abstract static class LoginCommand implements Callable<Integer> {
+        @ParentCommand @Nullable Imgctl parent;
+
+        @Option(
+                names = {"--help", "-h"},
+                usageHelp = true,
+                description = "Shows this text.")
+        boolean help;
+
+        @Option(
+                names = "--authfile",
+                paramLabel = "FILE",
+                description = "Use this credentials file and no other.")
+        @Nullable Path authFile;
+
+        @Parameters(
+                paramLabel = "REGISTRY",
+                description = "For example ghcr.io, localhost:5000 or registry.example/team.")
+        String name = "";
+
+        GlobalOptions options() {
+            return Objects.requireNonNull(parent).options;
+        }
+
+        Logins logins() {
+            return authFile == null ? Logins.standard(System.getenv()) : Logins.in(authFile);
+        }
+
+        RegistryOptions registryOptions() throws ImageException {
+            return Assembly.registryOptions(Config.load(options().config));
+        }
+
+        /// Refuses what is not a registry, perhaps with a part of a repository.
+        void checkName() throws ImageException {
+            int slash = name.indexOf('/');
+            String registry = slash < 0 ? name : name.substring(0, slash);
+            boolean fine;
+            try {
+                String whole = slash < 0 ? name + "/x" : name;
+                Reference reference = Reference.parse(whole);
+                fine = reference.registry().equals(registry) && !isTaggedOrPinned(whole);
+            } catch (ImageException e) {
+                fine = false;
+            }
+            if (!fine) {
+                throw ImageException.invalidArgument(
+                        "\"%s\" is not a registry: wanted host, host:port or host/repository"
+                                .formatted(Text.printable(name, 120)));
+            }
+        }
+
+        private static boolean isTaggedOrPinned(String whole) {
+            String last = whole.substring(whole.lastIndexOf('/') + 1);
+            return last.indexOf(':') >= 0 || last.indexOf('@') >= 0;
+        }
+
+        void print(String line, JsonWriter json) {
+            Console.current().out().println(options().json() ? json.toString() : line);
+        }
+    }
+
+    @Command(
+            name = "login",
+            description = {
+                "Checks a user name and a password with a registry and keeps them.",
+                "The password is read from standard input and never taken from the command line."
+            })
+    static final class Login extends LoginCommand {
+        @Option(
+                names = {"-u", "--username"},
+                required = true,
+                paramLabel = "NAME",
+                description = "User name; \"<token>\" when the secret is an identity token.")
+        String username = "";
+
+        @Option(
+                names = "--password-stdin",
+                description = "Changes nothing: the password always comes from standard input.")
+        boolean passwordStdin;
+
+        @Override
+        public Integer call() throws ImageException {
+            checkName();
+            if (username.isEmpty() || username.indexOf(':') >= 0) {
+                throw ImageException.invalidArgument(
+                        "--username: a user name is not empty and has no ':'");
+            }
+            String secret = secret();
+            Credentials credentials =
+                    username.equals(TOKEN_USER)
+                            ? new Credentials.IdentityToken(secret)
+                            : new Credentials.Login(username, secret);
+            boolean checked = Logins.check(registryOptions(), name, credentials);
+            if (!checked) {
+                String warning = "imgctl: warning: %s lets everybody in: nothing could be checked";
+                Console.current().err().println(warning.formatted(name));
+            }
+            String place = logins().store(name, credentials);
+            print(
+                    "Logged in to %s as %s; kept in %s".formatted(name, username, place),
+                    JsonWriter.indented()
+                            .beginObject()
+                            .member("registry", name)
+                            .member("username", username)
+                            .member("checked", checked)
+                            .member("place", place)
+                            .endObject());
+            return 0;
+        }
+
+        // The check wants no comparison with null; without a terminal there is none all the same.
+        @SuppressWarnings("SystemConsoleNull")
+        private String secret() throws ImageException {
+            java.io.Console terminal = System.console();
+            String secret;
+            if (terminal != null && terminal.isTerminal()) {
+                char[] typed = terminal.readPassword("Password for %s at %s: ", username, name);
+                secret = typed == null ? "" : new String(typed);
+            } else {
+                secret = fromStandardInput();
+            }
+            if (secret.isEmpty()) {
+                throw ImageException.invalidArgument(
+                        "no password: give it on standard input, for example"
+                                + " imgctl login -u NAME REGISTRY < FILE");
+            }
+            return secret;
+        }
+
+        private static String fromStandardInput() throws ImageException {
+            try {
+                InputStream in = System.in;
+                byte[] bytes = in.readNBytes(MAX_SECRET_BYTES + 1);
+                if (bytes.length > MAX_SECRET_BYTES) {
+                    throw ImageException.invalidArgument(
+                            "the password on standard input is longer than 64 KiB");
+                }
+                String text = new String(bytes, StandardCharsets.UTF_8);
+                if (text.endsWith("\n")) {
+                    text = text.substring(0, text.length() - 1);
+                }
+                return text.endsWith("\r") ? text.substring(0, text.length() - 1) : text;
+            } catch (ImageException e) {
+                throw e;
+            } catch (IOException e) {
+                throw new ImageException(
+                        ErrorKind.INTERNAL, "the password cannot be read: " + e.getMessage(), e);
+            }
+        }
+    }
+
+    @Command(name = "logout", description = "Forgets the credentials of a registry.")
+    static final class Logout extends LoginCommand {
+        @Override
+        public Integer call() throws ImageException {
+            checkName();
+            List<String> places = logins().remove(name);
+            if (places.isEmpty()) {
+                throw ImageException.notFound("not logged in to " + name);
+            }
+            print(
+                    "Logged out of %s; removed from %s".formatted(name, String.join(", ", places)),
+                    JsonWriter.indented()
+                            .beginObject()
+                            .member("registry", name)
+                            .member("places", places)
+                            .endObject());
+            return 0;
+        }
+    }
+
+    @Command(
+            name = "whoami",
+            description = "Shows which credentials are used for a registry, without the secret.")
+    static final class Whoami extends LoginCommand {
+        @Option(names = "--check", description = "Ask the registry whether it still takes them.")
+        boolean check;
+
+        @Override
+        public Integer call() throws ImageException {
+            checkName();
+            Optional<Logins.Found> found = logins().find(name);
+            if (found.isEmpty()) {
+                throw ImageException.notFound(
+                        "not logged in to %s; use imgctl login".formatted(name));
+            }
+            if (check) {
+                Logins.check(registryOptions(), name, found.get().credentials());
+            }
+            String user =
+                    switch (found.get().credentials()) {
+                        case Credentials.Login login -> login.username();
+                        case Credentials.IdentityToken _ -> TOKEN_USER;
+                        case Credentials.RegistryToken _ -> "<registry token>";
+                    };
+            print(
+                    "%s (from %s)".formatted(user, found.get().place()),
+                    JsonWriter.indented()
+                            .beginObject()
+                            .member("registry", name)
+                            .member("username", user)
+                            .member("place", found.get().place())
+                            .endObject());
+            return 0;
+        }
+    }
+}
