@@ -406,6 +406,7 @@ final class PullEngine implements AutoCloseable {
                 throws IOException {
             Descriptor layer = job.descriptor;
             long resumed = 0;
+            boolean received = false;
             CompletableFuture<Unpacked> follower = null;
             Ingest ingest =
                     content.ingest(plan.namespace, "layer-" + layer.digest(), Optional.of(layer));
@@ -425,6 +426,7 @@ final class PullEngine implements AutoCloseable {
                         transfer(job, ingest);
                         from = hosts(job.spans, from);
                     }
+                    received = true;
                     ingest.finish();
                     content(ingest, layer, from);
                 } catch (IOException e) {
@@ -433,7 +435,9 @@ final class PullEngine implements AutoCloseable {
                 }
             } catch (IOException e) {
                 settle(follower);
-                if (cancelled == null && worthAnother(job, e, resumed)) {
+                // A body of a wrong size says nothing about the bytes that were there before it, and
+                // would be as wrong the next time.
+                if (cancelled == null && worthAnother(job, e, received ? resumed : 0)) {
                     job.unpackedBytes.set(0);
                     return true;
                 }

@@ -4,6 +4,7 @@ import static dev.imgd.image.Host.assertFails;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.content.IngestStatus;
@@ -256,6 +257,25 @@ class PullInterruptedTest {
 
         assertEquals(3, registry.gets(layer.toString()));
         host.assertSound();
+    }
+
+    /// A body that is too long says nothing about the bytes that were there before it.
+    @Test
+    void pull_bodyTooLongBehindAnEarlierOne_isReportedAtOnce() throws Exception {
+        TestImage image = image(4);
+        String reference = registry.push("a", "1", image);
+        String layer = image.layers().getFirst().digest().toString();
+        registry.always(layer, Fault.shorter(1000));
+        assertFails(ErrorKind.DATA_LOSS, () -> host.pull(reference));
+        registry.behave();
+        registry.clearAccessLog();
+        registry.always(layer, Fault.longer(1000));
+        assertTimeoutPreemptively(
+                Duration.ofSeconds(30),
+                () -> {
+                    assertFails(ErrorKind.DATA_LOSS, () -> host.pull(reference));
+                });
+        assertTrue(registry.gets(layer) < 10, "asked " + registry.gets(layer) + " times");
     }
 
     @Test

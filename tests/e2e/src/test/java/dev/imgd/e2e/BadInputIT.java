@@ -1,9 +1,12 @@
 package dev.imgd.e2e;
 
+import static org.junit.jupiter.api.Assertions.assertAll;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.model.Bytes;
+import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.MediaType.Compression;
@@ -14,6 +17,7 @@ import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.LayerSpec;
 import dev.imgd.testkit.TarWriter;
 import dev.imgd.testkit.TestImage;
+import dev.imgd.testkit.ZeroFile;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.net.InetAddress;
@@ -21,16 +25,22 @@ import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
 import java.util.function.Consumer;
+import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -45,14 +55,30 @@ class BadInputIT {
     private static final int RATE_LIMITED = 7;
     private static final int NO_SPACE = 9;
     private static final int USAGE = 2;
+    private static final int LOCKED = 8;
 
     @RegisterExtension final Workspace workspace = new Workspace();
 
     /// @param name of the row
     /// @param exit the exit code wanted
     /// @param says a part of the message wanted
+    /// @param image what is bad, where it is the image and not the registry
     /// @param prepare fills the registry and returns the reference to pull
-    private record Row(String name, int exit, String says, Preparation prepare) {
+    private record Row(
+            String name, int exit, String says, Optional<TestImage> image, Preparation prepare) {
+        Row(String name, int exit, String says, Preparation prepare) {
+            this(name, exit, says, Optional.empty(), prepare);
+        }
+
+        Row(String name, String says, TestImage image) {
+            this(
+                    name,
+                    BAD_CONTENT,
+                    says,
+                    Optional.of(image),
+                    registry -> registry.push("bad", "1", image));
+        }
+
         @Override
         public String toString() {
             return name;
@@ -66,10 +92,15 @@ class BadInputIT {
 
     /// A blob large enough for its transfer to take several reads.
     private static TestImage image() {
+        return image("hello");
+    }
+
+    /// One of its own, of which nothing is in any store yet.
+    private static TestImage image(String name) {
         byte[] noise = new byte[300_000];
-        new Random(7).nextBytes(noise);
+        new Random(name.hashCode()).nextBytes(noise);
         return ImageBuilder.oci()
-                .layer(tar -> tar.directory("etc", 0755).file("etc/motd", "hello\n"))
+                .layer(tar -> tar.directory("etc", 0755).file("etc/motd", name))
                 .layer(tar -> tar.file("noise", 0644, noise))
                 .build();
     }
@@ -80,7 +111,7 @@ class BadInputIT {
                 exit,
                 says,
                 registry -> {
-                    TestImage image = image();
+                    TestImage image = image(name);
                     String path = "/blobs/" + image.layers().get(1).digest();
                     registry.always(path, fault);
                     return registry.push("bad", "1", image);
@@ -90,16 +121,8 @@ class BadInputIT {
     private static Row layer(String name, String says, LayerSpec layer) {
         return new Row(
                 name,
-                BAD_CONTENT,
                 says,
-                registry ->
-                        registry.push(
-                                "bad",
-                                "1",
-                                ImageBuilder.oci()
-                                        .layer(tar -> tar.file("good", "good"))
-                                        .layer(layer)
-                                        .build()));
+                ImageBuilder.oci().layer(tar -> tar.file("good", "good")).layer(layer).build());
     }
 
     private static Row tar(String name, String says, Consumer<TarWriter> entries) {
@@ -108,38 +131,119 @@ class BadInputIT {
         return layer(name, says, LayerSpec.of(tar.finish(), Compression.GZIP));
     }
 
-    private static Row manifest(String name, int exit, String says, String json) {
-        return new Row(
+    /// An entry with a header that has something in it no writer puts there.
+    private static Row header(String name, String says, Consumer<byte[]> edit) {
+        return tar(
                 name,
-                exit,
                 says,
-                registry -> {
-                    registry.content()
-                            .putManifest("bad", MediaType.OCI_MANIFEST, bytes(json), "1");
-                    return registry.authority() + "/bad:1";
+                tar -> {
+                    byte[] entry = {'e', 'n', 't', 'r', 'y'};
+                    byte[] header = tar.header('0', entry, new byte[0], 0644, 0, 0, 0);
+                    edit.accept(header);
+                    tar.raw(TarWriter.withChecksum(header));
                 });
     }
 
-    private static Row editedManifest(String name, String says, String from, String to) {
+    /// Sets a numeric field to the lowest bytes of a number, in base 256.
+    private static void base256(byte[] header, int at, int length, int fill, long value) {
+        for (int i = 0; i < length; i++) {
+            int shift = 8 * (length - 1 - i);
+            header[at + i] = (byte) (shift > 56 ? fill : value >> shift);
+        }
+        header[at] |= (byte) 0x80;
+    }
+
+    private static TestImage manifest(byte[] json, Map<Digest, Bytes> blobs) {
+        return document(MediaType.OCI_MANIFEST, json, blobs);
+    }
+
+    private static TestImage document(String type, byte[] json, Map<Digest, Bytes> blobs) {
+        Bytes content = Bytes.of(json);
+        Descriptor descriptor = new Descriptor(type, content.sha256(), content.size());
+        return new TestImage(
+                descriptor, Map.of(descriptor, content), blobs, List.of(), List.of());
+    }
+
+    private static Row manifest(String name, String says, String json) {
+        return new Row(name, says, manifest(json.getBytes(StandardCharsets.UTF_8), Map.of()));
+    }
+
+    private static Row editedManifest(String name, String says, UnaryOperator<String> edit) {
+        TestImage image = image();
+        String text = new String(image.content().toArray(), StandardCharsets.UTF_8);
+        String edited = edit.apply(text);
+        assertNotEquals(text, edited, name);
         return new Row(
-                name,
-                BAD_CONTENT,
-                says,
-                registry -> {
-                    TestImage image = image();
-                    registry.push("bad", "good", image);
-                    String text = new String(image.content().toArray(), StandardCharsets.UTF_8);
-                    if (!text.contains(from)) {
-                        throw new AssertionError(from + " is not in " + text);
-                    }
-                    registry.content()
-                            .putManifest(
-                                    "bad",
-                                    MediaType.OCI_MANIFEST,
-                                    bytes(text.replace(from, to)),
-                                    "1");
-                    return registry.authority() + "/bad:1";
-                });
+                name, says, manifest(edited.getBytes(StandardCharsets.UTF_8), image.blobs()));
+    }
+
+    private static Row editedManifest(String name, String says, String from, String to) {
+        return editedManifest(name, says, text -> text.replace(from, to));
+    }
+
+    /// An image with layers that are all the same and a configuration of our own.
+    ///
+    /// @param members of the `config` object
+    /// @param rest members of the document
+    private static TestImage configured(int layers, String members, String rest) {
+        LayerSpec layer = LayerSpec.of(new TarWriter().file("a", "a").finish(), Compression.GZIP);
+        String diffIds =
+                String.join(",", Collections.nCopies(layers, "\"" + layer.diffId() + "\""));
+        Bytes config =
+                bytes(
+                        "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{%s},"
+                                        .formatted(members)
+                                + "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[%s]}%s}"
+                                        .formatted(diffIds, rest));
+        String json =
+                "{\"schemaVersion\":2,\"mediaType\":\"%s\",\"config\":%s,\"layers\":[%s]}"
+                        .formatted(
+                                MediaType.OCI_MANIFEST,
+                                descriptor(MediaType.OCI_CONFIG, config),
+                                String.join(
+                                        ",",
+                                        Collections.nCopies(
+                                                layers,
+                                                descriptor(
+                                                        MediaType.OCI_LAYER_GZIP, layer.blob()))));
+        return manifest(
+                json.getBytes(StandardCharsets.UTF_8),
+                Map.of(config.sha256(), config, layer.blob().sha256(), layer.blob()));
+    }
+
+    private static String descriptor(String type, Bytes content) {
+        return "{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%d}"
+                .formatted(type, content.sha256(), content.size());
+    }
+
+    private static String repeated(String format, int count) {
+        StringBuilder out = new StringBuilder();
+        for (int i = 0; i < count; i++) {
+            out.append(i == 0 ? "" : ",").append(format.replace("#", Integer.toString(i)));
+        }
+        return out.toString();
+    }
+
+    private static TestImage nested(int indexes) {
+        TestImage image = image();
+        for (int i = 0; i < indexes; i++) {
+            image = TestImage.index(Map.of(new Platform("linux", "amd64", ""), image));
+        }
+        return image;
+    }
+
+    private static byte[] repeated(byte[] piece, int count) {
+        byte[] all = new byte[piece.length * count];
+        for (int i = 0; i < count; i++) {
+            System.arraycopy(piece, 0, all, i * piece.length, piece.length);
+        }
+        return all;
+    }
+
+    private static byte[] joined(byte[] a, byte[] b) {
+        byte[] all = Arrays.copyOf(a, a.length + b.length);
+        System.arraycopy(b, 0, all, a.length, b.length);
+        return all;
     }
 
     private static Bytes bytes(String text) {
@@ -149,7 +253,7 @@ class BadInputIT {
     static Stream<Row> rows() {
         byte[] small = LayerSpec.of(new TarWriter().file("a", "a").finish(), Compression.GZIP).blob().toArray();
         Digest other = Digest.sha256("other".getBytes(StandardCharsets.UTF_8));
-        byte[] cut = java.util.Arrays.copyOf(small, small.length - 6);
+        byte[] cut = Arrays.copyOf(small, small.length - 6);
         byte[] wrongCrc = small.clone();
         wrongCrc[wrongCrc.length - 8] ^= 1;
         return Stream.of(
@@ -162,22 +266,197 @@ class BadInputIT {
                 layer("wrong diffID", other.toString(), new LayerSpec(Bytes.of(small), other, Compression.GZIP)),
                 layer("gzip cut off", "", spec(cut, Compression.GZIP)),
                 layer("gzip with a wrong CRC", "", spec(wrongCrc, Compression.GZIP)),
+                layer("gzip with something behind it", "", spec(joined(small, new byte[] {7}), Compression.GZIP)),
+                layer(
+                        "gzip with 100,001 empty members",
+                        "empty members",
+                        spec(
+                                repeated(LayerSpec.compress(new byte[0], Compression.GZIP), 100_001),
+                                Compression.GZIP)),
+                layer(
+                        "zstd window of 2 GiB",
+                        "limits.zstd_window_log",
+                        spec(zstd(0, (31 - 10) << 3, 1, 0, 0), Compression.ZSTD)),
+                layer(
+                        "zstd with a dictionary",
+                        "dictionary",
+                        spec(zstd(0x21, 7, 0, 1, 0, 0), Compression.ZSTD)),
+                layer(
+                        "zstd with 100,001 skippable frames",
+                        "empty frames",
+                        spec(
+                                repeated(
+                                        new byte[] {0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0}, 100_001),
+                                Compression.ZSTD)),
+                layer(
+                        "xz",
+                        "xz",
+                        spec(
+                                new byte[] {(byte) 0xfd, '7', 'z', 'X', 'Z', 0, 0, 4},
+                                Compression.GZIP)),
                 layer("garbage", "", spec(new byte[] {1, 2, 3, 4, 5, 6, 7, 8}, Compression.GZIP)),
                 tar("no checksum", "", tar -> tar.raw(new byte[512 - 4]).raw(new byte[] {1, 2, 3, 4})),
                 tar("whiteout of nothing", ".wh.", tar -> tar.file(".wh.", "")),
                 tar("whiteout of the parent", ".wh.", tar -> tar.file("a/.wh...", "")),
                 tar("name with a zero byte", "", tar -> tar.pax("path", "a\0b").file("x", "x")),
                 tar("PAX size that is no number", "", tar -> tar.pax("size", "many").file("x", "x")),
-                manifest("not JSON", BAD_CONTENT, "", "{\"schemaVersion\": 2,"),
-                manifest("nested deeply", BAD_CONTENT, "", "[".repeat(100_000)),
-                manifest("empty", BAD_CONTENT, "", ""),
+                header("base-256 size below zero", "size", h -> base256(h, 124, 12, 0xff, -1)),
+                header(
+                        "base-256 size of 2^62",
+                        "ends inside",
+                        h -> base256(h, 124, 12, 0, 1L << 62)),
+                header("base-256 size beyond 64 bits", "size", h -> base256(h, 124, 12, 0x3f, -1)),
+                header("base-256 owner below zero", "owners", h -> base256(h, 108, 8, 0, -1L >>> 1)),
+                header(
+                        "base-256 device number",
+                        "device",
+                        h -> {
+                            h[156] = '3';
+                            base256(h, 329, 8, 0, 1L << 32);
+                        }),
+                tar(
+                        "PAX size that differs",
+                        "ambiguous size",
+                        tar -> tar.pax("size", "5").file("x", "other file")),
+                tar("PAX header of 2 MiB", "limits.pax_bytes", tar -> tar.pax("comment", "c".repeat(2 << 20)).file("x", "x")),
+                tar(
+                        "PAX header that claims 3 GiB",
+                        "limits.pax_bytes",
+                        tar -> tar.raw(tar.header('x', new byte[] {'x'}, new byte[0], 0644, 3L << 30, 0, 0))),
+                tar(
+                        "PAX record that lies about its length",
+                        "",
+                        tar ->
+                                tar.entry('x', "PaxHeaders/x", "", 0644, ascii("99 path=a\n"), 0, 0)
+                                        .file("x", "x")),
+                tar(
+                        "global PAX header that renames",
+                        "global header",
+                        tar ->
+                                tar.entry('g', "PaxHeaders/g", "", 0644, ascii("10 path=a\n"), 0, 0)
+                                        .file("x", "x")),
+                tar("path of 1,100 components", "limits.path_depth", tar -> tar.pax("path", "a/".repeat(1_100) + "b").file("x", "x")),
+                tar("name of 5,000 bytes", "limits.name_bytes", tar -> tar.file("n".repeat(5_000), "x")),
+                tar("link of 5,000 bytes", "limits.link_bytes", tar -> tar.symlink("l", "n".repeat(5_000))),
+                tar("65 extended attributes", "limits.xattrs", BadInputIT::manyAttributes),
+                tar("root that is a link", "", tar -> tar.symlink(".", "/etc")),
+                tar("hard link to nothing", "", tar -> tar.hardLink("h", "nothing")),
+                tar("type that nobody knows", "type", tar -> tar.entry('Z', "z", "", 0644, new byte[0], 0, 0)),
+                manifest("not JSON", "", "{\"schemaVersion\": 2,"),
+                manifest("nested without end", "", "[".repeat(100_000)),
+                manifest("empty", "", ""),
+                new Row(
+                        "index of 10,001 manifests",
+                        "limits.descriptors",
+                        document(
+                                MediaType.OCI_INDEX,
+                                ascii(
+                                        "{\"schemaVersion\":2,\"mediaType\":\"%s\",\"manifests\":[%s]}"
+                                                .formatted(
+                                                        MediaType.OCI_INDEX,
+                                                        repeated(
+                                                                descriptor(
+                                                                        MediaType.OCI_MANIFEST,
+                                                                        bytes("manifest")),
+                                                                10_001))),
+                                Map.of())),
+                editedManifest(
+                        "nested 70 deep",
+                        "",
+                        "\"schemaVersion\":2",
+                        "\"schemaVersion\":2,\"x\":" + "[".repeat(70) + "]".repeat(70)),
+                editedManifest("more behind the manifest", "more data", text -> text + "{}"),
+                editedManifest("byte order mark", "", text -> "\ufeff" + text),
+                editedManifest("larger than 4 MiB", "4", text -> text + " ".repeat(4 << 20)),
+                editedManifest(
+                        "schema 1",
+                        "schema 1",
+                        "\"schemaVersion\":2",
+                        "\"schemaVersion\":1,\"name\":\"a\",\"fsLayers\":[]"),
+                editedManifest(
+                        "names that differ in case",
+                        "differs from",
+                        "\"layers\":",
+                        "\"Layers\":[],\"layers\":"),
                 editedManifest(
                         "duplicate key", "", "\"schemaVersion\":2", "\"schemaVersion\":2,\"schemaVersion\":2"),
                 editedManifest("huge number", "", "\"schemaVersion\":2", "\"schemaVersion\":1e999999"),
                 editedManifest(
+                        "number of 40 digits", "", "\"schemaVersion\":2", "\"schemaVersion\":2,\"x\":" + "9".repeat(40)),
+                editedManifest(
                         "both manifests and layers", "", "\"layers\":", "\"manifests\":[],\"layers\":"),
                 editedManifest("negative size", "", "\"size\":", "\"size\":-"),
+                editedManifest("size beyond 1 TiB", "", "\"size\":", "\"size\":99999999999999"),
                 editedManifest("malformed digest", "", "sha256:", "sha256:zz"),
+                editedManifest("digest with a path", "", "\"sha256:", "\"sha256:../../../"),
+                editedManifest(
+                        "digest of an algorithm that is broken",
+                        "",
+                        text ->
+                                text.replaceAll(
+                                        "sha256:[0-9a-f]{64}", "md5:d41d8cd98f00b204e9800998ecf8427e")),
+                new Row("six indexes in each other", "limits.index_depth", nested(6)),
+                new Row("501 layers", "limits.layers", configured(501, "", "")),
+                new Row(
+                        "5,000 environment variables",
+                        "limits.config_env",
+                        configured(1, "\"Env\":[" + repeated("\"A#=b\"", 5_000) + "]", "")),
+                new Row(
+                        "1,100 labels",
+                        "limits.config_labels",
+                        configured(1, "\"Labels\":{" + repeated("\"a#\":\"b\"", 1_100) + "}", "")),
+                new Row(
+                        "label of 70 KiB",
+                        "limits.config_label_bytes",
+                        configured(1, "\"Labels\":{\"a\":\"" + "b".repeat(70 << 10) + "\"}", "")),
+                new Row(
+                        "2,001 steps of history",
+                        "limits.config_history",
+                        configured(1, "", ",\"history\":[" + repeated("{}", 2_001) + "]")),
+                new Row(
+                        "configuration nested 70 deep",
+                        "",
+                        configured(1, "", ",\"x\":" + "[".repeat(70) + "]".repeat(70))),
+                new Row(
+                        "configuration larger than 4 MiB",
+                        "4",
+                        configured(1, "", ",\"x\":[" + repeated("\"" + "x".repeat(1000) + "\"", 4_200) + "]")),
+                new Row("configuration with a duplicate key", "", configured(1, "", ",\"os\":\"linux\"")),
+                new Row("configuration that is no object", "", configured(1, "\"Env\":17", "")),
+                new Row(
+                        "manifest cut off",
+                        UNAVAILABLE,
+                        "",
+                        r -> {
+                            r.always("/manifests/", Fault.endedAt(100));
+                            return r.push("bad", "1", image());
+                        }),
+                new Row(
+                        "manifest short",
+                        BAD_CONTENT,
+                        "",
+                        r -> {
+                            r.always("/manifests/", Fault.shorter(100));
+                            return r.push("bad", "1", image());
+                        }),
+                new Row(
+                        "manifest without end",
+                        BAD_CONTENT,
+                        "limits.manifest_bytes",
+                        r -> {
+                            r.always("/manifests/", Fault.endless());
+                            return r.push("bad", "1", image());
+                        }),
+                new Row(
+                        "content digest that is another's",
+                        BAD_CONTENT,
+                        "",
+                        r -> {
+                            r.always(
+                                    "/manifests/",
+                                    Fault.header("Docker-Content-Digest", other.toString()));
+                            return r.push("bad", "1", image());
+                        }),
                 new Row("fewer diffIDs than layers", BAD_CONTENT, "1", BadInputIT::fewerDiffIds),
                 new Row("no such tag", NOT_FOUND, "nosuch", r -> r.authority() + "/bad:nosuch"),
                 new Row(
@@ -217,16 +496,159 @@ class BadInputIT {
                 new Row("nobody listens", UNAVAILABLE, "", r -> "localhost:" + freePort() + "/bad:1"));
     }
 
-    @ParameterizedTest
-    @MethodSource("rows")
-    void pull_badInput_oneLineAndNothingVisible(Row row) throws Exception {
+    /// One command after the other, on the same store.
+    @Test
+    void pull_badInput_oneLineAndNothingVisible() throws Exception {
         Imgctl imgctl = Imgctl.embedded(workspace.path("store"));
+        each(rows(), row -> pull(imgctl, row));
+        assertNothingVisible(imgctl);
+    }
+
+    private static void pull(Imgctl imgctl, Row row) throws IOException {
         try (InMemoryRegistry registry = InMemoryRegistry.start()) {
-            String reference = row.prepare().in(registry);
-            String line = fails(imgctl, row.exit(), reference);
+            String line = fails(imgctl, row.exit(), row.prepare().in(registry));
             assertTrue(line.contains(row.says()), line);
         }
+    }
+
+    private interface Check {
+        void of(Row row) throws IOException;
+    }
+
+    /// Checks all rows and reports every one that is not as it should be.
+    private static void each(Stream<Row> rows, Check check) {
+        assertAll(rows.map(row -> () -> named(row, check)));
+    }
+
+    private static void named(Row row, Check check) throws IOException {
+        try {
+            check.of(row);
+        } catch (AssertionError | RuntimeException e) {
+            throw new AssertionError(row + ": " + e.getMessage(), e);
+        }
+    }
+
+    /// Everything that is wrong with an image is wrong with it in an archive too.
+    @Test
+    void import_badInput_oneLineAndNothingVisible() throws Exception {
+        Imgctl imgctl = Imgctl.embedded(workspace.path("store"));
+        each(
+                rows().filter(row -> row.image().isPresent()),
+                row -> {
+                    Path layout = layout(row);
+                    String line =
+                            imgctl.fails(row.exit(), "--progress", "none", "import", layout);
+                    assertTrue(line.contains(row.says()) || line.contains("larger than"), line);
+                });
         assertNothingVisible(imgctl);
+    }
+
+    /// The image of a row as an OCI layout.
+    private Path layout(Row row) throws IOException {
+        TestImage image = row.image().orElseThrow();
+        Path layout = Files.createTempDirectory(workspace.directory(), "layout");
+        Files.writeString(layout.resolve("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}");
+        String index =
+                "{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%d,"
+                        .formatted(
+                                image.manifest().mediaType(),
+                                image.manifest().digest(),
+                                image.manifest().sizeBytes());
+        Files.writeString(
+                layout.resolve("index.json"),
+                index
+                        + "\"annotations\":{\"org.opencontainers.image.ref.name\":\"localhost/bad:1\"}}]}");
+        Map<Digest, Bytes> blobs = new HashMap<>(image.blobs());
+        image.manifests().forEach((descriptor, bytes) -> blobs.put(descriptor.digest(), bytes));
+        Path directory = Files.createDirectories(layout.resolve("blobs/sha256"));
+        for (Map.Entry<Digest, Bytes> blob : blobs.entrySet()) {
+            Files.write(directory.resolve(blob.getKey().hex()), blob.getValue().toArray());
+        }
+        return layout;
+    }
+
+    @ParameterizedTest
+    @EnumSource(
+            value = Compression.class,
+            names = {"GZIP", "ZSTD"})
+    void pull_bomb_endsAtTheConfiguredSize(Compression compression) throws Exception {
+        Path config = workspace.path("config.toml");
+        Files.writeString(config, "[limits]\nlayer_uncompressed_bytes = \"256MiB\"\n");
+        Imgctl imgctl = Imgctl.embedded(workspace.path("store"));
+        try (InMemoryRegistry registry = InMemoryRegistry.start()) {
+            LayerSpec bomb = ZeroFile.bomb(8L << 30, compression);
+            String reference = registry.push("bad", "1", ImageBuilder.oci().layer(bomb).build());
+            String line =
+                    imgctl.fails(
+                            BAD_CONTENT,
+                            "--config",
+                            config,
+                            "--progress",
+                            "none",
+                            "pull",
+                            reference);
+            assertTrue(line.contains("limits.layer_uncompressed_bytes"), line);
+        }
+        assertNothingVisible(imgctl);
+    }
+
+    /// With nothing configured, a bomb that is smaller than any limit ends before the disk is full.
+    @Test
+    void pull_bomb_leavesRoomOnTheDisk() throws Exception {
+        Path store = workspace.newDirectory("store");
+        Program.of("mount", "-t", "tmpfs", "-o", "size=1g,mode=0700", "tmpfs", store).ok();
+        try {
+            Imgctl imgctl = Imgctl.embedded(store);
+            try (InMemoryRegistry registry = InMemoryRegistry.start()) {
+                LayerSpec bomb = ZeroFile.bomb(4L << 30, Compression.ZSTD);
+                String reference =
+                        registry.push("bad", "1", ImageBuilder.oci().layer(bomb).build());
+                String line = fails(imgctl, NO_SPACE, reference);
+                assertTrue(line.contains("limits.disk_reserve_bytes"), line);
+            }
+            assertNothingVisible(imgctl);
+        } finally {
+            Program.of("umount", "-l", store).ok();
+        }
+    }
+
+    @Test
+    void pull_storeOfADaemon_namesIt() throws Exception {
+        Imgd imgd = workspace.keep(Imgd.start(workspace.path("d"), Imgd.Mode.PASSIVE));
+        String line =
+                Imgctl.embedded(imgd.place().root())
+                        .fails(
+                                LOCKED,
+                                "--address",
+                                workspace.path("nobody.sock"),
+                                "--progress",
+                                "none",
+                                "pull",
+                                workspace.reference());
+        assertTrue(line.contains(Long.toString(imgd.pid())), line);
+    }
+
+    static Stream<List<Object>> commandsWithABadReference() {
+        String bad = "localhost/UPPER/case:1";
+        return Stream.of(
+                List.of("inspect", bad),
+                List.of("tag", bad, "localhost/a:1"),
+                List.of("rm", bad),
+                List.of("mount", bad, "/mnt"),
+                List.of("bundle", bad, "/nowhere/bundle"),
+                List.of("export", "/nowhere/archive", bad),
+                List.of("import", "--name", bad, "/nowhere/archive"));
+    }
+
+    @ParameterizedTest
+    @MethodSource("commandsWithABadReference")
+    void command_malformedReference_usageError(List<Object> words) {
+        Imgctl imgctl = Imgctl.embedded(workspace.path("store"));
+        Program.Finished finished = imgctl.command(words.toArray()).run();
+        int wanted = words.getFirst().equals("import") ? NOT_FOUND : USAGE;
+        assertEquals(wanted, finished.exit(), finished.toString());
+        assertEquals("", finished.out());
+        assertEquals(1, finished.err().strip().lines().count(), finished.toString());
     }
 
     @ParameterizedTest
@@ -344,12 +766,37 @@ class BadInputIT {
     }
 
     private void assertNothingVisible(Imgctl imgctl) {
+        assertNothingVisible(imgctl, workspace.path("store"));
+    }
+
+    private static void assertNothingVisible(Imgctl imgctl, Path root) {
         assertEquals("[]", imgctl.json("ls").toString());
         assertEquals("", imgctl.ok("fsck", "--rehash"));
         imgctl.ok("gc");
-        StoreFiles files = new StoreFiles(workspace.path("store"));
+        StoreFiles files = new StoreFiles(root);
         assertEquals(Set.of(), files.snapshotDirectories());
         assertEquals(Set.of(), files.trash());
+    }
+
+    private static byte[] ascii(String text) {
+        return text.getBytes(StandardCharsets.US_ASCII);
+    }
+
+    /// A zstd frame that begins with this header, and has nothing behind it.
+    private static byte[] zstd(int... header) {
+        byte[] frame = new byte[4 + header.length];
+        System.arraycopy(new byte[] {0x28, (byte) 0xb5, 0x2f, (byte) 0xfd}, 0, frame, 0, 4);
+        for (int i = 0; i < header.length; i++) {
+            frame[4 + i] = (byte) header[i];
+        }
+        return frame;
+    }
+
+    private static void manyAttributes(TarWriter tar) {
+        for (int i = 0; i < 65; i++) {
+            tar.xattr("user.a" + i, new byte[] {1});
+        }
+        tar.file("x", "x");
     }
 
     private static LayerSpec spec(byte[] blob, Compression compression) {

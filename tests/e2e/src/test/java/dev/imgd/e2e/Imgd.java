@@ -64,6 +64,12 @@ final class Imgd extends Background {
     /// Starts the first daemon in a directory, with more variables in its environment.
     static Imgd start(Path directory, Mode mode, Map<String, String> environment)
             throws IOException {
+        return start(directory, mode, environment, "");
+    }
+
+    /// Starts the first daemon in a directory, with more in its configuration.
+    static Imgd start(Path directory, Mode mode, Map<String, String> environment, String more)
+            throws IOException {
         Files.createDirectories(directory);
         Place place = new Place(directory);
         Files.writeString(
@@ -76,7 +82,8 @@ final class Imgd extends Background {
                 interval = "1h"
                 provide_grace = "10s"
                 """
-                        .formatted(mode.name().toLowerCase(Locale.ROOT)));
+                                .formatted(mode.name().toLowerCase(Locale.ROOT))
+                        + more);
         return new Imgd(place, environment);
     }
 
