@@ -1,0 +1,746 @@
+package dev.imgd.trust;
+
+import static dev.imgd.trust.Policies.assertAccepted;
+import static dev.imgd.trust.Policies.assertRefused;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.imgd.model.Descriptor;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.model.Reference;
+import java.io.ByteArrayOutputStream;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Base64;
+import java.util.List;
+import java.util.Optional;
+import java.util.random.RandomGenerator;
+import java.util.random.RandomGeneratorFactory;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/// Signatures of the Notary Project, made with `openssl` from certificates of `openssl`: good ones,
+/// and each rule of the specification broken alone.
+class NotationTest {
+    private static final String NAME = "registry.example.com/team/app";
+    private static final String TYPE = "application/vnd.cncf.notary.signature";
+    private static final String CA = "basicConstraints=critical,CA:TRUE";
+    private static final String CA_USAGE = "keyUsage=critical,keyCertSign,cRLSign";
+    private static final String LEAF_USAGE = "keyUsage=critical,digitalSignature";
+    private static final String SUBJECT = "/C=US/ST=WA/O=acme/CN=signer";
+
+    @TempDir Path directory;
+    private OpenSsl openssl;
+    private Policies policies;
+    private final MemorySignatures signatures = new MemorySignatures();
+    private final Descriptor image = signatures.image("the image");
+    private Path rootKey;
+    private Path root;
+    private Path store;
+    private Instant now = Instant.now();
+
+    @BeforeEach
+    void makeAuthority() throws Exception {
+        openssl = new OpenSsl(directory);
+        policies = new Policies(directory);
+        rootKey = openssl.key("P-256");
+        root = openssl.root(rootKey, "/C=US/ST=WA/O=acme/CN=root", CA, CA_USAGE);
+        store =
+                Files.createDirectories(
+                        directory.resolve("notation/truststore/x509/ca/acme"));
+        Files.copy(root, store.resolve("root.pem"));
+        trustPolicy("strict", "", "*");
+    }
+
+    private void trustPolicy(String level, String override, String identity) throws Exception {
+        Files.writeString(
+                directory.resolve("notation/trustpolicy.json"),
+                """
+                {"version":"1.0","trustPolicies":[{"name":"acme",
+                 "registryScopes":["registry.example.com/team/app"],
+                 "signatureVerification":{"level":"%s"%s},
+                 "trustStores":["ca:acme"],"trustedIdentities":["%s"]}]}
+                """
+                        .formatted(level, override, identity));
+    }
+
+    /// What a signature is made of; changed by tests one thing at a time.
+    private final class Envelope {
+        Path key;
+        List<Path> chain = new ArrayList<>();
+        String algorithm = "";
+        String scheme = "notary.x509";
+        String timeName = "io.cncf.notary.signingTime";
+        Optional<Instant> expiry = Optional.empty();
+        List<String> critical = new ArrayList<>(List.of("io.cncf.notary.signingScheme"));
+        String contentType = "application/vnd.cncf.notary.payload.v1+json";
+        String extra = "";
+        String payload = target(image);
+        boolean cose;
+
+        Envelope(String keyType, String... extensions) throws Exception {
+            key = openssl.key(keyType);
+            chain.add(
+                    openssl.certificate(
+                            key,
+                            SUBJECT,
+                            root,
+                            rootKey,
+                            "-sha256",
+                            extensions.length == 0 ? new String[] {LEAF_USAGE} : extensions));
+            chain.add(root);
+            algorithm =
+                    switch (keyType) {
+                        case "P-384" -> "ES384";
+                        case "P-521" -> "ES512";
+                        case "RSA2048" -> "PS256";
+                        case "RSA3072" -> "PS384";
+                        case "RSA4096" -> "PS512";
+                        default -> "ES256";
+                    };
+        }
+
+        Envelope expiry(Instant at) {
+            expiry = Optional.of(at.truncatedTo(ChronoUnit.SECONDS));
+            critical.add("io.cncf.notary.expiry");
+            return this;
+        }
+
+        Envelope cose() {
+            cose = true;
+            return this;
+        }
+
+        private byte[] sign(byte[] signed) throws Exception {
+            String bits = algorithm.substring(2);
+            if (algorithm.startsWith("PS")) {
+                return openssl.sign(
+                        key,
+                        "-sha" + bits,
+                        signed,
+                        List.of(
+                                "-sigopt", "rsa_padding_mode:pss", "-sigopt",
+                                "rsa_pss_saltlen:" + Integer.parseInt(bits) / 8));
+            }
+            int length = bits.equals("512") ? 66 : Integer.parseInt(bits) / 8;
+            return concatenated(openssl.sign(key, "-sha" + bits, signed, List.of()), length);
+        }
+
+        byte[] build() throws Exception {
+            return cose ? buildCose() : buildJws();
+        }
+
+        private byte[] buildJws() throws Exception {
+            StringBuilder header = new StringBuilder("{");
+            header.append("\"alg\":\"%s\",\"cty\":\"%s\",".formatted(algorithm, contentType));
+            header.append(
+                    "\"crit\":[\"%s\"],".formatted(String.join("\",\"", critical)));
+            header.append("\"io.cncf.notary.signingScheme\":\"%s\",".formatted(scheme));
+            header.append("%s\"%s\":\"2026-01-01T00:00:00Z\"".formatted(extra, timeName));
+            expiry.ifPresent(
+                    at -> header.append(",\"io.cncf.notary.expiry\":\"%s\"".formatted(at)));
+            header.append('}');
+            String protectedHeader = url(header.toString().getBytes(StandardCharsets.UTF_8));
+            String body = url(payload.getBytes(StandardCharsets.UTF_8));
+            byte[] signature =
+                    sign((protectedHeader + "." + body).getBytes(StandardCharsets.UTF_8));
+            List<String> certificates = new ArrayList<>();
+            for (Path certificate : chain) {
+                certificates.add(
+                        Base64.getEncoder().encodeToString(openssl.der(certificate)));
+            }
+            return "{\"payload\":\"%s\",\"protected\":\"%s\",\"header\":{\"x5c\":[\"%s\"],\"io.cncf.notary.signingAgent\":\"test\"},\"signature\":\"%s\"}"
+                    .formatted(
+                            body,
+                            protectedHeader,
+                            String.join("\",\"", certificates),
+                            url(signature))
+                    .getBytes(StandardCharsets.UTF_8);
+        }
+
+        private byte[] buildCose() throws Exception {
+            int alg =
+                    switch (algorithm) {
+                        case "ES256" -> -7;
+                        case "ES384" -> -35;
+                        case "ES512" -> -36;
+                        case "PS256" -> -37;
+                        case "PS384" -> -38;
+                        default -> -39;
+                    };
+            CborWriter header = new CborWriter();
+            header.head(5, expiry.isPresent() ? 6 : 5);
+            header.integer(1).integer(alg);
+            header.integer(2).head(4, critical.size());
+            critical.forEach(header::text);
+            header.integer(3).text(contentType);
+            header.text("io.cncf.notary.signingScheme").text(scheme);
+            header.text(timeName).head(6, 1).integer(1767225600);
+            expiry.ifPresent(
+                    at ->
+                            header.text("io.cncf.notary.expiry")
+                                    .head(6, 1)
+                                    .integer(at.getEpochSecond()));
+            byte[] body = payload.getBytes(StandardCharsets.UTF_8);
+            byte[] signed =
+                    new CborWriter()
+                            .head(4, 4)
+                            .text("Signature1")
+                            .bytes(header.toBytes())
+                            .bytes(new byte[0])
+                            .bytes(body)
+                            .toBytes();
+            CborWriter message = new CborWriter();
+            message.head(6, 18).head(4, 4).bytes(header.toBytes());
+            message.head(5, 2).integer(33).head(4, chain.size());
+            for (Path certificate : chain) {
+                message.bytes(openssl.der(certificate));
+            }
+            message.text("io.cncf.notary.signingAgent").text("test");
+            return message.bytes(body).bytes(sign(signed)).toBytes();
+        }
+
+        void attach() throws Exception {
+            signatures.referrers.clear();
+            signatures.refer(
+                    image, TYPE, cose ? "application/cose" : "application/jose+json", build());
+        }
+    }
+
+    /// Writes what COSE needs of CBOR.
+    private static final class CborWriter {
+        private final ByteArrayOutputStream out = new ByteArrayOutputStream();
+
+        CborWriter head(int major, long value) {
+            if (value < 24) {
+                out.write(major << 5 | (int) value);
+            } else if (value < 1 << 16) {
+                out.write(major << 5 | 25);
+                out.writeBytes(ByteBuffer.allocate(2).putShort((short) value).array());
+            } else {
+                out.write(major << 5 | 27);
+                out.writeBytes(ByteBuffer.allocate(8).putLong(value).array());
+            }
+            return this;
+        }
+
+        CborWriter integer(long value) {
+            return value < 0 ? head(1, -1 - value) : head(0, value);
+        }
+
+        CborWriter text(String value) {
+            byte[] bytes = value.getBytes(StandardCharsets.UTF_8);
+            head(3, bytes.length);
+            out.writeBytes(bytes);
+            return this;
+        }
+
+        CborWriter bytes(byte[] value) {
+            head(2, value.length);
+            out.writeBytes(value);
+            return this;
+        }
+
+        byte[] toBytes() {
+            return out.toByteArray();
+        }
+    }
+
+    private static String target(Descriptor image) {
+        return "{\"targetArtifact\":{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%d}}"
+                .formatted(image.mediaType(), image.digest(), image.sizeBytes());
+    }
+
+    private static String url(byte[] bytes) {
+        return Base64.getUrlEncoder().withoutPadding().encodeToString(bytes);
+    }
+
+    /// From `SEQUENCE { INTEGER r, INTEGER s }` to r and s of equal length.
+    private static byte[] concatenated(byte[] der, int length) {
+        int at = (der[1] & 0x80) == 0 ? 2 : 3;
+        byte[] out = new byte[2 * length];
+        for (int half = 1; half <= 2; half++) {
+            int size = der[at + 1] & 0xff;
+            byte[] number = Arrays.copyOfRange(der, at + 2, at + 2 + size);
+            int zeros = Math.max(0, size - length);
+            int count = size - zeros;
+            System.arraycopy(number, zeros, out, half * length - count, count);
+            at += 2 + size;
+        }
+        return out;
+    }
+
+    private Verdict verdict(String reference) throws Exception {
+        return policies.everywhere("{\"type\":\"notation\"}")
+                .decide(Reference.parse(reference), image, signatures, now);
+    }
+
+    private Verdict verdict() throws Exception {
+        return verdict(NAME + ":1");
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "P-256, false", "P-384, false", "P-521, false", "RSA2048, false", "RSA3072, false",
+        "RSA4096, false", "P-256, true", "P-384, true", "P-521, true", "RSA2048, true",
+        "RSA3072, true", "RSA4096, true",
+    })
+    void envelope_everyKindOfKey_accepted(String keyType, boolean cose) throws Exception {
+        Envelope envelope = new Envelope(keyType);
+        envelope.cose = cose;
+        envelope.expiry(now.plus(Duration.ofDays(1))).attach();
+        assertAccepted(verdict());
+    }
+
+    @Test
+    void leaf_thatIsItsOwnIssuer_acceptedWhenInTheStore() throws Exception {
+        Envelope envelope = new Envelope("P-256");
+        Path alone = openssl.root(envelope.key, SUBJECT, LEAF_USAGE);
+        envelope.chain = List.of(alone);
+        envelope.attach();
+        assertRefused(verdict(), "in no trust store");
+        Files.copy(alone, store.resolve("alone.pem"));
+        assertAccepted(verdict());
+    }
+
+    @Test
+    void chain_withIntermediate_pathLengthHolds() throws Exception {
+        Path middleKey = openssl.key("RSA2048");
+        Path middle =
+                openssl.certificate(
+                        middleKey, "/C=US/ST=WA/O=acme/CN=middle", root, rootKey, "-sha256",
+                        "basicConstraints=critical,CA:TRUE,pathlen:0", CA_USAGE);
+        Envelope envelope = new Envelope("P-256");
+        Path leaf =
+                openssl.certificate(
+                        envelope.key, SUBJECT, middle, middleKey, "-sha256", LEAF_USAGE);
+        envelope.chain = List.of(leaf, middle, root);
+        envelope.attach();
+        assertAccepted(verdict());
+
+        Path lowerKey = openssl.key("P-256");
+        Path lower =
+                openssl.certificate(
+                        lowerKey, "/C=US/ST=WA/O=acme/CN=lower", middle, middleKey, "-sha256", CA,
+                        CA_USAGE);
+        Path deepLeaf =
+                openssl.certificate(
+                        envelope.key, SUBJECT, lower, lowerKey, "-sha256", LEAF_USAGE);
+        envelope.chain = List.of(deepLeaf, lower, middle, root);
+        envelope.attach();
+        assertRefused(verdict(), "path length 0 is less than 1");
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void payload_ofAnotherImage_refused(boolean cose) throws Exception {
+        Envelope envelope = new Envelope("P-256");
+        envelope.cose = cose;
+        envelope.payload = target(signatures.image("another"));
+        envelope.attach();
+        assertRefused(verdict(), "it was made for sha256:");
+    }
+
+    @Test
+    void payload_withOtherSizeOrType_refused() throws Exception {
+        Envelope envelope = new Envelope("P-256");
+        envelope.payload =
+                target(new Descriptor(image.mediaType(), image.digest(), image.sizeBytes() + 1));
+        envelope.attach();
+        assertRefused(verdict(), "it was made for");
+        envelope.payload =
+                target(
+                        new Descriptor(
+                                "application/vnd.oci.image.index.v1+json",
+                                image.digest(),
+                                image.sizeBytes()));
+        envelope.attach();
+        assertRefused(verdict(), "it was made for");
+        envelope.payload = target(image).replace("}}", "},\"more\":1}");
+        envelope.attach();
+        assertRefused(verdict(), "unknown field");
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void envelope_changedAfterSigning_refused(boolean cose) throws Exception {
+        Envelope envelope = new Envelope("P-256");
+        envelope.cose = cose;
+        byte[] document = envelope.build();
+        byte[] from =
+                cose
+                        ? "\"size\":9".getBytes(StandardCharsets.UTF_8)
+                        : "\"payload\":\"ey".getBytes(StandardCharsets.UTF_8);
+        byte[] to =
+                cose
+                        ? "\"size\":8".getBytes(StandardCharsets.UTF_8)
+                        : "\"payload\":\"fy".getBytes(StandardCharsets.UTF_8);
+        int at = indexOf(document, from);
+        System.arraycopy(to, 0, document, at, to.length);
+        signatures.refer(
+                image, TYPE, cose ? "application/cose" : "application/jose+json", document);
+        assertRefused(verdict(), "did not make it");
+    }
+
+    private static int indexOf(byte[] in, byte[] what) {
+        return new String(in, StandardCharsets.ISO_8859_1)
+                .indexOf(new String(what, StandardCharsets.ISO_8859_1));
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void algorithm_notThatOfTheKey_refused(boolean cose) throws Exception {
+        Envelope envelope = new Envelope("RSA3072");
+        envelope.cose = cose;
+        envelope.algorithm = "PS256"; // and made with it
+        envelope.attach();
+        assertRefused(verdict(), "its certificate's key wants PS384");
+    }
+
+    @Test
+    void algorithm_none_refused() throws Exception {
+        Envelope envelope = new Envelope("P-256");
+        String document = new String(envelope.build(), StandardCharsets.UTF_8);
+        String header = document.replaceAll(".*\"protected\":\"([^\"]*)\".*", "$1");
+        String none =
+                url(
+                        new String(
+                                        Base64.getUrlDecoder().decode(header),
+                                        StandardCharsets.UTF_8)
+                                .replace("ES256", "none")
+                                .getBytes(StandardCharsets.UTF_8));
+        signatures.refer(
+                image,
+                TYPE,
+                "application/jose+json",
+                document.replace(header, none)
+                        .replaceAll("\"signature\":\"[^\"]*\"", "\"signature\":\"\"")
+                        .getBytes(StandardCharsets.UTF_8));
+        assertRefused(verdict(), "its header says none");
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void critical_unknownOrMissing_refused(boolean cose) throws Exception {
+        Envelope envelope = new Envelope("P-256");
+        envelope.cose = cose;
+        envelope.critical.add("com.example.unknown");
+        envelope.attach();
+        assertRefused(verdict(), "com.example.unknown");
+        envelope.critical = List.of("io.cncf.notary.verificationPlugin");
+        envelope.attach();
+        assertRefused(verdict(), "verification plugin");
+        envelope.critical = List.of("io.cncf.notary.signingScheme");
+        envelope.expiry = Optional.of(now.plus(Duration.ofDays(1)));
+        envelope.attach();
+        assertRefused(verdict(), "\"io.cncf.notary.expiry\" is not critical");
+        envelope.critical = List.of("io.cncf.notary.expiry");
+        envelope.attach();
+        assertRefused(verdict(), "\"io.cncf.notary.signingScheme\" is not critical");
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void contentTypeOrScheme_unknown_refused(boolean cose) throws Exception {
+        Envelope envelope = new Envelope("P-256");
+        envelope.cose = cose;
+        envelope.contentType = "application/json";
+        envelope.attach();
+        assertRefused(verdict(), "content type");
+        envelope = new Envelope("P-256");
+        envelope.cose = cose;
+        envelope.scheme = "notary.x510";
+        envelope.attach();
+        assertRefused(verdict(), "unknown signing scheme");
+    }
+
+    @Test
+    void scheme_ofAuthority_needsItsOwnStore() throws Exception {
+        Envelope envelope = new Envelope("P-256");
+        envelope.scheme = "notary.x509.signingAuthority";
+        envelope.timeName = "io.cncf.notary.authenticSigningTime";
+        envelope.critical.add("io.cncf.notary.authenticSigningTime");
+        envelope.attach();
+        assertRefused(verdict(), "in no trust store of type signingAuthority");
+    }
+
+    @Test
+    void expiry_passed_refusedUnlessOnlyLogged() throws Exception {
+        new Envelope("P-256").expiry(now.minusSeconds(5)).attach();
+        assertRefused(verdict(), "it expired at");
+        new Envelope("P-256").cose().expiry(now.minusSeconds(5)).attach();
+        assertRefused(verdict(), "it expired at");
+        trustPolicy("permissive", "", "*");
+        Verdict logged = verdict();
+        assertAccepted(logged);
+        assertTrue(
+                logged.checks().getFirst().signatures().getFirst().reason().contains("expired"));
+    }
+
+    @Test
+    void expiry_boundsTheVerdict() throws Exception {
+        Instant expiry = now.plusSeconds(60).truncatedTo(ChronoUnit.SECONDS);
+        new Envelope("P-256").expiry(expiry).attach();
+        assertEquals(expiry, verdict().until());
+    }
+
+    @Test
+    void certificate_expired_refused() throws Exception {
+        new Envelope("P-256").attach();
+        now = now.plus(Duration.ofDays(25));
+        assertRefused(verdict(), "valid from");
+        now = now.minus(Duration.ofDays(50));
+        assertRefused(verdict(), "valid from");
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "keyUsage=digitalSignature|critical key usage",
+                "basicConstraints=CA:FALSE|critical key usage",
+                "keyUsage=critical,digitalSignature,keyEncipherment|more than signatures",
+                "keyUsage=critical,digitalSignature,keyCertSign|more than signatures",
+                "keyUsage=critical,nonRepudiation|critical key usage",
+                "basicConstraints=critical,CA:TRUE|authority's certificate",
+                "extendedKeyUsage=serverAuth|extended key usage",
+                "extendedKeyUsage=anyExtendedKeyUsage|extended key usage",
+                "extendedKeyUsage=timeStamping|extended key usage",
+                "extendedKeyUsage=codeSigning|",
+            })
+    void leaf_withWrongUsage_refused(String extension, String reason) throws Exception {
+        Envelope envelope =
+                extension.startsWith("keyUsage") || extension.equals("basicConstraints=CA:FALSE")
+                        ? new Envelope("P-256", extension)
+                        : new Envelope("P-256", LEAF_USAGE, extension);
+        envelope.attach();
+        if (reason == null) {
+            assertAccepted(verdict());
+        } else {
+            assertRefused(verdict(), reason);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "basicConstraints=CA:TRUE|keyUsage=critical,keyCertSign|no authority",
+                "basicConstraints=critical,CA:FALSE|keyUsage=critical,keyCertSign|no authority",
+                "basicConstraints=critical,CA:TRUE|keyUsage=keyCertSign|keyCertSign",
+                "basicConstraints=critical,CA:TRUE|keyUsage=critical,cRLSign|keyCertSign",
+            })
+    void authority_withWrongExtensions_refused(String constraints, String usage, String reason)
+            throws Exception {
+        Path middleKey = openssl.key("P-256");
+        Path middle =
+                openssl.certificate(
+                        middleKey, "/C=US/ST=WA/O=acme/CN=middle", root, rootKey, "-sha256",
+                        constraints, usage);
+        Envelope envelope = new Envelope("P-256");
+        envelope.chain =
+                List.of(
+                        openssl.certificate(
+                                envelope.key, SUBJECT, middle, middleKey, "-sha256", LEAF_USAGE),
+                        middle,
+                        root);
+        envelope.attach();
+        assertRefused(verdict(), reason);
+    }
+
+    @Test
+    void chain_brokenInOtherWays_refused() throws Exception {
+        Envelope envelope = new Envelope("P-256");
+        Path leaf = envelope.chain.getFirst();
+        envelope.chain = List.of(leaf);
+        envelope.attach();
+        assertRefused(verdict(), "does not end in a root");
+        envelope.chain = List.of(leaf, root, root);
+        envelope.attach();
+        assertRefused(verdict(), "a root in the middle");
+        envelope.chain = List.of(root, leaf);
+        envelope.attach();
+        assertRefused(verdict(), "a root in the middle");
+        Path otherKey = openssl.key("P-256");
+        Path namesake = openssl.root(otherKey, "/C=US/ST=WA/O=acme/CN=root", CA, CA_USAGE);
+        envelope.chain = List.of(leaf, namesake);
+        envelope.attach();
+        assertRefused(verdict(), "not issued by the next one");
+        envelope.chain = List.of();
+        envelope.attach();
+        assertRefused(verdict(), "");
+    }
+
+    @Test
+    void certificate_withSha1OrSmallKey_refused() throws Exception {
+        Envelope envelope = new Envelope("P-256");
+        envelope.chain =
+                List.of(
+                        openssl.certificate(
+                                envelope.key, SUBJECT, root, rootKey, "-sha1", LEAF_USAGE),
+                        root);
+        envelope.attach();
+        assertRefused(verdict(), "SHA1withECDSA, which is not accepted");
+        Path weak = openssl.key("RSA1024");
+        Path middle =
+                openssl.certificate(
+                        weak, "/C=US/ST=WA/O=acme/CN=weak", root, rootKey, "-sha256", CA,
+                        CA_USAGE);
+        envelope.chain =
+                List.of(
+                        openssl.certificate(
+                                envelope.key, SUBJECT, middle, weak, "-sha256", LEAF_USAGE),
+                        middle,
+                        root);
+        envelope.attach();
+        assertRefused(verdict(), "wanted an RSA key of 2048 bits");
+    }
+
+    @Test
+    void root_notInTheStore_refused() throws Exception {
+        Path otherKey = openssl.key("P-256");
+        Path other = openssl.root(otherKey, "/C=US/ST=WA/O=acme/CN=root", CA, CA_USAGE);
+        Envelope envelope = new Envelope("P-256");
+        envelope.chain =
+                List.of(
+                        openssl.certificate(
+                                envelope.key, SUBJECT, other, otherKey, "-sha256", LEAF_USAGE),
+                        other);
+        envelope.attach();
+        assertRefused(verdict(), "in no trust store");
+        trustPolicy("audit", "", "*");
+        assertAccepted(verdict());
+    }
+
+    @Test
+    void identity_asTheTrustPolicySays() throws Exception {
+        new Envelope("P-256").attach();
+        trustPolicy("strict", "", "x509.subject: C=US, S=WA, O=acme");
+        assertAccepted(verdict());
+        trustPolicy("strict", "", "x509.subject: C=US, ST=WA, O=acme, CN=somebody");
+        assertRefused(verdict(), "none of the trusted identities");
+        trustPolicy("strict", "", "x509.subject: C=US, ST=WA, O=other");
+        assertRefused(verdict(), "none of the trusted identities");
+    }
+
+    @Test
+    void revocation_byListsOnThisHost() throws Exception {
+        Path crl = Files.createDirectories(directory.resolve("notation/crl"));
+        Envelope envelope =
+                new Envelope(
+                        "P-256", LEAF_USAGE, "crlDistributionPoints=URI:http://127.0.0.1:1/x.crl");
+        envelope.attach();
+        assertRefused(verdict(), "no current revocation list");
+        trustPolicy("strict", ",\"override\":{\"revocation\":\"skip\"}", "*");
+        assertAccepted(verdict());
+        trustPolicy("strict", "", "*");
+        Path list = crl.resolve("root.crl");
+        Files.copy(openssl.revocationList(root, rootKey), list);
+        assertAccepted(verdict());
+        Instant before = now;
+        now = now.plus(Duration.ofDays(11));
+        assertRefused(verdict(), "no current revocation list");
+        now = before;
+        Files.delete(list);
+        Files.copy(
+                openssl.revocationList(root, rootKey, envelope.chain.getFirst()), list);
+        assertRefused(verdict(), "revoked");
+    }
+
+    @Test
+    void manifest_withTwoEnvelopes_refused() throws Exception {
+        Envelope envelope = new Envelope("P-256");
+        Descriptor layer = signatures.simpleSigning(envelope.build(), "");
+        signatures.refer(image, TYPE, layer, layer);
+        assertRefused(verdict(), "wanted one envelope, got 2");
+    }
+
+    @Test
+    void scope_withoutPolicy_refused() throws Exception {
+        new Envelope("P-256").attach();
+        Verdict verdict = verdict("registry.example.com/team:1");
+        assertEquals(false, verdict.accepted());
+        assertTrue(verdict.checks().getFirst().reason().contains("has no policy for"));
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "\"1.0\"|\"2.0\"|wanted \"1.0\"",
+                "strict|sloppy|wanted strict",
+                "registry.example.com/team/app|registry.example.com/team/*|scope",
+                "ca:acme|ca:..|wanted \"ca:NAME\"",
+                "ca:acme|ca:absent|has no certificates",
+                "\"*\"|\"x509.subject: C=US, ST=WA\"|attribute O is missing",
+                "\"*\"|\"x509.subject: C=US, ST=WA, O=a\",\"x509.subject: C=US, ST=WA, O=a, CN=b\"|overlaps",
+                "\"*\"|\"x509.subject: C=US, ST=WA, O=#0c01\"|hexadecimal",
+                "\"name\"|\"title\"|unknown field",
+                "{\"level\"|{\"override\":{\"integrity\":\"log\"},\"level\"|wanted authenticity",
+                "{\"level\"|{\"override\":{\"expiry\":\"skip\"},\"level\"|only revocation",
+            })
+    void trustPolicy_wrong_refusesThePolicy(String from, String to, String reason)
+            throws Exception {
+        Path file = directory.resolve("notation/trustpolicy.json");
+        String text = Files.readString(file);
+        String changed = text.replace(from, to);
+        assertTrue(!changed.equals(text));
+        Files.writeString(file, changed);
+        ImageException e = assertThrows(ImageException.class, this::verdict);
+        assertEquals(ErrorKind.FAILED_PRECONDITION, e.kind(), e.getMessage());
+        assertTrue(e.getMessage().contains(reason), e.getMessage());
+    }
+
+    @Test
+    void store_withSymbolicLink_refusesThePolicy() throws Exception {
+        Files.createSymbolicLink(store.resolve("link.pem"), root);
+        ImageException e = assertThrows(ImageException.class, this::verdict);
+        assertEquals(ErrorKind.FAILED_PRECONDITION, e.kind());
+        assertTrue(e.getMessage().contains("symbolic link"), e.getMessage());
+    }
+
+    /// However a message is damaged, it is refused and nothing else happens.
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void envelope_anyBytesChanged_neverAcceptedNorCrashes(boolean cose) throws Exception {
+        Envelope envelope = new Envelope("P-256");
+        envelope.cose = cose;
+        byte[] document = envelope.build();
+        String type = cose ? "application/cose" : "application/jose+json";
+        RandomGenerator random =
+                RandomGeneratorFactory.of("L64X128MixRandom").create(7);
+        ImagePolicy policy = policies.everywhere("{\"type\":\"notation\"}");
+        // What is not signed may change without harm: the agent at the end of the header.
+        int agent = indexOf(document, "signingAgent".getBytes(StandardCharsets.UTF_8));
+        for (int i = 0; i < 3000; i++) {
+            byte[] damaged = document.clone();
+            int at = random.nextInt(document.length);
+            if (at >= agent - 32 && at < agent + 24) {
+                continue;
+            }
+            if (i % 3 == 0) {
+                damaged = Arrays.copyOf(damaged, at);
+            } else {
+                damaged[at] ^= (byte) (1 << random.nextInt(8));
+            }
+            signatures.referrers.clear();
+            signatures.refer(image, TYPE, type, damaged);
+            Verdict verdict =
+                    policy.decide(Reference.parse(NAME + ":1"), image, signatures, now);
+            assertEquals(false, verdict.accepted(), "changed at " + at);
+        }
+    }
+}

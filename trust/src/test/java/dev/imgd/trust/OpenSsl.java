@@ -1,0 +1,154 @@
+package dev.imgd.trust;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+
+/// Makes keys, signatures and certificates with the program `openssl`, so that nothing of what is
+/// verified was made by the code that verifies it.
+final class OpenSsl {
+    final Path directory;
+    private int files;
+
+    OpenSsl(Path directory) {
+        this.directory = directory;
+    }
+
+    /// A private key.
+    ///
+    /// @param algorithm `P-256`, `P-384`, `P-521`, `ED25519` or `RSA2048` and such
+    Path key(String algorithm) throws Exception {
+        Path key = fresh("key.pem");
+        if (algorithm.startsWith("RSA")) {
+            run(
+                    "genpkey", "-algorithm", "RSA", "-pkeyopt",
+                    "rsa_keygen_bits:" + algorithm.substring(3), "-out", key.toString());
+        } else if (algorithm.startsWith("ED")) {
+            run("genpkey", "-algorithm", algorithm, "-out", key.toString());
+        } else {
+            run(
+                    "genpkey", "-algorithm", "EC", "-pkeyopt",
+                    "ec_paramgen_curve:" + algorithm, "-out", key.toString());
+        }
+        return key;
+    }
+
+    Path publicKey(Path key) throws Exception {
+        Path out = fresh("public.pem");
+        run("pkey", "-in", key.toString(), "-pubout", "-out", out.toString());
+        return out;
+    }
+
+    /// A signature with SHA-256 in the encoding of X.509, or of Ed25519.
+    byte[] sign(Path key, byte[] message) throws Exception {
+        return sign(key, "-sha256", message, List.of());
+    }
+
+    byte[] sign(Path key, String hash, byte[] message, List<String> options) throws Exception {
+        Path in = fresh("message");
+        Files.write(in, message);
+        Path out = fresh("signature");
+        List<String> command = new ArrayList<>();
+        if (Files.readString(key).length() < 130) { // only Ed25519 is that short
+            command.addAll(
+                    List.of(
+                            "pkeyutl", "-sign", "-rawin", "-inkey", key.toString(), "-in",
+                            in.toString(), "-out", out.toString()));
+        } else {
+            command.addAll(List.of("dgst", hash, "-sign", key.toString(), "-out", out.toString()));
+            command.addAll(options);
+            command.add(in.toString());
+        }
+        run(command.toArray(String[]::new));
+        return Files.readAllBytes(out);
+    }
+
+    /// A certificate that is its own issuer.
+    Path root(Path key, String subject, String... extensions) throws Exception {
+        Path out = fresh("root.crt");
+        Path config = config(extensions);
+        run(
+                "req", "-new", "-x509", "-key", key.toString(), "-subj", subject, "-days", "30",
+                "-sha256", "-config", config.toString(), "-extensions", "ext", "-out",
+                out.toString());
+        return out;
+    }
+
+    /// A certificate of another issuer.
+    Path certificate(
+            Path key, String subject, Path issuer, Path issuerKey, String hash, String... extensions)
+            throws Exception {
+        Path request = fresh("request.pem");
+        Path config = config(extensions);
+        run(
+                "req", "-new", "-key", key.toString(), "-subj", subject, "-config",
+                config.toString(), "-out", request.toString());
+        Path out = fresh("certificate.crt");
+        run(
+                "x509", "-req", "-in", request.toString(), "-CA", issuer.toString(), "-CAkey",
+                issuerKey.toString(), "-set_serial", Integer.toString(1000 + files), "-days", "20",
+                hash, "-extfile", config.toString(), "-extensions", "ext", "-out", out.toString());
+        return out;
+    }
+
+    /// A revocation list of an issuer.
+    Path revocationList(Path issuer, Path issuerKey, Path... revoked) throws Exception {
+        Path index = fresh("index");
+        Files.createFile(index);
+        Path config = fresh("ca.cnf");
+        Files.writeString(
+                config,
+                "[ca]\ndefault_ca=d\n[d]\ndatabase=%s\ndefault_md=sha256\ndefault_crl_days=10\n"
+                        .formatted(index));
+        for (Path certificate : revoked) {
+            run(
+                    "ca", "-config", config.toString(), "-keyfile", issuerKey.toString(), "-cert",
+                    issuer.toString(), "-revoke", certificate.toString());
+        }
+        Path out = fresh("list.crl");
+        run(
+                "ca", "-config", config.toString(), "-keyfile", issuerKey.toString(), "-cert",
+                issuer.toString(), "-gencrl", "-out", out.toString());
+        return out;
+    }
+
+    byte[] der(Path certificate) throws Exception {
+        Path out = fresh("der");
+        run("x509", "-in", certificate.toString(), "-outform", "DER", "-out", out.toString());
+        return Files.readAllBytes(out);
+    }
+
+    private Path config(String... extensions) throws IOException {
+        Path config = fresh("openssl.cnf");
+        Files.writeString(
+                config,
+                "[req]\ndistinguished_name=dn\n[dn]\n[ext]\n"
+                        + String.join("\n", extensions)
+                        + "\n");
+        return config;
+    }
+
+    private Path fresh(String name) {
+        return directory.resolve(files++ + "-" + name);
+    }
+
+    void run(String... arguments) throws Exception {
+        List<String> command = new ArrayList<>(List.of("openssl"));
+        command.addAll(List.of(arguments));
+        Process process =
+                new ProcessBuilder(command)
+                        .redirectErrorStream(true)
+                        .redirectInput(ProcessBuilder.Redirect.from(Path.of("/dev/null").toFile()))
+                        .start();
+        String output =
+                new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertEquals(true, process.waitFor(30, TimeUnit.SECONDS), "openssl hangs");
+        assertEquals(0, process.exitValue(), () -> String.join(" ", command) + "\n" + output);
+    }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.imgd.trust;
+
+import org.jspecify.annotations.NullMarked;
