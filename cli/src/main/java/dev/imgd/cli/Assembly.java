@@ -15,6 +15,7 @@ import dev.imgd.registry.TransferOptions;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.overlay.OverlayOptions;
 import dev.imgd.snapshot.overlay.OverlaySnapshotService;
+import dev.imgd.trust.PolicyGate;
 import java.time.Clock;
 import java.time.Duration;
 import java.util.Set;
@@ -89,7 +90,8 @@ record Assembly(
         return new RegistryClients(
                 registryOptions(config),
                 config.get(Config.PLAIN_HTTP),
-                plainHttp -> hosts(config, plainHttp));
+                plainHttp -> hosts(config, plainHttp),
+                policy(config));
     }
 
     /// How registries are asked, with the hosts that the configuration names.
@@ -119,6 +121,15 @@ record Assembly(
                 config.get(Config.HOSTS_DIR),
                 strict ? HostsMode.STRICT : HostsMode.CONTAINERD,
                 plainHttp);
+    }
+
+    /// The policy as configured; read when something is decided.
+    static PolicyGate policy(Config config) {
+        return PolicyGate.of(
+                config.get(Config.TRUST_POLICY),
+                config.sets(Config.TRUST_POLICY),
+                config.get(Config.TRUST_NOTATION),
+                Clock.systemUTC());
     }
 
     @Override

@@ -185,6 +185,20 @@ final class Config {
                     Duration.ofMinutes(1),
                     "the longest wait between two attempts, also when a registry asks for more");
 
+    static final ConfigKey<Path> TRUST_POLICY =
+            key(
+                    "trust.policy",
+                    ConfigKey.PATH,
+                    Path.of("/etc/imgd/policy.json"),
+                    "which images may be used; absent at the default place it accepts all");
+
+    static final ConfigKey<Path> TRUST_NOTATION =
+            key(
+                    "trust.notation",
+                    ConfigKey.PATH,
+                    Path.of("/etc/imgd/notation"),
+                    "directory of trustpolicy.json and truststore for signatures of Notation");
+
     static final ConfigKey<Long> STORE_CACHE =
             key(
                     "store.cache",
@@ -291,6 +305,11 @@ final class Config {
         @SuppressWarnings("unchecked") // with() put it there
         T value = (T) values.get(key.name());
         return value == null ? key.absent() : value;
+    }
+
+    /// Whether a value was set, be it the default.
+    boolean sets(ConfigKey<?> key) {
+        return values.containsKey(key);
     }
 
     /// The limits against hostile input.

@@ -4,6 +4,7 @@ import dev.imgd.image.LayerProvider;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.plugin.AccelerateOptions;
+import dev.imgd.plugin.AccelerateRequest;
 import dev.imgd.plugin.Accelerator;
 import dev.imgd.plugin.ImageEndpoint;
 import dev.imgd.plugin.LabelSource;
@@ -154,6 +155,7 @@ public final class Imgd implements AutoCloseable {
 
     /// Opens the store and binds both sockets; they accept when this returns.
     static Imgd start(Config config) throws ImageException {
+        Assembly.policy(config).check();
         Assembly assembly = Assembly.open(config);
         Housekeeping housekeeping =
                 Housekeeping.start(
@@ -201,11 +203,22 @@ public final class Imgd implements AutoCloseable {
             return SnapshotsEndpoint.passive(assembly.snapshots());
         }
         Accelerator accelerator =
-                request -> {
-                    LayerProvider.Layer layer =
-                            provider.provide(
-                                    request.image(), request.manifestDigest(), request.chainId());
-                    return new ProvidedLayer(layer.diffId(), layer.parentChain());
+                new Accelerator() {
+                    @Override
+                    public void admit(AccelerateRequest request) throws ImageException {
+                        provider.admit(request.image(), request.manifestDigest());
+                    }
+
+                    @Override
+                    public ProvidedLayer provide(AccelerateRequest request)
+                            throws ImageException {
+                        LayerProvider.Layer layer =
+                                provider.provide(
+                                        request.image(),
+                                        request.manifestDigest(),
+                                        request.chainId());
+                        return new ProvidedLayer(layer.diffId(), layer.parentChain());
+                    }
                 };
         Set<LabelSource> sources =
                 config.get(Config.LABEL_SOURCES).stream()

@@ -171,6 +171,7 @@ public final class LayerProvider implements AutoCloseable {
                             client,
                             () -> {
                                 FetchedManifest target = client.resolve(wanted);
+                                admit(reference, client, target);
                                 return ImageTree.select(
                                         reference.toString(),
                                         target.descriptor(),
@@ -241,6 +242,59 @@ public final class LayerProvider implements AutoCloseable {
                 running.remove(key, this);
             }
             release(lease);
+        }
+    }
+
+    /// Refuses an image that the policy does not accept, also one whose layers are here.
+    ///
+    /// @param manifest as for [#provide]
+    /// @throws ImageException `PERMISSION_DENIED`, or why it cannot be decided
+    public void admit(Reference reference, Optional<Digest> manifest) throws ImageException {
+        Reference name = reference.withDefaultTag();
+        if (images.admission().settled(name, manifest)) {
+            return;
+        }
+        try (RegistryClient client = registries.client(name.registry(), false).session()) {
+            Interruptible.call(
+                    "image " + reference,
+                    client,
+                    () -> {
+                        FetchedManifest target =
+                                client.resolve(
+                                        manifest.isPresent()
+                                                ? name.withDigest(manifest.get())
+                                                : name);
+                        admit(reference, client, target);
+                        return target;
+                    });
+        }
+    }
+
+    /// Decides on a manifest, or on the index that the name stands for where that leads to it.
+    private void admit(Reference reference, RegistryClient client, FetchedManifest target)
+            throws ImageException {
+        Reference name = reference.withDefaultTag();
+        Descriptor manifest = target.descriptor();
+        Admission admission = images.admission();
+        if (admission.settled(name, Optional.of(manifest.digest()))) {
+            return;
+        }
+        FetchedManifest named = client.resolve(name);
+        ImageTree.Result tree =
+                ImageTree.select(
+                        reference.toString(),
+                        named.descriptor(),
+                        Platform.host(),
+                        images.fetching(client, name, named),
+                        limits);
+        boolean leadsToIt =
+                named.descriptor().digest().equals(manifest.digest())
+                        || tree.images().getFirst().descriptor().digest().equals(manifest.digest());
+        if (leadsToIt) {
+            admission.beforeFetching(name, client, named.descriptor(), tree.images());
+        } else {
+            // The name moved on, or leads this host to another platform.
+            admission.beforeFetching(name, client, manifest, List.of());
         }
     }
 

@@ -54,6 +54,7 @@ public final class LocalImageService implements ImageService {
     private final Clock clock;
     private final GarbageCollector collector;
     private final PullEngine engine;
+    private final Admission admission;
     private final Mounting mounting;
     private final int fetches;
     private final Object documents = new Object();
@@ -85,6 +86,7 @@ public final class LocalImageService implements ImageService {
         this.engine = new PullEngine(
                         store, snapshots, limits, collector.assembly(), fetches, unpacks);
         this.mounting = new Mounting(snapshots);
+        this.admission = new Admission(registries.policy());
         dropDeadCalls();
     }
 
@@ -116,6 +118,7 @@ public final class LocalImageService implements ImageService {
         long started = System.nanoTime();
         Reference reference = Reference.parse(request.reference()).withDefaultTag();
         Platform platform = platform(request.platform());
+        admission.beforeResolving(reference);
         progress.progress(new Progress(reference.toString(), "resolving", 0, 0, 0, List.of(), List.of()));
         try (RegistryClient client =
                 registries.client(reference.registry(), request.plainHttp()).session()) {
@@ -174,6 +177,14 @@ public final class LocalImageService implements ImageService {
                                                 platform,
                                                 documents,
                                                 limits));
+        Interruptible.call(
+                "pull of " + reference,
+                client,
+                () -> {
+                    admission.beforeFetching(
+                            reference, client, target.descriptor(), tree.images());
+                    return tree;
+                });
         Optional<PlatformImage> unpackable =
                 request.unpack() ? matching(reference, tree.images(), platform) : Optional.empty();
         Fetched fetched = fetch(reference, client, tree, unpackable, lease.id, progress);
@@ -827,6 +838,10 @@ public final class LocalImageService implements ImageService {
                     };
             return new ImageCopier(registries, limits, fetches, images).copy(request, progress);
         }
+    }
+
+    Admission admission() {
+        return admission;
     }
 
     /// The engine, for callers that unpack images of others.

@@ -3,6 +3,7 @@ package dev.imgd.image;
 import dev.imgd.hosts.RegistryHosts;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryOptions;
+import dev.imgd.trust.PolicyGate;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Map;
@@ -10,29 +11,39 @@ import java.util.Set;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
-/// The registry clients of a process, made when first needed: one for everything, and one for each
+/// The registry clients of a process, and the policy for what comes from them. Clients are made when
+/// first needed: one for everything, and one for each
 /// registry that a single call wants to reach over plain http. Thread-safe.
 public final class RegistryClients implements AutoCloseable {
     private final RegistryOptions options;
     private final Set<String> plainHttp;
     private final Function<Set<String>, RegistryHosts> hosts;
+    private final PolicyGate policy;
     private final Map<String, RegistryClient> onPlainHttp = new HashMap<>();
     private @Nullable RegistryClient usual;
 
     /// @param options of every client; its hosts are those of `plainHttp`
     /// @param plainHttp registries that are always asked over plain http, `host:port`
     public RegistryClients(RegistryOptions options, Set<String> plainHttp) {
-        this(options, plainHttp, RegistryHosts::direct);
+        this(options, plainHttp, RegistryHosts::direct, PolicyGate.open());
     }
 
     /// @param hosts makes the hosts of a client from the registries that are asked over plain http
+    /// @param policy decides on every image that comes from these registries
     public RegistryClients(
             RegistryOptions options,
             Set<String> plainHttp,
-            Function<Set<String>, RegistryHosts> hosts) {
+            Function<Set<String>, RegistryHosts> hosts,
+            PolicyGate policy) {
         this.options = options;
         this.plainHttp = Set.copyOf(plainHttp);
         this.hosts = hosts;
+        this.policy = policy;
+    }
+
+    /// What decides whether images from these registries may be used.
+    public PolicyGate policy() {
+        return policy;
     }
 
     /// The client for a registry.

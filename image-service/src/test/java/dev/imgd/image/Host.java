@@ -25,6 +25,7 @@ import dev.imgd.snapshot.SnapshotMetadata;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.overlay.OverlayOptions;
 import dev.imgd.snapshot.overlay.OverlaySnapshotService;
+import dev.imgd.trust.PolicyGate;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -73,7 +74,8 @@ final class Host implements AutoCloseable {
                                         .withRetries(
                                                 3, Duration.ofMillis(1), Duration.ofMillis(5))),
                         Set.of(),
-                        _ -> hosts);
+                        _ -> hosts,
+                        PolicyGate.open());
         images =
                 new LocalImageService(
                         store,

@@ -133,6 +133,23 @@ final class Acceleration {
         }
     }
 
+    /// Refuses a target whose labels name an image that may not be used. One whose labels name none
+    /// cannot be judged; containerd's own verifiers decide on those.
+    ///
+    /// @throws ImageException when the image is refused, or when it cannot be decided
+    void admit(Target target) throws ImageException {
+        Optional<ImageLabels> image;
+        try {
+            image = SnapshotLabels.image(target.labels, options.labelSources());
+        } catch (ImageException e) {
+            LOG.debug("labels name no image: {}", e.getMessage());
+            return;
+        }
+        if (image.isPresent()) {
+            accelerator.admit(request(target, image.get()));
+        }
+    }
+
     /// Has the target provided and shows it in the view. Blocks up to [AccelerateOptions#maxWait].
     ///
     /// @return false when containerd has to fetch the layer; the reason has been logged

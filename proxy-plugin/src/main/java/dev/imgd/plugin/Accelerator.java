@@ -7,8 +7,14 @@ import dev.imgd.model.ImageException;
 /// containerd asks for one layer after the other, lowest first; the first request for an image is
 /// the moment to fetch and unpack all of them. Safe for use by many threads: requests for layers of
 /// one image, also from several namespaces, may run at once and should share the work.
-@FunctionalInterface
 public interface Accelerator {
+    /// Refuses an image that may not be used on this host. Asked before each of its layers is shown
+    /// or provided, also when the layer is here already.
+    ///
+    /// @throws ImageException when the image is refused, or when it cannot be decided; containerd's
+    ///   call fails with it, since containerd would otherwise fetch the image itself
+    void admit(AccelerateRequest request) throws ImageException;
+
     /// Blocks until the layer is verified and on disk.
     ///
     /// The caller compares the chainID of the result with [AccelerateRequest#chainId] and then

@@ -108,8 +108,6 @@ public final class SnapshotsEndpoint extends SnapshotsImplBase {
                                 labels);
         if (accelerating == null || target.isEmpty()) {
             answer.with(prepared(view, request));
-        } else if (accelerating.present(target.get())) {
-            throw exists(target.get());
         } else {
             // The wait may take minutes and ends in native calls: neither a thread of the pool
             // nor a virtual one.
@@ -128,7 +126,8 @@ public final class SnapshotsEndpoint extends SnapshotsImplBase {
             PrepareSnapshotRequest request,
             Answer<PrepareSnapshotResponse> answer)
             throws ImageException {
-        if (acceleration.provide(target)) {
+        acceleration.admit(target);
+        if (acceleration.present(target) || acceleration.provide(target)) {
             throw exists(target);
         }
         answer.with(prepared(view, request));

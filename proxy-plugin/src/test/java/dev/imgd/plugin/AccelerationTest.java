@@ -70,6 +70,14 @@ class AccelerationTest {
         volatile Exception failure;
         volatile boolean blocking;
         volatile ProvidedLayer other;
+        volatile ImageException refusal;
+
+        @Override
+        public void admit(AccelerateRequest request) throws ImageException {
+            if (refusal != null) {
+                throw refusal;
+            }
+        }
 
         @Override
         public ProvidedLayer provide(AccelerateRequest request) throws ImageException {
@@ -213,6 +221,24 @@ class AccelerationTest {
 
         assertEquals(3, accelerator.requests.size());
         assertEquals(Status.Code.OK, prepare("k8s.io/9/container", parent, Map.of()));
+    }
+
+    @Test
+    void imageRefused_fails_andContainerdCannotGoOnByItself() throws Exception {
+        accelerator.refusal = new ImageException(ErrorKind.PERMISSION_DENIED, "no signature");
+        assertEquals(Status.Code.PERMISSION_DENIED, prepare("a", "", criLabels(0)));
+        assertEquals(0, accelerator.requests.size());
+        assertFalse(exists("a"), "nothing that containerd could unpack into");
+    }
+
+    @Test
+    void imageRefusedLater_failsThoughTheLayerIsHere() throws Exception {
+        assertEquals(Status.Code.ALREADY_EXISTS, prepare("a", "", criLabels(0)));
+        accelerator.refusal = new ImageException(ErrorKind.PERMISSION_DENIED, "policy changed");
+        assertEquals(Status.Code.PERMISSION_DENIED, prepare("b", "", criLabels(0)));
+        accelerator.refusal = null;
+        assertEquals(Status.Code.ALREADY_EXISTS, prepare("c", "", criLabels(0)));
+        assertEquals(1, accelerator.requests.size());
     }
 
     @Test

@@ -41,7 +41,8 @@ final class Examination {
     private int tried;
     private Instant until;
     private @Nullable List<Signing> referring;
-    private @Nullable Optional<FetchedManifest> tagged;
+    private boolean tagAsked;
+    private @Nullable FetchedManifest tagged;
 
     /// A manifest that holds signatures.
     ///
@@ -121,11 +122,12 @@ final class Examination {
 
     /// What the tag of cosign points to: `sha256-<hex>.sig`.
     Optional<FetchedManifest> tagged() throws ImageException {
-        if (tagged == null) {
+        if (!tagAsked) {
             checkTime();
-            tagged = lookup.tagged(SimpleSigning.tag(image.digest()));
+            tagged = lookup.tagged(SimpleSigning.tag(image.digest())).orElse(null);
+            tagAsked = true;
         }
-        return tagged;
+        return Optional.ofNullable(tagged);
     }
 
     /// The manifest of the image itself.

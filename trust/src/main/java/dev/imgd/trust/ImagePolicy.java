@@ -97,27 +97,58 @@ public final class ImagePolicy {
     public Verdict decide(
             Reference reference, Descriptor resolved, SignatureLookup lookup, Instant now)
             throws ImageException {
-        String rule = "default";
-        List<Requirement> requirements = byDefault;
-        for (String scope : scopesOf(reference)) {
-            List<Requirement> own = scopes.get(scope);
-            if (own != null) {
-                rule = scope.isEmpty() ? "docker" : "docker: " + scope;
-                requirements = own;
-                break;
-            }
-        }
+        Rule rule = rule(reference);
         Examination examination =
                 new Examination(reference, resolved, lookup, now, now.plus(MAX_AGE));
         List<Check> checks = new ArrayList<>();
         boolean accepted = true;
-        for (Requirement requirement : requirements) {
+        for (Requirement requirement : rule.requirements) {
             Check check = requirement.check(examination);
             checks.add(check);
             accepted &= check.satisfied();
         }
         return new Verdict(
-                accepted, resolved.digest(), name, rule, checks, examination.until());
+                accepted, Optional.of(resolved.digest()), name, rule.name, checks, examination.until());
+    }
+
+    /// Decides where signatures change nothing; empty where they do.
+    Optional<Verdict> decideAlone(Reference reference, Optional<Digest> digest, Instant now) {
+        Rule rule = rule(reference);
+        List<Check> checks = new ArrayList<>();
+        boolean accepted = true;
+        boolean open = false;
+        for (Requirement requirement : rule.requirements) {
+            switch (requirement) {
+                case Requirement.AcceptAnything accept ->
+                        checks.add(new Check(accept.type(), true, Requirement.ACCEPTED, List.of()));
+                case Requirement.Reject reject -> {
+                    checks.add(new Check(reject.type(), false, Requirement.REJECTED, List.of()));
+                    accepted = false;
+                }
+                case Requirement.Unsupported(String type, String reason) -> {
+                    checks.add(new Check(type, false, reason, List.of()));
+                    accepted = false;
+                }
+                case Requirement.SigstoreSigned _, Requirement.Notation _ -> open = true;
+            }
+        }
+        return open && accepted
+                ? Optional.empty()
+                : Optional.of(
+                        new Verdict(
+                                accepted, digest, name, rule.name, checks, now.plus(MAX_AGE)));
+    }
+
+    private record Rule(String name, List<Requirement> requirements) {}
+
+    private Rule rule(Reference reference) {
+        for (String scope : scopesOf(reference)) {
+            List<Requirement> own = scopes.get(scope);
+            if (own != null) {
+                return new Rule(scope.isEmpty() ? "docker" : "docker: " + scope, own);
+            }
+        }
+        return new Rule("default", byDefault);
     }
 
     /// Where a reference is looked up, the most specific scope first. **Source:**
@@ -189,11 +220,9 @@ public final class ImagePolicy {
             }
             int slash = scope.indexOf('/');
             String host = slash < 0 ? scope : scope.substring(0, slash);
-            if (slash < 0
-                    ? host.indexOf('@') >= 0
-                    : host.indexOf('.') < 0
-                            && host.indexOf(':') < 0
-                            && !host.equals("localhost")) {
+            boolean registry =
+                    host.indexOf('.') >= 0 || host.indexOf(':') >= 0 || host.equals("localhost");
+            if (!registry || host.indexOf('@') >= 0) {
                 throw unreachable(where);
             }
             if (slash >= 0) {

@@ -82,27 +82,12 @@ public final class PolicyGate {
         Instant now = clock.instant();
         Optional<ImagePolicy> policy = policy();
         if (policy.isEmpty()) {
-            return new Verdict(
-                    true,
-                    resolved.digest(),
-                    NO_POLICY,
-                    "default",
-                    List.of(
-                            new Verdict.Check(
-                                    "insecureAcceptAnything",
-                                    true,
-                                    file == null
-                                            ? "no policy is configured"
-                                            : file + " does not exist",
-                                    List.of())),
-                    now.plus(ImagePolicy.MAX_AGE));
+            return withoutPolicy(Optional.of(resolved.digest()), now);
         }
         Key key = new Key(policy.get().hash(), reference, resolved.digest());
-        synchronized (accepted) {
-            Verdict known = accepted.get(key);
-            if (known != null && now.isBefore(known.until())) {
-                return known;
-            }
+        Verdict known = remembered(key, now);
+        if (known != null) {
+            return known;
         }
         Verdict verdict = policy.get().decide(reference, resolved, lookup, now);
         if (verdict.accepted()) {
@@ -111,6 +96,70 @@ public final class PolicyGate {
             }
         }
         return verdict;
+    }
+
+    /// What can be said of an image without asking the registry: that there is no policy, that it
+    /// was accepted a moment ago, or that its rule wants no signatures.
+    ///
+    /// @param digest of the manifest or index, where known
+    public Optional<Verdict> settled(Reference reference, Optional<Digest> digest)
+            throws ImageException {
+        Optional<ImagePolicy> policy = policy();
+        Instant now = clock.instant();
+        if (policy.isPresent() && digest.isPresent()) {
+            Verdict known = remembered(new Key(policy.get().hash(), reference, digest.get()), now);
+            if (known != null) {
+                return Optional.of(known);
+            }
+        }
+        return policy.isPresent()
+                ? policy.get().decideAlone(reference, digest, now)
+                : Optional.of(withoutPolicy(digest, now));
+    }
+
+    /// What an accepted index lists is accepted with it.
+    private void remember(Reference reference, List<Descriptor> selected, Verdict whole)
+            throws ImageException {
+        Optional<ImagePolicy> policy = policy();
+        if (policy.isEmpty()) {
+            return;
+        }
+        synchronized (accepted) {
+            // Only if it is still the policy that accepted.
+            Verdict known =
+                    accepted.get(
+                            new Key(policy.get().hash(), reference, whole.digest().orElseThrow()));
+            if (whole.equals(known)) {
+                for (Descriptor manifest : selected) {
+                    accepted.put(
+                            new Key(policy.get().hash(), reference, manifest.digest()), whole);
+                }
+            }
+        }
+    }
+
+    private @Nullable Verdict remembered(Key key, Instant now) {
+        synchronized (accepted) {
+            Verdict known = accepted.get(key);
+            return known != null && now.isBefore(known.until()) ? known : null;
+        }
+    }
+
+    private Verdict withoutPolicy(Optional<Digest> digest, Instant now) {
+        return new Verdict(
+                true,
+                digest,
+                NO_POLICY,
+                "default",
+                List.of(
+                        new Verdict.Check(
+                                "insecureAcceptAnything",
+                                true,
+                                file == null
+                                        ? "no policy is configured"
+                                        : file + " does not exist",
+                                List.of())),
+                now.plus(ImagePolicy.MAX_AGE));
     }
 
     /// Lets an image through or throws: the index or manifest that the name resolves to must be
@@ -127,6 +176,7 @@ public final class PolicyGate {
             throws ImageException {
         Verdict whole = decide(reference, target, lookup);
         if (whole.accepted()) {
+            remember(reference, selected, whole);
             return List.of(whole);
         }
         if (!(target.type() instanceof MediaType.IndexType) || selected.isEmpty()) {

@@ -4,8 +4,6 @@ import dev.imgd.model.Bytes;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-import dev.imgd.model.Index;
-import dev.imgd.model.ManifestDocument;
 import dev.imgd.model.Reference;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryClient.FetchedManifest;
@@ -36,22 +34,20 @@ public final class RegistrySignatures implements SignatureLookup {
         }
     }
 
-    /// By the tag that registries without the referrers API are given: `sha256-<hex>`. **Source:**
-    /// distribution-spec v1.1 § Referrers Tag Schema.
     @Override
     public List<Descriptor> referrers(Descriptor image, List<String> artifactTypes)
             throws ImageException {
-        Optional<FetchedManifest> found =
-                tagged(image.digest().algorithm().label() + "-" + image.digest().hex());
-        if (found.isEmpty()) {
-            return List.of();
+        try {
+            // Without a filter: one question, whatever number of types.
+            return client.listing()
+                    .referrers(repository, image.digest(), Optional.empty())
+                    .manifests();
+        } catch (ImageException e) {
+            if (e.kind() == ErrorKind.NOT_FOUND) {
+                return List.of();
+            }
+            throw e;
         }
-        ManifestDocument document =
-                ManifestDocument.parse(
-                        "referrers of " + image.digest(),
-                        found.get().content(),
-                        Optional.of(found.get().descriptor().mediaType()));
-        return document instanceof Index index ? index.manifests() : List.of();
     }
 
     @Override

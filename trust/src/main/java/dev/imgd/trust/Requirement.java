@@ -5,6 +5,9 @@ import java.util.List;
 
 /// One requirement of a rule of the policy.
 sealed interface Requirement {
+    String ACCEPTED = "no signature is asked for";
+    String REJECTED = "the policy rejects every image of this scope";
+
     /// As in the policy.
     String type();
 
@@ -20,7 +23,7 @@ sealed interface Requirement {
 
         @Override
         public Verdict.Check check(Examination examination) {
-            return examination.met(type(), "no signature is asked for");
+            return examination.met(type(), ACCEPTED);
         }
     }
 
@@ -33,7 +36,7 @@ sealed interface Requirement {
 
         @Override
         public Verdict.Check check(Examination examination) {
-            return examination.unmet(type(), "the policy rejects every image of this scope");
+            return examination.unmet(type(), REJECTED);
         }
     }
 

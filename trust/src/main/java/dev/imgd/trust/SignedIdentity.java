@@ -107,7 +107,7 @@ sealed interface SignedIdentity {
         boolean fits =
                 switch (this) {
                     case AsStated() ->
-                            stated.tag().isEmpty() && stated.digest().isEmpty()
+                            (stated.tag().isEmpty() && stated.digest().isEmpty())
                                     ? sameRepository(image, stated)
                                     : exactOrDigest(image, stated);
                     case MatchExact() -> exact(image, stated);

@@ -11,14 +11,14 @@ import java.util.Optional;
 /// What the policy says of one image, and why.
 ///
 /// @param accepted whether every requirement is met
-/// @param digest the manifest or index that was decided on
+/// @param digest the manifest or index that was decided on; empty where the rule needs none
 /// @param policy the file the rule stands in; empty when there is none
 /// @param rule the scope that applies, for example `docker: quay.io/team`, or `default`
 /// @param checks one for each requirement of the rule, in order
 /// @param until when an acceptance has to be decided again at the latest
 public record Verdict(
         boolean accepted,
-        Digest digest,
+        Optional<Digest> digest,
         String policy,
         String rule,
         List<Check> checks,
@@ -61,7 +61,9 @@ public record Verdict(
 
     private String refusal(Reference reference) {
         StringBuilder out = new StringBuilder();
-        out.append("image %s (%s): refused by %s of %s".formatted(reference, digest, rule, policy));
+        out.append("image ").append(reference);
+        digest.ifPresent(d -> out.append(" (").append(d).append(')'));
+        out.append(": refused by rule \"%s\" of %s".formatted(rule, policy));
         for (Check check : checks) {
             if (!check.satisfied) {
                 out.append(": ").append(check.requirement).append(": ").append(check.reason);

@@ -72,20 +72,16 @@ final class VerificationKey {
     }
 
     private static List<String> algorithms(String what, PublicKey key) throws ImageException {
-        switch (key) {
-            case ECPublicKey ec -> {
-                // Which curve: the JDK has only one of each size.
-                int bits = ec.getParams().getOrder().bitLength();
-                if (bits == 256) {
-                    return List.of("SHA256withECDSA");
-                }
-                if (bits == 384) {
-                    return List.of("SHA256withECDSA", "SHA384withECDSA");
-                }
-                throw ImageException.invalidContent(
-                        "%s: wanted the curve P-256 or P-384, got one of %d bits"
-                                .formatted(what, bits));
-            }
+        return switch (key) {
+            case ECPublicKey ec ->
+                    // The JDK has only one curve of each size.
+                    switch (ec.getParams().getOrder().bitLength()) {
+                        case 256 -> List.of("SHA256withECDSA");
+                        case 384 -> List.of("SHA256withECDSA", "SHA384withECDSA");
+                        default ->
+                                throw ImageException.invalidContent(
+                                        what + ": wanted the curve P-256 or P-384");
+                    };
             case RSAPublicKey rsa -> {
                 int bits = rsa.getModulus().bitLength();
                 if (bits < 2048 || bits > 8192) {
@@ -93,15 +89,13 @@ final class VerificationKey {
                             "%s: wanted an RSA key of 2048 to 8192 bits, got %d"
                                     .formatted(what, bits));
                 }
-                return List.of("SHA256withRSA");
+                yield List.of("SHA256withRSA");
             }
-            case EdECPublicKey _ -> {
-                return List.of("Ed25519");
-            }
+            case EdECPublicKey _ -> List.of("Ed25519");
             default ->
                     throw ImageException.invalidContent(
                             what + ": wanted an ECDSA, RSA or Ed25519 public key");
-        }
+        };
     }
 
     /// Whether this key made the signature of the message.

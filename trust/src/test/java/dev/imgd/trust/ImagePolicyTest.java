@@ -57,10 +57,10 @@ class ImagePolicyTest {
                         """
                         {"default":[{"type":"reject"}],"transports":{
                          "docker-daemon":{"":[{"type":"insecureAcceptAnything"}]},
-                         "docker":{"":A,"quay.io":A,"quay.io/team":A,"quay.io/team/app":A,
-                          "quay.io/team/app:1":A,"*.example.com":A,"docker.io/library":A}}}
+                         "docker":{"":@A,"quay.io":@A,"quay.io/team":@A,"quay.io/team/app":@A,
+                          "quay.io/team/app:1":@A,"*.example.com":@A,"docker.io/library":@A}}}
                         """
-                                .replace("A", ACCEPT));
+                                .replace("@A", ACCEPT));
         Verdict verdict = Policies.decide(policy, reference, image, signatures);
         assertTrue(verdict.accepted());
         assertEquals(rule, verdict.rule());

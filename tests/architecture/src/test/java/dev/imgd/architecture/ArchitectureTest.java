@@ -29,12 +29,13 @@ class ArchitectureTest {
         ARROWS.put("linux", Set.of("model"));
         ARROWS.put("hosts", Set.of("model"));
         ARROWS.put("registry", Set.of("model", "hosts"));
+        ARROWS.put("trust", Set.of("model", "registry"));
         ARROWS.put("content", Set.of("model", "linux"));
         ARROWS.put("layers", Set.of("model", "linux"));
         ARROWS.put("snapshot", Set.of("model", "content"));
         ARROWS.put("snapshot.overlay", Set.of("snapshot", "layers", "linux"));
         ARROWS.put("gc", Set.of("content", "snapshot"));
-        ARROWS.put("image", Set.of("registry", "content", "layers", "snapshot", "gc"));
+        ARROWS.put("image", Set.of("registry", "trust", "content", "layers", "snapshot", "gc"));
         ARROWS.put("plugin", Set.of("image", "snapshot.overlay"));
         ARROWS.put("cli", Set.of("plugin"));
     }
