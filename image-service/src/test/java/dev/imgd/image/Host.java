@@ -40,7 +40,8 @@ import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.function.Executable;
 
-/// A host with a store of its own, all parts real.
+/// A host with a store of its own, all parts real. Its policy is `policy.json` in `root`, if a test
+/// writes one.
 final class Host implements AutoCloseable {
     static final String NAMESPACE = LocalImageService.NAMESPACE;
 
@@ -75,7 +76,11 @@ final class Host implements AutoCloseable {
                                                 3, Duration.ofMillis(1), Duration.ofMillis(5))),
                         Set.of(),
                         _ -> hosts,
-                        PolicyGate.open());
+                        PolicyGate.of(
+                                root.resolve("policy.json"),
+                                false,
+                                root.resolve("notation"),
+                                Clock.systemUTC()));
         images =
                 new LocalImageService(
                         store,
