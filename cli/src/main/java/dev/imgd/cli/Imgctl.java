@@ -16,6 +16,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -80,6 +81,8 @@ public final class Imgctl implements Runnable {
             case "login" -> new LoginCommands.Login();
             case "logout" -> new LoginCommands.Logout();
             case "whoami" -> new LoginCommands.Whoami();
+            case "verify" -> new TrustCommands.Verify();
+            case "sign" -> new TrustCommands.Sign();
             case "quickstart" -> new Quickstart();
             case "config" -> new ConfigCommand();
             case "version" -> new VersionCommand();
@@ -93,7 +96,8 @@ public final class Imgctl implements Runnable {
             List.of(
                     "pull", "ls", "inspect", "tag", "rm", "gc", "fsck", "mount", "unmount", "bundle",
                     "import", "export", "push", "copy", "login", "logout", "whoami", "registry",
-                    "manifest", "blob", "quickstart", "config", "version", "completion", "help");
+                    "manifest", "blob", "verify", "sign", "quickstart", "config", "version", "completion",
+                    "help");
 
     private static final Set<String> STORE_COMMANDS =
             Set.of(
@@ -161,6 +165,10 @@ public final class Imgctl implements Runnable {
                 // Asked for by every script; not worth a command line parser.
                 out.println(Version.line());
                 return 0;
+            }
+            if (args.length > 0 && args[0].equals("-name")) {
+                // How containerd calls an image verifier.
+                args = Stream.concat(Stream.of("verify"), Stream.of(args)).toArray(String[]::new);
             }
             Set<String> named = named(args);
             if (opensStore(named, args)) {

@@ -76,7 +76,7 @@ class PolicyTest {
         return ImageBuilder.oci()
                 .platform(Platform.host())
                 .layer(tar -> tar.directory("a", 0755).file("a/1", text))
-                .layer(tar -> tar.file("2", "2"))
+                .layer(tar -> tar.file("2", text + "2"))
                 .build();
     }
 
