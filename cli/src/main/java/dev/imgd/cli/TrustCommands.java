@@ -57,8 +57,8 @@ final class TrustCommands {
         @Override
         public Integer call() throws ImageException {
             Config config = Config.load(Objects.requireNonNull(parent).options.config);
-            try (RegistryClients registries = Assembly.registries(config)) {
-                Interruption.guard();
+            try (Interruption _ = Interruption.guard();
+                    RegistryClients registries = Assembly.registries(config)) {
                 return run(config, registries);
             }
         }
