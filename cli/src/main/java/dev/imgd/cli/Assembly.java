@@ -75,32 +75,6 @@ record Assembly(
         }
     }
 
-    /// The clients of the registries, as configured; for commands that need no store too. Opens no
-    /// connection.
-    static RegistryClients registries(Config config) throws ImageException {
-        return new RegistryClients(
-                RegistryOptions.defaults()
-                        .withUserAgent("imgd/" + Version.NUMBER)
-                        .withLimits(config.limits())
-                        .withRealmAllow(config.get(Config.REALM_ALLOW))
-                        .withForeignLayers(config.get(Config.FOREIGN_LAYERS))
-                        .withTimeouts(
-                                config.get(Config.CONNECT_TIMEOUT),
-                                config.get(Config.HEADER_TIMEOUT),
-                                config.get(Config.STALL_TIMEOUT))
-                        .withMinimumRate(config.get(Config.MINIMUM_RATE))
-                        .withRetries(
-                                config.get(Config.ATTEMPTS),
-                                RegistryOptions.defaults().firstBackoff(),
-                                config.get(Config.MAXIMUM_BACKOFF))
-                        .withTransfer(transfer(config))
-                        .withCredentials(
-                                CredentialSource.standardFiles(System.getenv())),
-                config.get(Config.PLAIN_HTTP),
-                RegistryHosts::direct,
-                policy(config));
-    }
-
     private static TransferOptions transfer(Config config) {
         return TransferOptions.defaults()
                 .withRanges(

@@ -1,6 +1,5 @@
 package dev.imgd.image;
 
-import dev.imgd.image.ImageTree.PlatformImage;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
@@ -33,18 +32,19 @@ final class Admission {
     /// Before any layer is fetched: refuses an image whose index and manifests the policy does not
     /// accept.
     ///
+    /// @param manifests that are used of the target, where it is an index
     /// @throws ImageException `PERMISSION_DENIED`, or why it cannot be decided
     void beforeFetching(
             Reference reference,
             RegistryClient client,
             Descriptor target,
-            List<PlatformImage> images)
+            List<Descriptor> manifests)
             throws ImageException {
         var _ =
                 gate.admit(
                         reference,
                         target,
-                        images.stream().map(PlatformImage::descriptor).toList(),
+                        manifests,
                         new RegistrySignatures(client, reference));
     }
 

@@ -333,6 +333,7 @@ public final class ImageCopier {
             try (CopySource source = source();
                     CopyDestination destination = destination()) {
                 Part image = image(source);
+                admit(source, image);
                 Set<Digest> all = new LinkedHashSet<>(image.documents().keySet());
                 all.addAll(image.blobs().keySet());
                 source.hold(all);
@@ -369,6 +370,28 @@ public final class ImageCopier {
                         (System.nanoTime() - started) / 1_000_000,
                         warnings);
             }
+        }
+
+        /// What comes from a registry into the store is subject to the policy, as by a pull.
+        private void admit(CopySource source, Part image) throws ImageException {
+            ImageLocation from = request.source();
+            if (from.transport() != ImageLocation.Transport.DOCKER
+                    || request.destination().transport() != ImageLocation.Transport.STORE) {
+                return;
+            }
+            List<Descriptor> used = new ArrayList<>();
+            for (Document document : image.documents().values()) {
+                if (document.parsed() instanceof Manifest) {
+                    used.add(document.descriptor());
+                }
+            }
+            Reference reference = from.reference().withDefaultTag();
+            new Admission(registries.policy())
+                    .beforeFetching(
+                            reference,
+                            session(from, request.sourcePlainHttp()),
+                            source.target(),
+                            used);
         }
 
         /// Copies everything below the target.

@@ -67,7 +67,12 @@ final class ImageTree {
     record Result(
             Map<Digest, Bytes> documents,
             Map<Digest, List<Digest>> references,
-            List<PlatformImage> images) {}
+            List<PlatformImage> images) {
+        /// The manifests of the images.
+        List<Descriptor> manifests() {
+            return images.stream().map(PlatformImage::descriptor).toList();
+        }
+    }
 
     private final String what;
     private final Documents source;

@@ -291,7 +291,7 @@ public final class LayerProvider implements AutoCloseable {
                 named.descriptor().digest().equals(manifest.digest())
                         || tree.images().getFirst().descriptor().digest().equals(manifest.digest());
         if (leadsToIt) {
-            admission.beforeFetching(name, client, named.descriptor(), tree.images());
+            admission.beforeFetching(name, client, named.descriptor(), tree.manifests());
         } else {
             // The name moved on, or leads this host to another platform.
             admission.beforeFetching(name, client, manifest, List.of());

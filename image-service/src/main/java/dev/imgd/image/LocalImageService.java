@@ -182,7 +182,7 @@ public final class LocalImageService implements ImageService {
                 client,
                 () -> {
                     admission.beforeFetching(
-                            reference, client, target.descriptor(), tree.images());
+                            reference, client, target.descriptor(), tree.manifests());
                     return tree;
                 });
         Optional<PlatformImage> unpackable =

@@ -4,6 +4,8 @@ import static dev.imgd.image.Host.assertFails;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.imgd.image.ImageService.CopyRequest;
+import dev.imgd.image.ImageService.ProgressListener;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.ChainId;
 import dev.imgd.model.Descriptor;
@@ -196,6 +198,21 @@ class PolicyTest {
         String whole = registry.push("b", "1", second);
         sign("b", second.manifest().digest());
         host.pull(whole);
+    }
+
+    @Test
+    void copyIntoTheStore_isDecidedAsAPull() throws Exception {
+        TestImage image = image("1");
+        String reference = registry.push("a", "1", image);
+        CopyRequest request = CopyRequest.of("docker://" + reference, "store:b:1");
+        signaturesWanted();
+        assertFails(
+                ErrorKind.PERMISSION_DENIED,
+                () -> host.images.copy(request, ProgressListener.NONE));
+        assertNoLayerFetched(image);
+        sign("a", image.manifest().digest());
+        var _ = host.images.copy(request, ProgressListener.NONE);
+        assertEquals(List.of("docker.io/library/b:1"), host.names());
     }
 
     @Test
