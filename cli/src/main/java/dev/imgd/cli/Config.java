@@ -309,7 +309,7 @@ final class Config {
 
     /// Whether a value was set, be it the default.
     boolean sets(ConfigKey<?> key) {
-        return values.containsKey(key);
+        return values.containsKey(key.name());
     }
 
     /// The limits against hostile input.
