@@ -11,6 +11,7 @@ import java.util.concurrent.locks.ReentrantLock;
 /// use by many threads.
 final class HostLoad {
     private static final double MOST = 32;
+    private static final long LONG_PAUSE_NANOS = 1_000_000_000L;
     private static final long HALVE_AT_MOST_EVERY_NANOS = 1_000_000_000L;
 
     private final Pace requests;
@@ -35,8 +36,12 @@ final class HostLoad {
         requests.take(1, cancellation, what);
     }
 
-    /// How long the host wants to be left alone; 0 or less for not.
-    long pausedNanos() {
+    /// Whether the host wants to be left alone for so long that others are asked before it.
+    boolean wantsRest() {
+        return pausedNanos() > LONG_PAUSE_NANOS;
+    }
+
+    private long pausedNanos() {
         lock.lock();
         try {
             return notBefore - System.nanoTime();

@@ -31,9 +31,6 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
 
     private static final long MOST_LEAD_BYTES = 64 << 20;
 
-    /// A host that wants to be left alone for longer is asked after the others.
-    private static final long LONG_PAUSE_NANOS = 1_000_000_000;
-
     private static final long CHECK_BYTES = 256 << 10;
     private static final long JUDGED_BYTES = 1 << 20;
     private static final long JUDGED_NANOS = 250_000_000;
@@ -329,8 +326,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     }
 
     private static boolean isLastResort(BlobSource source) {
-        return source.tally().isDropped()
-                || source.endpoint().load().pausedNanos() > LONG_PAUSE_NANOS;
+        return source.tally().isDropped() || source.endpoint().load().wantsRest();
     }
 
     private boolean othersLeft() {

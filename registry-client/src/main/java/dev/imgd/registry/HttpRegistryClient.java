@@ -282,7 +282,7 @@ final class HttpRegistryClient implements RegistryClient {
             throws ImageException {
         List<RegistryHost> hosts = hosts(reference, what, capability);
         List<RegistryHost> order = new ArrayList<>(hosts);
-        order.sort(Comparator.comparing((RegistryHost host) -> tally(host).isDropped()));
+        order.sort(Comparator.comparing(this::isLastResort));
         ImageException[] failures = new ImageException[hosts.size()];
         for (int i = 0; i < order.size(); i++) {
             RegistryHost host = order.get(i);
@@ -308,6 +308,11 @@ final class HttpRegistryClient implements RegistryClient {
             last.addSuppressed(failures[i]);
         }
         throw besideWrongBytes(reference, what, last);
+    }
+
+    private boolean isLastResort(RegistryHost host) {
+        Endpoint known = endpoints.get(host);
+        return tally(host).isDropped() || (known != null && known.load().wantsRest());
     }
 
     /// That a host sent wrong bytes explains more than that there was no other one to ask.

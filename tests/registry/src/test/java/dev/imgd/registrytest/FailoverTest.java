@@ -185,6 +185,26 @@ class FailoverTest extends Fixture {
     }
 
     @Test
+    void read_mirrorWantsToBeLeftAlone_othersAreAskedAtOnce() throws Exception {
+        var image = pushImage();
+        first.push("app", "1", image);
+        second.push("app", "1", image);
+        first.always("/", Fault.rateLimited("3600"));
+        useMirrors(QUICK.withRetries(5, Duration.ofMillis(2), Duration.ofMinutes(1)));
+        long start = System.nanoTime();
+
+        assertEquals(second.authority(), client.resolve(reference("app:1")).from());
+        assertArrayEquals(content, readBlob(blob, 0));
+        try (RegistryClient session = client.session()) {
+            session.manifest(reference("app:1"), image.manifest());
+            assertArrayEquals(content, readBlob(session, blob, 0));
+        }
+
+        assertEquals(1, first.accessLog().size(), "asked by nobody while it rests");
+        assertTrue(System.nanoTime() - start < 20_000_000_000L);
+    }
+
+    @Test
     void read_allFail_registrysFailureIsReportedWithTheOthers() {
         first.always("/blobs/", Fault.error(403, "DENIED", "first"));
         second.always("/blobs/", Fault.truncatedAt(1000));
