@@ -1,8 +1,8 @@
 package dev.imgd.registrytest;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.imgd.testkit.InMemoryRegistry;
 
@@ -16,16 +16,20 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
 /// The OCI distribution conformance suite against the registry that the client is tested with, with
-/// everything on that the suite can try. Runs where `DISTRIBUTION_CONFORMANCE` names the program of
-/// the suite, a version from 2026 on. **Source:** distribution-spec, conformance/README.md.
-class DistributionConformanceIT {
+/// everything on that the suite can try. The suite is a program to be built apart, so this runs when
+/// it is named: `-Dit.test=DistributionConformanceSuite`, with the path of the program, a version from
+/// 2026 on, in `DISTRIBUTION_CONFORMANCE`. **Source:** distribution-spec, conformance/README.md.
+class DistributionConformanceSuite {
     private static final String VARIABLE = "DISTRIBUTION_CONFORMANCE";
 
     @Test
     @Timeout(300)
     void suite_everything_passes(@TempDir Path directory) throws Exception {
         String program = System.getenv(VARIABLE);
-        assumeTrue(program != null, VARIABLE + " names no program of the conformance suite");
+        assertNotNull(
+                program,
+                VARIABLE + ": wanted the path of the conformance suite's program, got nothing;"
+                        + " build it from distribution-spec/conformance");
         Path log = directory.resolve("suite.log");
         try (InMemoryRegistry registry = InMemoryRegistry.start()) {
             ProcessBuilder suite = new ProcessBuilder(program).directory(directory.toFile());
