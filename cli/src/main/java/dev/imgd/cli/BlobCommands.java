@@ -15,35 +15,17 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
-import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
-import picocli.CommandLine.Spec;
 
 /// `imgctl blob`: blobs of a registry.
 @Command(
         name = "blob",
         description = "Reads and writes blobs of a registry.",
         subcommands = {BlobCommands.Get.class, BlobCommands.Put.class})
-final class BlobCommands implements Runnable {
-    @Spec @Nullable CommandSpec spec;
-
-    @Option(
-            names = {"--help", "-h"},
-            usageHelp = true,
-            description = "Shows this text.")
-    boolean help;
-
-    @Override
-    public void run() {
-        throw new ParameterException(
-                Objects.requireNonNull(spec).commandLine(), "a command is missing");
-    }
-
+final class BlobCommands extends CommandGroup {
     private static ImageCopier copier(Config config, RegistryClients registries)
             throws ImageException {
         return new ImageCopier(

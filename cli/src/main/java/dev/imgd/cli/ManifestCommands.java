@@ -20,15 +20,11 @@ import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
-import picocli.CommandLine.Spec;
 
 /// `imgctl manifest`: manifests of a registry as they are.
 @Command(
@@ -39,21 +35,7 @@ import picocli.CommandLine.Spec;
             ManifestCommands.Put.class,
             ManifestCommands.DigestOf.class
         })
-final class ManifestCommands implements Runnable {
-    @Spec @Nullable CommandSpec spec;
-
-    @Option(
-            names = {"--help", "-h"},
-            usageHelp = true,
-            description = "Shows this text.")
-    boolean help;
-
-    @Override
-    public void run() {
-        throw new ParameterException(
-                Objects.requireNonNull(spec).commandLine(), "a command is missing");
-    }
-
+final class ManifestCommands extends CommandGroup {
     /// What reads one manifest.
     abstract static class Reading extends RegistryCommand {
         @Parameters(paramLabel = "REF")

@@ -10,15 +10,11 @@ import dev.imgd.model.Text;
 import dev.imgd.registry.RegistryListing;
 import dev.imgd.registry.RegistryListing.Referrers;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
-import picocli.CommandLine.Spec;
 
 /// `imgctl registry`: what registries have, and how they are reached.
 @Command(
@@ -33,22 +29,8 @@ import picocli.CommandLine.Spec;
             RegistryResolveCommand.class,
             RegistryTestCommand.class
         })
-final class RegistryCommands implements Runnable {
+final class RegistryCommands extends CommandGroup {
     private static final int MAX_SHOWN_CHARS = 512;
-
-    @Spec @Nullable CommandSpec spec;
-
-    @Option(
-            names = {"--help", "-h"},
-            usageHelp = true,
-            description = "Shows this text.")
-    boolean help;
-
-    @Override
-    public void run() {
-        throw new ParameterException(
-                Objects.requireNonNull(spec).commandLine(), "a command is missing");
-    }
 
     /// A list of names.
     abstract static class Names extends RegistryCommand {
