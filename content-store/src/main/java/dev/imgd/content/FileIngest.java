@@ -35,6 +35,9 @@ final class FileIngest implements Ingest {
     /// How many bytes may have to be hashed again after a kill.
     static final int CHECKPOINT_BYTES = 8 << 20;
 
+    /// Fewer are hashed sooner than another thread begins.
+    private static final int WORTH_A_THREAD_BYTES = 64 << 10;
+
     private static final int REHASH_BUFFER_BYTES = 256 << 10;
     private static final long UNKNOWN = -1;
 
@@ -54,6 +57,7 @@ final class FileIngest implements Ingest {
 
     private @Nullable FileChannel state;
     private BlobHasher hasher;
+    private final HashAhead hashing = new HashAhead();
     private long checkpoints;
     private long checkpointOffset;
     private long rehashed;
@@ -195,7 +199,26 @@ final class FileIngest implements Ingest {
 
     @Override
     public void write(ByteBuffer bytes) throws IOException {
+        append(bytes, false);
+        reclaim();
+    }
+
+    @Override
+    public void lend(ByteBuffer bytes) throws IOException {
+        append(bytes, bytes.remaining() >= WORTH_A_THREAD_BYTES);
+    }
+
+    @Override
+    public void reclaim() {
+        hashing.await();
+        if (!closed && offset - checkpointOffset >= CHECKPOINT_BYTES) {
+            checkpoint();
+        }
+    }
+
+    private void append(ByteBuffer bytes, boolean ahead) throws IOException {
         requireOpen();
+        reclaim();
         if (outcome != null) {
             throw new IllegalStateException("the ingest is finished: " + header.ref());
         }
@@ -211,12 +234,13 @@ final class FileIngest implements Ingest {
             throw Failures.of("write", BlobPaths.ingestData(directory), e);
         }
         publish(start + size);
-        hasher.update(toHash);
+        if (ahead) {
+            hashing.start(hasher, toHash);
+        } else {
+            hasher.update(toHash);
+        }
         offset = start + size;
         updatedMillis = clock.millis();
-        if (offset - checkpointOffset >= CHECKPOINT_BYTES) {
-            checkpoint();
-        }
     }
 
     /// A checkpoint that cannot be written only costs time later, so its errors are not the
@@ -253,6 +277,7 @@ final class FileIngest implements Ingest {
         if (to < 0 || to > offset) {
             throw new IllegalArgumentException("truncate to " + to + " of " + offset);
         }
+        reclaim();
         if (to == offset) {
             return;
         }
@@ -373,6 +398,7 @@ final class FileIngest implements Ingest {
         }
         data.truncate(offset);
         data.force(false);
+        reclaim();
         Digest got = hasher.digest();
         if (expected != null && expected.algorithm() != got.algorithm()) {
             try (BlobHasher other = BlobHasher.start(expected.algorithm())) {
@@ -402,6 +428,7 @@ final class FileIngest implements Ingest {
             return;
         }
         closed = true;
+        hashing.await();
         checkpoint();
         fail(new ImageException(ErrorKind.ABORTED, what() + ": closed before it was complete"));
         release(false);
@@ -409,6 +436,7 @@ final class FileIngest implements Ingest {
 
     private void release(boolean delete) throws IOException {
         try {
+            hashing.await();
             hasher.close();
             data.close();
             FileChannel file = state;

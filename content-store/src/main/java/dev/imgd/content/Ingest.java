@@ -17,7 +17,7 @@ import java.util.Map;
 public interface Ingest extends AutoCloseable {
     IngestStatus status() throws ImageException;
 
-    /// How many bytes are written and hashed.
+    /// How many bytes are written.
     long offset();
 
     /// Appends all remaining bytes of the buffer; a direct buffer avoids a copy.
@@ -25,6 +25,14 @@ public interface Ingest extends AutoCloseable {
     /// @throws ImageException `NO_SPACE`; [dev.imgd.model.SizeMismatchException] beyond the
     ///   expected size
     void write(ByteBuffer bytes) throws IOException;
+
+    /// As [#write], but bytes are hashed while the caller fetches the next ones: the buffer may be
+    /// read until the next call of this method or of [#reclaim] returns. Two buffers lent in turn
+    /// keep both busy.
+    void lend(ByteBuffer bytes) throws IOException;
+
+    /// Waits until no lent buffer is read any more; also after a failure, and once closed.
+    void reclaim();
 
     /// Forgets everything from `offset` on; only 0 keeps the cost constant.
     void truncate(long offset) throws IOException;

@@ -85,6 +85,55 @@ final class FileIngestTest {
     }
 
     @Test
+    void lend_twoBuffersInTurn_hashesEveryByteOnce() throws Exception {
+        byte[] bytes = Trees.random(7, 21 * MIB + 4321);
+        Digest digest = Digest.sha256(bytes);
+        Path copy;
+        try (Store store = open("a");
+                Ingest ingest = store.content().ingest(NS, "ref", Optional.empty())) {
+            lend(ingest, bytes, 0, 17 * MIB);
+            ingest.reclaim();
+            copy = killed("a");
+            lend(ingest, bytes, 17 * MIB, bytes.length);
+            assertEquals(bytes.length, ingest.offset());
+            assertEquals(digest, ingest.commit(bytes.length, digest, Map.of(), List.of()).digest());
+            ingest.reclaim();
+        }
+        try (Store store = Store.open(copy, StoreOptions.defaults());
+                FileIngest ingest = resume(store, Optional.empty())) {
+            assertEquals(17 * MIB, ingest.offset());
+            assertTrue(ingest.rehashedBytes() <= FileIngest.CHECKPOINT_BYTES, "checkpoints");
+            lend(ingest, bytes, 17 * MIB, bytes.length);
+            ingest.commit(bytes.length, digest, Map.of(), List.of());
+        }
+    }
+
+    @Test
+    void lend_bufferChangedAfterReclaim_doesNotMatter() throws Exception {
+        byte[] bytes = Trees.random(8, MIB);
+        try (Store store = open("a");
+                Ingest ingest = store.content().ingest(NS, "ref", Optional.empty())) {
+            ByteBuffer buffer = ByteBuffer.allocateDirect(MIB).put(bytes).flip();
+            ingest.lend(buffer);
+            ingest.reclaim();
+            buffer.clear().put(new byte[MIB]);
+            ingest.commit(MIB, Digest.sha256(bytes), Map.of(), List.of());
+        }
+    }
+
+    /// Each buffer is overwritten as soon as the ingest may no longer read it.
+    private static void lend(Ingest ingest, byte[] bytes, int from, int to) throws IOException {
+        ByteBuffer[] buffers = {ByteBuffer.allocateDirect(MIB), ByteBuffer.allocateDirect(MIB)};
+        int turn = 0;
+        for (int at = from; at < to; turn++) {
+            int size = Math.min(turn % 3 == 0 ? MIB : 70_000, to - at);
+            ByteBuffer buffer = buffers[turn % 2].clear();
+            ingest.lend(buffer.put(bytes, at, size).flip());
+            at += size;
+        }
+    }
+
+    @Test
     void resume_tailTornOrCheckpointDamaged_hashesWhatIsThere() throws Exception {
         byte[] bytes = Trees.random(2, 20 * MIB);
         Path copy;
