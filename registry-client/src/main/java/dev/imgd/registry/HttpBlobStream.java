@@ -32,8 +32,15 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     private static final long MOST_LEAD_BYTES = 64 << 20;
 
     private static final long CHECK_BYTES = 256 << 10;
-    private static final long JUDGED_BYTES = 1 << 20;
-    private static final long JUDGED_NANOS = 250_000_000;
+
+    /// A connection is judged by samples of so many bytes, or of so much waiting.
+    private static final long SAMPLE_BYTES = 1 << 20;
+
+    private static final long SAMPLE_NANOS = 250_000_000;
+
+    /// So many samples in a row make a connection slow; a program that has just started needs a few
+    /// milliseconds until it reads as fast as it can.
+    private static final int SLOW_SAMPLES = 3;
 
     /// A connection that brings so many bytes a second is not what holds a transfer up.
     private static final long FAST_BYTES_PER_SECOND = 200L << 20;
@@ -61,12 +68,15 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     private long leadEnd;
 
     private long lead = FIRST_LEAD_BYTES;
-    private long bodyStart;
-    private long bodyStartNanos;
+    private long sampleStart;
+    private long sampleStartNanos;
+    private long sampleStartWaited;
+    private int slowSamples;
     private long checkedAt;
     private volatile String from;
     private long position;
     private boolean ended;
+    private boolean awaited = true;
 
     /// @param sources in the order of preference, the registry itself last; not empty
     /// @param oneHost whether all bytes must come from the same host
@@ -109,6 +119,15 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             recover(e);
         } finally {
             reading.unlock();
+        }
+    }
+
+    @Override
+    public void awaited(boolean yes) {
+        awaited = yes;
+        RangeWindow ahead = window;
+        if (ahead != null) {
+            ahead.awaited(yes);
         }
     }
 
@@ -174,7 +193,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         received(open.source(), into, at, count);
         bandwidth.take(count, cancellation, what());
         if (position - checkedAt >= CHECK_BYTES
-                || (window == null && open.waitedNanos() >= JUDGED_NANOS)) {
+                || (window == null && open.waitedNanos() - sampleStartWaited >= SAMPLE_NANOS)) {
             checkedAt = position;
             considerMore(open);
         }
@@ -209,20 +228,37 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             ahead.staff(1);
             return;
         }
-        if (leadEnd == size || open.end() != leadEnd) {
-            return; // small, or ranges are ignored
+        if (!awaited || leadEnd == size || open.end() != leadEnd) {
+            return; // fast enough, small, or ranges are ignored
         }
-        long bytes = position - bodyStart;
-        long waited = open.waitedNanos();
-        boolean judged = bytes >= JUDGED_BYTES || waited >= JUDGED_NANOS;
-        boolean slow = bytes * 1e9 / Math.max(waited, 1) < FAST_BYTES_PER_SECOND;
-        if (judged && slow && 2 * waited > System.nanoTime() - bodyStartNanos) {
+        if (isSlow(open)) {
             RangeWindow made =
                     new RangeWindow(
                             lanes(), leadEnd, size, options, memory, bandwidth, cancellation);
             window = made;
             made.staff(1);
         }
+    }
+
+    private boolean isSlow(RangeBody open) {
+        long bytes = position - sampleStart;
+        long waited = open.waitedNanos() - sampleStartWaited;
+        if (bytes < SAMPLE_BYTES && waited < SAMPLE_NANOS) {
+            return false;
+        }
+        boolean slow =
+                bytes * 1e9 / Math.max(waited, 1) < FAST_BYTES_PER_SECOND
+                        && 2 * waited > System.nanoTime() - sampleStartNanos;
+        int weight = waited >= SAMPLE_NANOS ? SLOW_SAMPLES : 1;
+        slowSamples = slow ? slowSamples + weight : 0;
+        startSample(open);
+        return slowSamples >= SLOW_SAMPLES;
+    }
+
+    private void startSample(RangeBody open) {
+        sampleStart = position;
+        sampleStartNanos = System.nanoTime();
+        sampleStartWaited = open.waitedNanos();
     }
 
     private List<BlobSource> lanes() {
@@ -387,8 +423,8 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
                         options,
                         cancellation);
         body = opened;
-        bodyStart = position;
-        bodyStartNanos = System.nanoTime();
+        slowSamples = 0;
+        startSample(opened);
         from = opened.from();
     }
 

@@ -119,6 +119,7 @@ final class RangeWindow {
     private int workers;
     private long failedAt;
     private boolean closed;
+    private boolean awaited = true;
 
     /// @param sources where chunks may be fetched from, the one that serves the reader first
     /// @param next where the reader's own range ends
@@ -154,14 +155,27 @@ final class RangeWindow {
         }
     }
 
-    /// Starts workers as far as there are too few and none failed just now.
+    /// Workers end after their chunk while nobody waits for the bytes.
+    void awaited(boolean yes) {
+        lock.lock();
+        try {
+            awaited = yes;
+            if (!yes) {
+                room.signalAll();
+            }
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /// Starts workers as far as they are wanted, there are too few and none failed just now.
     ///
     /// @param readers how many connections the reader itself uses
     void staff(int readers) {
         lock.lock();
         try {
             boolean rested = System.nanoTime() - failedAt >= REST_AFTER_FAILURE_NANOS;
-            while (!closed && rested && workers + readers < mostWorkers && next < size) {
+            while (!closed && awaited && rested && workers + readers < mostWorkers && next < size) {
                 workers++;
                 Thread.ofVirtual().name("imgd-range").start(this::work);
             }
@@ -319,7 +333,7 @@ final class RangeWindow {
     private @Nullable Chunk assign() {
         lock.lock();
         try {
-            while (!closed && !cancellation.isCancelled() && next < size) {
+            while (!closed && awaited && !cancellation.isCancelled() && next < size) {
                 if (chunks.size() < CHUNKS_PER_WORKER * mostWorkers) {
                     int length =
                             (int)

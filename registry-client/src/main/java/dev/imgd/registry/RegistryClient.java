@@ -92,6 +92,10 @@ public interface RegistryClient extends AutoCloseable {
         ///   (after retries) or longer
         int read(ByteBuffer into) throws IOException;
 
+        /// Says whether what reads these bytes waits for them: no further connections are made for
+        /// somebody who does not. At first it is taken to wait. For the reading thread.
+        default void awaited(boolean yes) {}
+
         /// The host that serves the bytes now, for people and for error messages.
         String from();
 

@@ -124,6 +124,40 @@ class RangesTest extends Fixture {
     }
 
     @Test
+    void read_slowButNobodyWaits_isOneConnection() throws Exception {
+        toRegistry.limitEachConnection(4 * RATE);
+        try (BlobStream stream = client.blob(reference("app:1"), BLOB, 0)) {
+            stream.awaited(false);
+            ByteBuffer all = ByteBuffer.allocateDirect(SIZE + 1);
+            while (stream.read(all) >= 0) {
+                assertTrue(all.hasRemaining(), "longer than it should be");
+            }
+            assertEquals(ByteBuffer.wrap(CONTENT), all.flip());
+        }
+
+        assertTrue(toRegistry.mostConnections() <= 2, "one, and one between two requests");
+    }
+
+    @Test
+    void read_nobodyWaitsAnyMore_furtherConnectionsEnd() throws Exception {
+        try (BlobStream stream = client.blob(reference("app:1"), BLOB, 0)) {
+            ByteBuffer all = ByteBuffer.allocateDirect(SIZE + 1);
+            while (toRegistry.mostConnections() < 2 && stream.read(all) >= 0) {
+                assertTrue(all.hasRemaining(), "longer than it should be");
+            }
+            assertTrue(toRegistry.mostConnections() >= 2, "one connection is slow");
+            toRegistry.limitEachConnection(100 * RATE);
+            stream.awaited(false);
+            while (stream.read(all) >= 0) {
+                assertTrue(all.hasRemaining(), "longer than it should be");
+            }
+            assertEquals(ByteBuffer.wrap(CONTENT), all.flip());
+        }
+
+        assertTrue(toRegistry.bytes() < 1.05 * SIZE, "sent " + toRegistry.bytes());
+    }
+
+    @Test
     void read_oneConnectionIsAllowed_isOneRequest() throws Exception {
         toRegistry.limitEachConnection(4 * RATE);
         useWays(QUICK.withTransfer(RANGES.withRanges(1, 1 << 20)), toRegistry);
