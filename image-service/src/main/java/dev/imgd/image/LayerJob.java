@@ -25,6 +25,10 @@ final class LayerJob {
         static final Unpacked BEFORE = new Unpacked(Optional.empty(), null);
     }
 
+    /// So much keeps an unpacker busy for longer than a connection takes to be made.
+    private static final long ENOUGH_BYTES = 1 << 20;
+    private static final long LITTLE_BYTES = 256 << 10;
+
     final Descriptor descriptor;
 
     /// Empty when the layer is only stored.
@@ -49,12 +53,22 @@ final class LayerJob {
     /// What was wrong with the last of them; for the fetcher.
     @Nullable DigestMismatchException wrong;
 
+    private boolean awaited = true;
+
     volatile LayerState state = LayerState.WAITING;
 
     LayerJob(Descriptor descriptor, Optional<Digest> diffId, Optional<Digest> parentChain) {
         this.descriptor = descriptor;
         this.diffId = diffId;
         this.parentChain = parentChain;
+    }
+
+    /// Whether the download is what one waits for: not while its unpacker has enough to do. For the
+    /// fetcher.
+    boolean isAwaited() {
+        long backlog = stored.get() - unpackedBytes.get();
+        awaited = diffId.isEmpty() || unpacked.isDone() || backlog <= (awaited ? ENOUGH_BYTES : LITTLE_BYTES);
+        return awaited;
     }
 
     LayerProgress progress() {

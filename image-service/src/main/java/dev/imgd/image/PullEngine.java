@@ -67,7 +67,9 @@ import org.slf4j.LoggerFactory;
 /// pulls of a process; two pulls that need the same layer share the work. Thread-safe.
 final class PullEngine implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(PullEngine.class);
-    private static final int BUFFER_BYTES = 256 << 10;
+    private static final int BUFFER_BYTES = 1 << 20;
+    private static final int PIECE_BYTES = 256 << 10;
+    private static final long PATIENCE_NANOS = 2_000_000;
     private static final long TICK_MILLIS = 100;
     private static final int MAX_ATTEMPTS = 5;
 
@@ -576,6 +578,7 @@ final class PullEngine implements AutoCloseable {
 
         private void transfer(LayerJob job, Ingest ingest) throws IOException {
             ByteBuffer buffer = takeBuffer();
+            ByteBuffer other = takeBuffer();
             try (BlobStream body =
                     plan.client.blob(
                             plan.reference,
@@ -586,7 +589,11 @@ final class PullEngine implements AutoCloseable {
                     int n;
                     do {
                         checkCancelled();
+                        body.awaited(job.isAwaited());
                         n = fill(buffer, body, job, ingest);
+                        ByteBuffer lent = buffer;
+                        buffer = other;
+                        other = lent;
                     } while (n >= 0);
                 } finally {
                     job.spans = body.spans();
@@ -596,7 +603,9 @@ final class PullEngine implements AutoCloseable {
                 checkCancelled();
                 throw e;
             } finally {
+                ingest.reclaim();
                 giveBuffer(buffer);
+                giveBuffer(other);
             }
         }
 
@@ -608,7 +617,8 @@ final class PullEngine implements AutoCloseable {
             buffer.clear();
             int n = 0;
             try {
-                while (buffer.hasRemaining() && n >= 0) {
+                long start = System.nanoTime();
+                while (n >= 0 && wantsMore(buffer, start)) {
                     n = body.read(buffer);
                 }
                 return n;
@@ -616,11 +626,19 @@ final class PullEngine implements AutoCloseable {
                 int got = buffer.position();
                 if (got > 0) {
                     buffer.flip();
-                    ingest.write(buffer);
+                    ingest.lend(buffer);
                     job.stored.addAndGet(got);
                     job.fetched.addAndGet(got);
                 }
             }
+        }
+
+        /// Large pieces save wake-ups where bytes come fast; where they do not, nobody waits for a
+        /// large one to be full.
+        private static boolean wantsMore(ByteBuffer buffer, long startNanos) {
+            return buffer.hasRemaining()
+                    && (buffer.position() < PIECE_BYTES
+                            || System.nanoTime() - startNanos < PATIENCE_NANOS);
         }
 
         private void unpackStored(LayerJob job) {
@@ -657,7 +675,15 @@ final class PullEngine implements AutoCloseable {
                 try (UnpackBudget.Share share = budget.share(staging.directory())) {
                     source.enter();
                     Applied applied =
-                            applier.apply(what, source, staging.directory(), diffId, share);
+                            applier.apply(
+                                    what,
+                                    source,
+                                    staging.directory(),
+                                    diffId,
+                                    grown -> {
+                                        share.grown(grown);
+                                        staging.written(grown);
+                                    });
                     checkCancelled();
                     share.keep();
                     complete = result.complete(new Unpacked(Optional.of(staging), applied));

@@ -53,6 +53,10 @@ public interface SnapshotService extends LayerRemover, AutoCloseable {
         /// The directory to fill; its own mode is already 0755.
         Path directory();
 
+        /// Told from time to time how many bytes more were written, so that they can go to the disk
+        /// while others are being written. Any thread.
+        void written(long bytes);
+
         /// Makes the layer known: [SnapshotService#link] finds it when this returns. An equal layer
         /// that somebody else committed first wins. Its files become durable within seconds, or
         /// with [SnapshotService#sync]; when the machine stops or the disk fails before, the layer

@@ -41,7 +41,7 @@ import org.slf4j.LoggerFactory;
 /// Rows are the truth about what exists, [SnapshotDirectories] holds the files. A directory is made
 /// before its row is written and deleted after the row is gone, so a crash leaves at most
 /// directories without rows; the next owner throws those away. Commit and remove only touch rows:
-/// usage is measured, files are synced and directories deleted by two background threads. What was
+/// usage is measured, files are synced and directories deleted by background threads. What was
 /// committed and not yet synced when the machine stopped is reported as lost by the next owner,
 /// never shown.
 ///
@@ -53,6 +53,10 @@ public final class OverlaySnapshotService implements SnapshotService {
     /// How long a pull may take from finishing a layer to linking it.
     private static final long LINK_NANOS = TimeUnit.MINUTES.toNanos(15);
 
+    /// How much is written before it is worth a sync of its own: what the last sync has left to do
+    /// takes a disk a second or less.
+    private static final long WRITE_BEHIND_BYTES = 128L << 20;
+
     private final SnapshotDirectories directories;
     private final SnapshotMetadata metadata;
     private final OverlayOptions options;
@@ -60,6 +64,8 @@ public final class OverlaySnapshotService implements SnapshotService {
     private final MountShapes shapes;
     private final ScheduledThreadPoolExecutor worker;
     private final ScheduledThreadPoolExecutor deleter;
+    private final ScheduledThreadPoolExecutor writer;
+    private final WriteBehind writeBehind;
     private final Trash trash;
     private final Durability durability;
     private final UsageMeter meter;
@@ -81,6 +87,8 @@ public final class OverlaySnapshotService implements SnapshotService {
         this.shapes = new MountShapes(directories, options);
         this.worker = executor("imgd-snapshots");
         this.deleter = executor("imgd-trash");
+        this.writer = executor("imgd-write-behind");
+        this.writeBehind = new WriteBehind(directories::syncAhead, writer, WRITE_BEHIND_BYTES);
         this.trash = new Trash(directories, deleter);
         this.durability =
                 new Durability(
@@ -399,9 +407,11 @@ public final class OverlaySnapshotService implements SnapshotService {
         }
         worker.shutdown();
         deleter.shutdownNow();
+        writer.shutdown();
         List<ImageException> failures = new ArrayList<>();
         await(worker);
         await(deleter);
+        await(writer);
         try {
             if (options.syncOnClose()) {
                 durability.flush();
@@ -455,6 +465,10 @@ public final class OverlaySnapshotService implements SnapshotService {
 
     String bootId() {
         return bootId;
+    }
+
+    WriteBehind writeBehind() {
+        return writeBehind;
     }
 
     Trash trash() {

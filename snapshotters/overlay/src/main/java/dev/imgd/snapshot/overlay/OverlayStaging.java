@@ -35,6 +35,11 @@ final class OverlayStaging implements SnapshotService.Staging {
     }
 
     @Override
+    public void written(long bytes) {
+        service.writeBehind().written(bytes);
+    }
+
+    @Override
     public void commit(Usage usage, List<String> implicitDirectories, String parent)
             throws ImageException {
         if (done) {

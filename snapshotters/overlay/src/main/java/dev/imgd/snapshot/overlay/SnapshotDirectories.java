@@ -28,6 +28,7 @@ final class SnapshotDirectories implements AutoCloseable {
     /// Who the root of a new snapshot belongs to.
     record Owner(long uid, long gid) {}
 
+    private static final String SNAPSHOTS = "snapshots";
     private static final int ROOT_MODE = 0755;
     private static final int WORK_MODE = 0711;
     private static final int PRIVATE_MODE = 0700;
@@ -38,11 +39,17 @@ final class SnapshotDirectories implements AutoCloseable {
     private final Fd snapshots;
     private final Fd trash;
 
-    private SnapshotDirectories(String snapshotsPath, Fd root, Fd snapshots, Fd trash) {
+    /// The kernel reports an error of the disk once to each open file: this one is for those who do not
+    /// look at it.
+    private final Fd ahead;
+
+    private SnapshotDirectories(
+            String snapshotsPath, Fd root, Fd snapshots, Fd trash, Fd ahead) {
         this.snapshotsPath = snapshotsPath;
         this.root = root;
         this.snapshots = snapshots;
         this.trash = trash;
+        this.ahead = ahead;
     }
 
     /// @param path created when absent; made private to the owner
@@ -60,16 +67,27 @@ final class SnapshotDirectories implements AutoCloseable {
         Fd root = Fd.open(name, OPEN_DIRECTORY, 0);
         try {
             Fs.fchmod(root.fd(), PRIVATE_MODE);
-            Fd snapshots = child(root, "snapshots");
+            Fd snapshots = child(root, SNAPSHOTS);
             try {
-                return new SnapshotDirectories(
-                        name + "/snapshots", root, snapshots, child(root, "snapshots-trash"));
+                return open(name, root, snapshots);
             } catch (ImageException e) {
                 snapshots.close();
                 throw e;
             }
         } catch (ImageException e) {
             root.close();
+            throw e;
+        }
+    }
+
+    private static SnapshotDirectories open(String name, Fd root, Fd snapshots)
+            throws ImageException {
+        Fd trash = child(root, "snapshots-trash");
+        try {
+            return new SnapshotDirectories(
+                    name + '/' + SNAPSHOTS, root, snapshots, trash, child(root, SNAPSHOTS));
+        } catch (ImageException e) {
+            trash.close();
             throw e;
         }
     }
@@ -266,12 +284,18 @@ final class SnapshotDirectories implements AutoCloseable {
         }
     }
 
+    /// As [#sync], ahead of it: what fails here fails there too, once more.
+    void syncAhead() throws ErrnoException {
+        Fs.syncfs(ahead.fd());
+    }
+
     @Override
     public void close() throws ErrnoException {
         try (root;
                 snapshots;
-                trash) {
-            // All three are closed even if one of them fails.
+                trash;
+                ahead) {
+            // All are closed even if one of them fails.
         }
     }
 }
