@@ -21,9 +21,11 @@ public final class Training {
         Path directory = Files.createTempDirectory("imgd-training-");
         try {
             if (args.length > 0 && args[0].equals("daemon")) {
-                daemon(directory);
+                daemon(directory, true);
+                run("quickstart");
             } else {
                 cli(directory);
+                daemon(directory, false);
             }
         } finally {
             try (Stream<Path> tree = Files.walk(directory)) {
@@ -57,20 +59,31 @@ public final class Training {
         }
     }
 
-    private static void daemon(Path directory) throws Exception {
+    /// A daemon and its client, in this process.
+    private static void daemon(Path directory, boolean logging) throws Exception {
         Path socket = directory.resolve("run/imgd.sock");
+        String address = socket.toString();
         Config config =
                 Config.defaults()
-                        .with(Config.ROOT, directory.resolve("store"))
+                        .with(Config.ROOT, directory.resolve("daemon"))
                         .with(Config.ADDRESS, socket)
                         .with(
                                 Config.SNAPSHOTTER_ADDRESS,
                                 directory.resolve("run/snapshotter.sock"));
-        DaemonLogging.start(config);
-        try (Imgd _ = Imgd.start(config)) {
-            run("--address", socket.toString(), "ls");
-            run("--address", socket.toString(), "pull", "--progress", "none", "localhost:1/none:1");
-            run("quickstart");
+        if (logging) {
+            DaemonLogging.start(config);
+        }
+        try (Imgd _ = Imgd.start(config);
+                EmbeddedRegistry registry =
+                        EmbeddedRegistry.start(SampleImage.build().served("sample"))) {
+            String reference = registry.authority() + "/sample:latest";
+            run("--address", address, "ls");
+            run("--address", address, "pull", "--progress", "none", "localhost:1/none:1");
+            run("--address", address, "pull", "--progress", "plain", reference);
+            run("--address", address, "ls");
+            run("--address", address, "inspect", reference);
+            run("--address", address, "rm", reference);
+            run("--address", address, "gc");
         }
     }
 
