@@ -351,7 +351,7 @@ final class BlobUpload {
     }
 
     private RegistryException refused(Answer answer) {
-        return ErrorBody.exception(what, answer.from(), answer.response(), true);
+        return answer.failure(what, true);
     }
 
     /// Prepares another attempt, or gives up.

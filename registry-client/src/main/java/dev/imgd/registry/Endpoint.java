@@ -4,6 +4,7 @@ import dev.imgd.hosts.RegistryHost;
 import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.RegistryException;
 import dev.imgd.model.Text;
 
@@ -228,9 +229,7 @@ final class Endpoint {
         String retryAfter;
         try (answer) {
             retryAfter = answer.response().header("Retry-After");
-            failure =
-                    ErrorBody.exception(
-                            ask.what(), answer.from(), answer.response(), ask.isWrite());
+            failure = answer.failure(ask.what(), ask.isWrite());
         }
         long delay = retries.delayMillis(failures, retryAfter);
         boolean overloaded = status == 429 || status == 503;
@@ -309,8 +308,8 @@ final class Endpoint {
                 return answer;
             }
             try (answer) {
-                if (hops == Urls.MAX_REDIRECTS) {
-                    throw Urls.tooManyRedirects(ask.what(), url);
+                if (hops == options.limits().redirects()) {
+                    throw Urls.tooManyRedirects(ask.what(), url, options.limits());
                 }
                 HttpUrl next = Urls.redirectTarget(ask.what(), base, url, answer.response());
                 // Once away from home, coming back does not restore the credentials: the way there
@@ -376,10 +375,30 @@ final class Endpoint {
             }
             try {
                 Response response = call.execute();
-                return new Answer(call, response, Urls.authority(request.url()), moved);
+                String from = Urls.authority(request.url());
+                checkHeaders(ask.what(), from, call, response, options.limits());
+                return new Answer(call, response, from, moved, options.limits());
+            } catch (ImageException e) {
+                throw e;
             } catch (IOException e) {
                 throw deadline.explain(e);
             }
+        }
+    }
+
+    /// Refuses an answer whose headers are larger than they should be.
+    static void checkHeaders(
+            String what, String from, Call call, Response response, Limits limits)
+            throws ImageException {
+        try {
+            limits.check(
+                    Limits.Key.HTTP_HEADER_BYTES,
+                    "%s: headers of the answer of %s".formatted(what, from),
+                    response.headers().byteCount());
+        } catch (ImageException e) {
+            call.cancel();
+            response.close();
+            throw e;
         }
     }
 

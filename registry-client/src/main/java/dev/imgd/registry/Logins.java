@@ -166,7 +166,7 @@ public final class Logins {
                 if (answer.status() == 401) {
                     throw refused(what, answer.from());
                 }
-                throw ErrorBody.exception(what, answer.from(), answer.response());
+                throw answer.failure(what, false);
             }
         } catch (RegistryException e) {
             if (e.status() == 401 || e.status() == 403) {

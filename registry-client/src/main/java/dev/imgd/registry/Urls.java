@@ -2,6 +2,7 @@ package dev.imgd.registry;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.Text;
 
 import okhttp3.HttpUrl;
@@ -11,7 +12,6 @@ import org.jspecify.annotations.Nullable;
 
 /// Rules for where requests may go.
 final class Urls {
-    static final int MAX_REDIRECTS = 5;
     private static final int MAX_SHOWN_CHARS = 200;
 
     private Urls() {}
@@ -84,8 +84,9 @@ final class Urls {
         return next;
     }
 
-    static ImageException tooManyRedirects(String what, HttpUrl current) {
-        return refused(what, current, "again, after " + MAX_REDIRECTS + " redirects");
+    static ImageException tooManyRedirects(String what, HttpUrl current, Limits limits) {
+        return limits.exceeded(
+                Limits.Key.REDIRECTS, "%s: %s redirects again".formatted(what, authority(current)));
     }
 
     private static boolean leadsInside(HttpUrl start, HttpUrl next) {

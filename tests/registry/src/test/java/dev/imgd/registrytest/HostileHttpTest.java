@@ -204,7 +204,6 @@ class HostileHttpTest extends Fixture {
     static Stream<String> uselessChallenges() {
         String realm = "realm=\"http://localhost/token\"";
         return Stream.of(
-                "Bearer " + realm + ",x=\"" + "a".repeat(9000) + '"',
                 "Bearer " + realm + ",service=\"a\u0001b\"",
                 "Bearer " + realm + ",service=\"a\"b",
                 "Bearer " + realm + ",service=a,SERVICE=b",

@@ -126,7 +126,7 @@ class RedirectTest extends Fixture {
     void get_redirectsWithoutEnd_stopsAfterFive() {
         Descriptor blob = pushBlob(content);
         registry.always("/blobs/", Fault.redirect(307, "/v2/app/blobs/" + blob.digest()));
-        assertFails(ErrorKind.UNAVAILABLE, () -> readBlob(blob, 0));
+        assertFails(ErrorKind.LIMIT_EXCEEDED, () -> readBlob(blob, 0));
         assertEquals(6, registry.accessLog().size());
     }
 
