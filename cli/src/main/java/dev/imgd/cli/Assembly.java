@@ -67,6 +67,7 @@ record Assembly(
                             config.limits(),
                             config.get(Config.CONCURRENT_DOWNLOADS),
                             config.get(Config.CONCURRENT_UNPACKS),
+                            config.get(Config.PULL_DEADLINE),
                             Clock.systemUTC());
             return new Assembly(store, snapshots, registries, images);
         } catch (ImageException | RuntimeException e) {

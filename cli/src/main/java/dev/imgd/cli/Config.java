@@ -98,6 +98,13 @@ final class Config {
                     0L,
                     "bytes a second of all downloads together; \"0B\" for no limit");
 
+    static final ConfigKey<Duration> PULL_DEADLINE =
+            key(
+                    "pull.deadline",
+                    ConfigKey.DURATION,
+                    Duration.ofHours(1),
+                    "how long one pull may ask registries; what came is kept for the next one; \"0s\" for no limit");
+
     static final ConfigKey<Integer> REQUESTS_PER_SECOND =
             key(
                     "registry.requests_per_second",

@@ -57,7 +57,8 @@ final class Host implements AutoCloseable {
             Limits limits,
             UnaryOperator<RegistryOptions> settings,
             RegistryHosts hosts,
-            UnaryOperator<LayerRemover> removers)
+            UnaryOperator<LayerRemover> removers,
+            Duration deadline)
             throws ImageException {
         this.root = root;
         this.limits = limits;
@@ -91,6 +92,7 @@ final class Host implements AutoCloseable {
                         limits,
                         3,
                         2,
+                        deadline,
                         Clock.systemUTC());
     }
 
@@ -104,7 +106,19 @@ final class Host implements AutoCloseable {
                 limits,
                 UnaryOperator.identity(),
                 RegistryHosts.direct(),
-                UnaryOperator.identity());
+                UnaryOperator.identity(),
+                Duration.ZERO);
+    }
+
+    /// @param deadline of each pull
+    static Host open(Path root, Duration deadline) throws ImageException {
+        return new Host(
+                root,
+                Limits.defaults(),
+                UnaryOperator.identity(),
+                RegistryHosts.direct(),
+                UnaryOperator.identity(),
+                deadline);
     }
 
     /// @param removers changes how the collector removes layers
@@ -114,14 +128,20 @@ final class Host implements AutoCloseable {
                 Limits.defaults(),
                 UnaryOperator.identity(),
                 RegistryHosts.direct(),
-                removers);
+                removers,
+                Duration.ZERO);
     }
 
     /// @param settings changes the settings of the registry client
     static Host open(Path root, UnaryOperator<RegistryOptions> settings, RegistryHosts hosts)
             throws ImageException {
         return new Host(
-                root, Limits.defaults(), settings, hosts, UnaryOperator.identity());
+                root,
+                Limits.defaults(),
+                settings,
+                hosts,
+                UnaryOperator.identity(),
+                Duration.ZERO);
     }
 
     PullResult pull(String reference) throws ImageException {

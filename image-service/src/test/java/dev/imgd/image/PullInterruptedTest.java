@@ -197,6 +197,43 @@ class PullInterruptedTest {
     }
 
     @Test
+    void pull_deadlinePasses_keepsWhatCameAndSaysSo() throws Exception {
+        TestImage image = image(8);
+        String reference = registry.push("a", "1", image);
+        Descriptor layer = image.layers().getFirst();
+        int stop = 400_000;
+        registry.script(layer.digest().toString(), pauseAt(stop, -1, false, () -> {}));
+        host.close();
+        host = Host.open(directory, Duration.ofSeconds(2));
+
+        ImageException e =
+                assertFails(ErrorKind.DEADLINE_EXCEEDED, () -> host.pull(reference));
+
+        long total = image.layers().stream().mapToLong(Descriptor::sizeBytes).sum();
+        long here = total - layer.sizeBytes() + stop;
+        assertTrue(e.getMessage().contains("after 2 s, with " + here + " of "), e.getMessage());
+        assertTrue(e.getMessage().contains("pull.deadline"), e.getMessage());
+        assertEquals(List.of(), host.names());
+        assertEquals(stop, ingested(layer.digest()));
+        host.close();
+        host = Host.open(directory);
+        assertEquals(layer.sizeBytes() - stop, host.pull(reference).fetchedBytes());
+        host.assertSound();
+    }
+
+    @Test
+    void pull_deadlinePassesWhileTheManifestIsWaitedFor_fails() throws Exception {
+        String reference = registry.push("a", "1", image(9));
+        registry.script("/manifests/", Fault.stall());
+        host.close();
+        host = Host.open(directory, Duration.ofMillis(300));
+        ImageException e =
+                assertFails(ErrorKind.DEADLINE_EXCEEDED, () -> host.pull(reference));
+        assertTrue(e.getMessage().contains("after 300 ms;"), e.getMessage());
+        assertEquals(List.of(), host.leases());
+    }
+
+    @Test
     void pull_interruptedWhileACollectionRemoves_endsAtOnce() throws Exception {
         CountDownLatch removing = new CountDownLatch(1);
         CountDownLatch goOn = new CountDownLatch(1);
