@@ -101,6 +101,7 @@ record Assembly(
                 .withUserAgent("imgd/" + Version.NUMBER)
                 .withLimits(config.limits())
                 .withRealmAllow(config.get(Config.REALM_ALLOW))
+                .withUploadAllow(config.get(Config.UPLOAD_ALLOW))
                 .withForeignLayers(config.get(Config.FOREIGN_LAYERS))
                 .withTimeouts(
                         config.get(Config.CONNECT_TIMEOUT),

@@ -143,6 +143,13 @@ final class Config {
                     Set.of(),
                     "token servers (host or host:port) that may get credentials of registries under other domains");
 
+    static final ConfigKey<Set<String>> UPLOAD_ALLOW =
+            key(
+                    "registry.upload_allow",
+                    ConfigKey.TEXTS,
+                    Set.of(),
+                    "hosts (host or host:port) that a registry may send uploads on to, without its credentials");
+
     static final ConfigKey<Boolean> FOREIGN_LAYERS =
             key(
                     "registry.foreign_layers",

@@ -15,7 +15,8 @@ import java.util.Map;
 /// @param scope what a token for it must allow
 /// @param accept value of the `Accept` header
 /// @param range value of the `Range` header
-/// @param headers further headers, sent to the host itself only
+/// @param headers further headers; of a read they are for the host itself and not for where it
+///   redirects to
 /// @param body what is sent along; an [UploadBody] is given the time it takes
 /// @param alone whether the answer must not share a connection with others
 /// @param patience how much longer than usual the answer may take once everything is sent

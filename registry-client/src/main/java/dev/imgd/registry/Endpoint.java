@@ -130,6 +130,14 @@ final class Endpoint {
         return Urls.sameOrigin(url, base);
     }
 
+    /// Whether an upload may go on at a URL: one of this host, or of a host that is listed. It is
+    /// never sent in the clear where the registry itself is asked over https.
+    boolean mayUploadTo(HttpUrl url) {
+        return owns(url)
+                || ((url.isHttps() || !base.isHttps())
+                        && Urls.isListed(url, options.uploadAllow()));
+    }
+
     /// Whether a blob may be sent with the request that opens its upload, as far as is known.
     boolean takesSinglePost() {
         return !singlePostRefused;
@@ -247,7 +255,7 @@ final class Endpoint {
     }
 
     private Answer authorized(Ask ask, Cancellation cancellation) throws IOException {
-        if (authorizer == null) {
+        if (authorizer == null || !owns(ask.url())) {
             return follow(ask, null, cancellation);
         }
         Scope scope = ask.scope().at(host);
@@ -299,7 +307,7 @@ final class Endpoint {
     private Answer follow(Ask ask, @Nullable String authorization, Cancellation cancellation)
             throws IOException {
         HttpUrl url = ask.url();
-        boolean moved = false;
+        boolean moved = !owns(url);
         for (int hops = 0; ; hops++) {
             Request request = request(ask, url, moved, authorization);
             Answer answer = send(ask, request, moved, cancellation);
@@ -323,8 +331,10 @@ final class Endpoint {
     private Request request(Ask ask, HttpUrl url, boolean moved, @Nullable String authorization) {
         Request.Builder request = new Request.Builder().url(url).method(ask.method(), ask.body());
         request.header("User-Agent", options.userAgent());
-        if (!moved) {
+        if (!moved || ask.isWrite()) {
             ask.headers().forEach(request::header);
+        }
+        if (!moved) {
             addHeaders(request, host);
             if (authorization != null) {
                 request.header("Authorization", authorization);

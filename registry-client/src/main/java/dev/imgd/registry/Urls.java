@@ -10,6 +10,8 @@ import okhttp3.Response;
 
 import org.jspecify.annotations.Nullable;
 
+import java.util.Set;
+
 /// Rules for where requests may go.
 final class Urls {
     private static final int MAX_SHOWN_CHARS = 200;
@@ -46,6 +48,11 @@ final class Urls {
 
     static boolean sameOrigin(HttpUrl a, HttpUrl b) {
         return a.port() == b.port() && a.scheme().equals(b.scheme()) && a.host().equals(b.host());
+    }
+
+    /// Whether a list has the URL's `host` or `host:port`.
+    static boolean isListed(HttpUrl url, Set<String> hosts) {
+        return hosts.contains(url.host()) || hosts.contains(authority(url));
     }
 
     static boolean isRedirect(int status) {
