@@ -255,6 +255,10 @@ final class Endpoint {
     }
 
     private Answer authorized(Ask ask, Cancellation cancellation) throws IOException {
+        Answer known = whereItWas(ask, cancellation);
+        if (known != null) {
+            return known;
+        }
         if (authorizer == null || !owns(ask.url())) {
             return follow(ask, null, cancellation);
         }
@@ -304,6 +308,32 @@ final class Endpoint {
         }
     }
 
+    /// Asks where a redirect led before.
+    ///
+    /// @return null when that is not known, or is no longer right: links expire, and what a place
+    ///   says of other failures is for the host to mend with another place
+    private @Nullable Answer whereItWas(Ask ask, Cancellation cancellation) throws IOException {
+        Whereabouts whereabouts = ask.whereabouts();
+        HttpUrl place = whereabouts == null ? null : whereabouts.place();
+        if (whereabouts == null || place == null) {
+            return null;
+        }
+        boolean right = false;
+        try {
+            Answer answer = send(ask, request(ask, place, true, null), true, cancellation);
+            right = answer.status() == 200 || answer.status() == 206;
+            if (right) {
+                return answer;
+            }
+            answer.close();
+            return null;
+        } finally {
+            if (!right) {
+                whereabouts.lost(place);
+            }
+        }
+    }
+
     private Answer follow(Ask ask, @Nullable String authorization, Cancellation cancellation)
             throws IOException {
         HttpUrl url = ask.url();
@@ -313,6 +343,10 @@ final class Endpoint {
             Answer answer = send(ask, request, moved, cancellation);
             // What is written is written where we were told to, or not at all.
             if (ask.isWrite() || !Urls.isRedirect(answer.status())) {
+                Whereabouts whereabouts = ask.whereabouts();
+                if (whereabouts != null && moved && answer.status() / 100 == 2) {
+                    whereabouts.found(url);
+                }
                 return answer;
             }
             try (answer) {

@@ -243,7 +243,9 @@ final class HttpRegistryClient implements RegistryClient {
                     Endpoint endpoint = endpoint(host);
                     String digest = descriptor.digest().toString();
                     HttpUrl url = endpoint.url(repository.repository(), "blobs", digest);
-                    Ask ask = new Ask(what, url, repository.repository(), null, null);
+                    Ask ask =
+                            new Ask(what, url, repository.repository(), null, null)
+                                    .withWhereabouts(new Whereabouts());
                     sources.add(new BlobSource(endpoint, ask, tally(host), counted));
                 } catch (ImageException e) {
                     unusable = e;
