@@ -50,7 +50,8 @@ final class PullDeadline implements AutoCloseable {
 
     private boolean endedInTime() {
         try {
-            return ended.await(duration.toNanos(), TimeUnit.NANOSECONDS);
+            // Converting a longer one than there are nanoseconds gives the longest there is.
+            return ended.await(TimeUnit.NANOSECONDS.convert(duration), TimeUnit.NANOSECONDS);
         } catch (InterruptedException e) {
             throw new IllegalStateException("nobody knows this thread", e);
         }
