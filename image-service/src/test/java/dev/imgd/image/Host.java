@@ -123,13 +123,18 @@ final class Host implements AutoCloseable {
 
     /// @param removers changes how the collector removes layers
     static Host open(Path root, UnaryOperator<LayerRemover> removers) throws ImageException {
+        return open(root, removers, Duration.ZERO);
+    }
+
+    static Host open(Path root, UnaryOperator<LayerRemover> removers, Duration deadline)
+            throws ImageException {
         return new Host(
                 root,
                 Limits.defaults(),
                 UnaryOperator.identity(),
                 RegistryHosts.direct(),
                 removers,
-                Duration.ZERO);
+                deadline);
     }
 
     /// @param settings changes the settings of the registry client

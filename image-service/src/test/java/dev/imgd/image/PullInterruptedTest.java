@@ -267,6 +267,58 @@ class PullInterruptedTest {
         host.assertSound();
     }
 
+    /// A pull that has everything and only puts its layers together is not cut short: what is
+    /// unpacked of a layer cannot be gone on with.
+    @Test
+    void pull_deadlinePassesAfterTheDownloads_completes() throws Exception {
+        CountDownLatch removing = new CountDownLatch(1);
+        CountDownLatch goOn = new CountDownLatch(1);
+        Duration deadline = Duration.ofSeconds(3);
+        host.close();
+        host =
+                Host.open(
+                        directory,
+                        remover ->
+                                node -> {
+                                    removing.countDown();
+                                    awaitQuietly(goOn);
+                                    return remover.removeUnreferenced(node);
+                                },
+                        deadline);
+        String old = registry.push("old", "1", image(3));
+        TestImage image = image(4);
+        String reference = registry.push("new", "1", image);
+        host.pull(old);
+        host.images.remove(List.of(old));
+        try (ExecutorService thread = Executors.newSingleThreadExecutor()) {
+            Future<?> sweep = thread.submit(host.images::sweep);
+            removing.await();
+            long started = System.nanoTime();
+            Puller puller = new Puller(reference);
+            for (Descriptor layer : image.layers()) {
+                Host.await(
+                        "the layers",
+                        () -> {
+                            try {
+                                return host.hasBlob(layer.digest());
+                            } catch (ImageException e) {
+                                throw new AssertionError(e);
+                            }
+                        });
+            }
+            Host.await("the pull to come to the collection", () -> waitsForAssembly(puller.thread));
+            long passed = started + deadline.plusMillis(300).toNanos();
+            Host.await("the deadline to pass", () -> System.nanoTime() - passed > 0);
+            goOn.countDown();
+            sweep.get();
+            puller.await();
+            assertNotNull(puller.result.get(), () -> String.valueOf(puller.failure.get()));
+        } finally {
+            goOn.countDown();
+        }
+        host.assertSound();
+    }
+
     private static void awaitQuietly(CountDownLatch latch) {
         try {
             latch.await();
