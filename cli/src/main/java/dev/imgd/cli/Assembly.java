@@ -67,6 +67,7 @@ record Assembly(
                             config.limits(),
                             config.get(Config.CONCURRENT_DOWNLOADS),
                             config.get(Config.CONCURRENT_UNPACKS),
+                            config.get(Config.PULL_DEADLINE),
                             Clock.systemUTC());
             return new Assembly(store, snapshots, registries, images);
         } catch (ImageException | RuntimeException e) {
@@ -100,6 +101,7 @@ record Assembly(
                 .withUserAgent("imgd/" + Version.NUMBER)
                 .withLimits(config.limits())
                 .withRealmAllow(config.get(Config.REALM_ALLOW))
+                .withUploadAllow(config.get(Config.UPLOAD_ALLOW))
                 .withForeignLayers(config.get(Config.FOREIGN_LAYERS))
                 .withTimeouts(
                         config.get(Config.CONNECT_TIMEOUT),

@@ -98,6 +98,13 @@ final class Config {
                     0L,
                     "bytes a second of all downloads together; \"0B\" for no limit");
 
+    static final ConfigKey<Duration> PULL_DEADLINE =
+            key(
+                    "pull.deadline",
+                    ConfigKey.DURATION,
+                    Duration.ofHours(1),
+                    "how long one pull may ask registries; what came is kept for the next one; \"0s\" for no limit");
+
     static final ConfigKey<Integer> REQUESTS_PER_SECOND =
             key(
                     "registry.requests_per_second",
@@ -135,6 +142,13 @@ final class Config {
                     ConfigKey.TEXTS,
                     Set.of(),
                     "token servers (host or host:port) that may get credentials of registries under other domains");
+
+    static final ConfigKey<Set<String>> UPLOAD_ALLOW =
+            key(
+                    "registry.upload_allow",
+                    ConfigKey.TEXTS,
+                    Set.of(),
+                    "hosts (host or host:port) that a registry may send uploads on to, without its credentials");
 
     static final ConfigKey<Boolean> FOREIGN_LAYERS =
             key(

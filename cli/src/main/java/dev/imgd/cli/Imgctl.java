@@ -6,10 +6,8 @@ import dev.imgd.model.JsonWriter;
 import dev.imgd.model.RegistryException;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
-import java.io.IOException;
 import java.io.PrintStream;
 import java.io.PrintWriter;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.util.LinkedHashSet;
@@ -200,7 +198,7 @@ public final class Imgctl implements Runnable {
     private static int usageError(ParameterException e, String[] args) {
         CommandLine command = e.getCommandLine();
         PrintWriter err = command.getErr();
-        err.println("imgctl: " + firstLine(String.valueOf(e.getMessage())));
+        err.println("imgctl: " + Failure.line(e));
         CommandLine.UnmatchedArgumentException.printSuggestions(e, err);
         err.println(
                 "Run '%s --help' for its usage.".formatted(command.getCommandSpec().qualifiedName()));
@@ -212,7 +210,7 @@ public final class Imgctl implements Runnable {
     ///
     /// @return the exit code
     static int report(Exception e, GlobalOptions options, PrintStream err) {
-        ImageException error = asImageException(e);
+        ImageException error = Failure.of(e, "the output of --debug");
         if (Interruption.signalled() && error.kind() != ErrorKind.CANCELLED) {
             // A consequence: files that are being read or written are closed by an interrupt.
             error = new ImageException(ErrorKind.CANCELLED, "interrupted", error);
@@ -220,7 +218,7 @@ public final class Imgctl implements Runnable {
         if (options.json()) {
             err.println(errorJson(error));
         } else {
-            err.println("imgctl: " + firstLine(String.valueOf(error.getMessage())));
+            err.println("imgctl: " + Failure.line(error));
         }
         if (options.debug) {
             e.printStackTrace(err);
@@ -228,36 +226,12 @@ public final class Imgctl implements Runnable {
         return error.kind().exitCode();
     }
 
-    private static ImageException asImageException(Exception e) {
-        Throwable cause =
-                e instanceof UncheckedIOException u ? Objects.requireNonNull(u.getCause()) : e;
-        return switch (cause) {
-            case ImageException known -> known;
-            case java.nio.channels.ClosedByInterruptException x ->
-                    new ImageException(ErrorKind.CANCELLED, "interrupted", x);
-            case java.nio.file.NoSuchFileException x ->
-                    ImageException.notFound(x.getFile() + ": no such file or directory");
-            case java.nio.file.AccessDeniedException x ->
-                    new ImageException(
-                            ErrorKind.PERMISSION_DENIED, x.getFile() + ": permission denied", x);
-            case IOException x when String.valueOf(x.getMessage()).contains("No space left") ->
-                    new ImageException(ErrorKind.NO_SPACE, String.valueOf(x.getMessage()), x);
-            case IOException x ->
-                    new ImageException(ErrorKind.INTERNAL, String.valueOf(x.getMessage()), x);
-            default ->
-                    new ImageException(
-                            ErrorKind.INTERNAL,
-                            "unexpected error, please report it with the output of --debug: " + e,
-                            e);
-        };
-    }
-
     private static String errorJson(ImageException error) {
         JsonWriter json =
                 JsonWriter.compact()
                         .beginObject()
                         .member("code", error.kind().name())
-                        .member("message", firstLine(String.valueOf(error.getMessage())))
+                        .member("message", Failure.line(error))
                         .member("retryable", error.kind().retryable());
         if (error instanceof RegistryException registry) {
             json.beginArray("registryErrors");
@@ -270,11 +244,6 @@ public final class Imgctl implements Runnable {
             json.endArray();
         }
         return json.endObject().toString();
-    }
-
-    private static String firstLine(String text) {
-        int end = text.indexOf('\n');
-        return end < 0 ? text : text.substring(0, end);
     }
 
     /// Without a command: the usage, and the exit code of a wrong command line.

@@ -97,18 +97,20 @@ public final class Imgd implements AutoCloseable {
     /// Runs the daemon until a signal ends it.
     public static void main(String[] args) {
         CommandLine line = new CommandLine(new Arguments());
-        line.setExecutionExceptionHandler(
-                (e, command, parsed) -> {
-                    PrintStream err = System.err;
-                    err.println("imgd: " + e.getMessage());
-                    if (!(e instanceof ImageException)) {
-                        e.printStackTrace(err);
-                    }
-                    return e instanceof ImageException x
-                            ? x.kind().exitCode()
-                            : ErrorKind.INTERNAL.exitCode();
-                });
+        line.setExecutionExceptionHandler((e, command, parsed) -> report(e, System.err));
         System.exit(line.execute(args));
+    }
+
+    /// Prints what failed, as one line; after an unexpected error its stack follows.
+    ///
+    /// @return the exit code
+    static int report(Exception e, PrintStream err) {
+        ImageException error = Failure.of(e, "what follows");
+        err.println("imgd: " + Failure.line(error));
+        if (error.kind() == ErrorKind.INTERNAL) {
+            e.printStackTrace(err);
+        }
+        return error.kind().exitCode();
     }
 
     private static void serve(Config config) throws ImageException, InterruptedException {

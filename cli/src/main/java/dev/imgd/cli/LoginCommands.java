@@ -1,6 +1,5 @@
 package dev.imgd.cli;
 
-import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.Reference;
@@ -8,9 +7,6 @@ import dev.imgd.model.Text;
 import dev.imgd.registry.Credentials;
 import dev.imgd.registry.Logins;
 import dev.imgd.registry.RegistryOptions;
-import java.io.IOException;
-import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
@@ -26,8 +22,6 @@ import picocli.CommandLine.ParentCommand;
 final class LoginCommands {
     /// As user names of credential helpers have it: the secret is an identity token.
     private static final String TOKEN_USER = "<token>";
-
-    private static final int MAX_SECRET_BYTES = 64 << 10;
 
     private LoginCommands() {}
 
@@ -119,7 +113,12 @@ final class LoginCommands {
                 throw ImageException.invalidArgument(
                         "--username: a user name is not empty and has no ':'");
             }
-            String secret = secret();
+            String secret = SecretInput.read("Password for %s at %s: ".formatted(username, name));
+            if (secret.isEmpty()) {
+                throw ImageException.invalidArgument(
+                        "no password: give it on standard input, for example"
+                                + " imgctl login -u NAME REGISTRY < FILE");
+            }
             Credentials credentials =
                     username.equals(TOKEN_USER)
                             ? new Credentials.IdentityToken(secret)
@@ -140,46 +139,6 @@ final class LoginCommands {
                             .member("place", place)
                             .endObject());
             return 0;
-        }
-
-        // The check wants no comparison with null; without a terminal there is none all the same.
-        @SuppressWarnings("SystemConsoleNull")
-        private String secret() throws ImageException {
-            java.io.Console terminal = System.console();
-            String secret;
-            if (terminal != null && terminal.isTerminal()) {
-                char[] typed = terminal.readPassword("Password for %s at %s: ", username, name);
-                secret = typed == null ? "" : new String(typed);
-            } else {
-                secret = fromStandardInput();
-            }
-            if (secret.isEmpty()) {
-                throw ImageException.invalidArgument(
-                        "no password: give it on standard input, for example"
-                                + " imgctl login -u NAME REGISTRY < FILE");
-            }
-            return secret;
-        }
-
-        private static String fromStandardInput() throws ImageException {
-            try {
-                InputStream in = System.in;
-                byte[] bytes = in.readNBytes(MAX_SECRET_BYTES + 1);
-                if (bytes.length > MAX_SECRET_BYTES) {
-                    throw ImageException.invalidArgument(
-                            "the password on standard input is longer than 64 KiB");
-                }
-                String text = new String(bytes, StandardCharsets.UTF_8);
-                if (text.endsWith("\n")) {
-                    text = text.substring(0, text.length() - 1);
-                }
-                return text.endsWith("\r") ? text.substring(0, text.length() - 1) : text;
-            } catch (ImageException e) {
-                throw e;
-            } catch (IOException e) {
-                throw new ImageException(
-                        ErrorKind.INTERNAL, "the password cannot be read: " + e.getMessage(), e);
-            }
         }
     }
 

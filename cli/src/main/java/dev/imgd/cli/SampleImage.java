@@ -6,7 +6,7 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Platform;
-import dev.imgd.registry.MemoryContent;
+import dev.imgd.registry.RegistryContent;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -20,6 +20,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
@@ -61,15 +62,36 @@ record SampleImage(Digest manifest, Map<Digest, Bytes> blobs, long sizeBytes) {
     }
 
     /// What a registry serves that has this image as `latest` of a repository.
-    MemoryContent served(String repository) {
-        MemoryContent content = new MemoryContent();
-        blobs.forEach((digest, blob) -> content.putBlob(digest, blob.toArray()));
-        content.putManifest(
-                repository,
-                MediaType.OCI_MANIFEST,
-                Objects.requireNonNull(blobs.get(manifest)),
-                "latest");
-        return content;
+    RegistryContent served(String repository) {
+        return new Served(this, repository);
+    }
+
+    private record Served(SampleImage image, String repository) implements RegistryContent {
+        private static final String TAG = "latest";
+
+        @Override
+        public Optional<StoredManifest> manifest(String name, String reference) {
+            Digest digest = image.manifest;
+            return name.equals(repository)
+                            && (reference.equals(TAG) || reference.equals(digest.toString()))
+                    ? Optional.of(
+                            new StoredManifest(
+                                    MediaType.OCI_MANIFEST,
+                                    digest,
+                                    Objects.requireNonNull(image.blobs.get(digest))))
+                    : Optional.empty();
+        }
+
+        @Override
+        public Optional<StoredBlob> blob(String name, Digest digest) {
+            return Optional.ofNullable(image.blobs.get(digest))
+                    .map(blob -> StoredBlob.of(blob.toArray()));
+        }
+
+        @Override
+        public List<String> tags(String name) {
+            return name.equals(repository) ? List.of(TAG) : List.of();
+        }
     }
 
     private record Layer(Bytes compressed, Digest diffId) {}

@@ -15,9 +15,11 @@ import dev.imgd.trust.ImageSigner;
 import dev.imgd.trust.Verdict;
 import java.io.IOException;
 import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -221,7 +223,9 @@ final class TrustCommands {
                 names = "--key",
                 required = true,
                 paramLabel = "FILE",
-                description = "Private key in PKCS#8 PEM: ECDSA, RSA or Ed25519.")
+                description =
+                        "Private key in PEM: PKCS#8, or of cosign with its password in"
+                                + " $COSIGN_PASSWORD or on standard input.")
         Path key = Path.of("");
 
         @Override
@@ -261,10 +265,17 @@ final class TrustCommands {
                         ErrorKind.NOT_FOUND, "%s: cannot be read: %s".formatted(key, e), e);
             }
             try {
-                return ImageSigner.of(key.toString(), pem);
+                return ImageSigner.of(key.toString(), pem, () -> password(System.getenv()));
             } finally {
                 Arrays.fill(pem, (byte) 0);
             }
+        }
+
+        /// Where cosign looks for it too. Set and empty is a password.
+        static byte[] password(Map<String, String> environment) throws ImageException {
+            String set = environment.get("COSIGN_PASSWORD");
+            return (set == null ? SecretInput.read("Password of the private key: ") : set)
+                    .getBytes(StandardCharsets.UTF_8);
         }
     }
 }

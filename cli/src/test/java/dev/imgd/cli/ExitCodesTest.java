@@ -6,9 +6,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.RegistryException;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.nio.channels.ClosedByInterruptException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.NoSuchFileException;
 import java.util.EnumMap;
@@ -121,5 +124,33 @@ class ExitCodesTest {
         Cli run = failing(ImageException.notFound("nothing"), "--debug", "ls");
         assertTrue(run.err().startsWith("imgctl: nothing\n"), run.err());
         assertTrue(run.err().contains("\tat dev.imgd."), run.err());
+    }
+
+    private static String daemonSays(Exception e, int code) {
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        assertEquals(code, Imgd.report(e, new PrintStream(out, true, StandardCharsets.UTF_8)));
+        return out.toString(StandardCharsets.UTF_8);
+    }
+
+    @ParameterizedTest
+    @MethodSource("otherExceptions")
+    void otherException_ofTheDaemon_beginsWithTheSameLine(Exception e, int code, String message) {
+        String err =
+                daemonSays(e instanceof IOException io ? new UncheckedIOException(io) : e, code);
+        assertTrue(err.startsWith("imgd: " + message), err);
+        assertEquals(code == 1, err.contains("\tat dev.imgd."), err);
+        assertEquals(code != 1, err.lines().count() == 1, err);
+    }
+
+    @Test
+    void error_ofTheDaemon_isOneLine() {
+        assertEquals(
+                "imgd: what failed: wanted 1\n",
+                daemonSays(ImageException.invalidArgument("what failed: wanted 1\nand more"), 2));
+        String unexpected = daemonSays(new IllegalStateException("bug"), 1);
+        assertEquals(
+                "imgd: unexpected error, please report it with what follows:"
+                        + " java.lang.IllegalStateException: bug",
+                unexpected.lines().findFirst().orElseThrow());
     }
 }

@@ -1,12 +1,16 @@
 package dev.imgd.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.TestImage;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.KeyPair;
@@ -14,6 +18,7 @@ import java.security.KeyPairGenerator;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -115,5 +120,56 @@ class TrustCommandsTest {
         Cli result = run("verify", reference);
         assertEquals(8, result.exit());
         assertTrue(result.err().contains("no such file"), result.err());
+    }
+
+    /// As cosign makes them, under "123": sigstore-rs, `tests/data/keys`.
+    private Path cosignKey() throws IOException {
+        return Files.writeString(
+                directory.resolve("cosign.key"),
+                """
+                -----BEGIN ENCRYPTED COSIGN PRIVATE KEY-----
+                eyJrZGYiOnsibmFtZSI6InNjcnlwdCIsInBhcmFtcyI6eyJOIjozMjc2OCwiciI6
+                OCwicCI6MX0sInNhbHQiOiIrRFJrTXNRZmNUNTNKNCs1Y3VkUnlnWTUyWUMrK0RW
+                TmxaSTN4VnlwWFlvPSJ9LCJjaXBoZXIiOnsibmFtZSI6Im5hY2wvc2VjcmV0Ym94
+                Iiwibm9uY2UiOiJnNTFORnBqQUxlemhvbGVWTWVjUFJUNUErMVhMcDAxeiJ9LCJj
+                aXBoZXJ0ZXh0Ijoib0YvN09mOGlQRDlkNlc2Mk5SWGVibEszWXZmNFFucTZORm16
+                Q0VyV2FTVUJOZTNXSFJiRVNYK2dJOCszejg4TDBDVXlWdm9LTHhuR0xhVnhnczVD
+                YUdyekcrMWxFTEI1cGRMVmZXd1VlQzlLelNab0hxZHZLaUsvUmNodVhpS0VqYmdv
+                ajNGd2pMcmhEYkY5a2lVWk93REpuT01kUkoxNnI3emxjRHdwT3htOXFrbWFDWDlB
+                VjQ4b1RXVG0rQXExOHlDZE50MDYybGdudVE9PSJ9
+                -----END ENCRYPTED COSIGN PRIVATE KEY-----
+                """);
+    }
+
+    private Cli signWith(String input) throws IOException {
+        InputStream standardInput = System.in;
+        System.setIn(new ByteArrayInputStream(input.getBytes(StandardCharsets.UTF_8)));
+        try {
+            return run("sign", "--key", cosignKey().toString(), reference);
+        } finally {
+            System.setIn(standardInput);
+        }
+    }
+
+    @Test
+    void sign_keyOfCosign_passwordFromStandardInput() throws Exception {
+        Cli wrong = signWith("canary\n");
+        assertEquals(4, wrong.exit(), wrong.err());
+        assertTrue(wrong.err().contains("the password is wrong"), wrong.err());
+        assertFalse(wrong.err().contains("canary"), wrong.err());
+        Cli signed = signWith("123\n");
+        assertEquals(0, signed.exit(), signed.err());
+        assertTrue(signed.out().contains(".sig"), signed.out());
+    }
+
+    @Test
+    void sign_passwordInTheEnvironment_winsEvenWhenEmpty() throws Exception {
+        for (String set : List.of("123", "")) {
+            assertEquals(
+                    set,
+                    new String(
+                            TrustCommands.Sign.password(Map.of("COSIGN_PASSWORD", set)),
+                            StandardCharsets.UTF_8));
+        }
     }
 }

@@ -464,6 +464,12 @@ class HostsTableTest {
                                 + " the keys here are capabilities, ca, client, skip_verify, header,"
                                 + " override_path, dial_timeout, rewrite"),
                 error(
+                        "containerd: silence: key that was proposed and is in no release",
+                        "[host.\"http://m.example\"]\ndial_addr = \"unix:///run/cache.sock\"\n",
+                        "line 2, column 1: host.\"http://m.example\".dial_addr: unknown key;"
+                                + " the keys here are capabilities, ca, client, skip_verify, header,"
+                                + " override_path, dial_timeout, rewrite"),
+                error(
                         "containerd: silence: hosts in an inline table",
                         "host = { \"https://m.example\" = { capabilities = [\"pull\"] } }\n",
                         "line 1, column 10: host.\"https://m.example\": write it as a table of its"

@@ -154,12 +154,18 @@ public final class LayerProvider implements AutoCloseable {
 
         private void provide(String lease) throws ImageException {
             Reference reference = key.reference;
-            try (RegistryClient client = registries.client(reference.registry(), false).session()) {
-                provide(lease, reference, client);
+            try (RegistryClient client = registries.client(reference.registry(), false).session();
+                    PullDeadline ending = images.deadline("image " + reference, client)) {
+                try {
+                    provide(lease, reference, client, ending);
+                } catch (ImageException e) {
+                    throw ending.explain(e);
+                }
             }
         }
 
-        private void provide(String lease, Reference reference, RegistryClient client)
+        private void provide(
+                String lease, Reference reference, RegistryClient client, PullDeadline ending)
                 throws ImageException {
             Reference wanted =
                     key.manifest.isPresent()
@@ -207,7 +213,7 @@ public final class LayerProvider implements AutoCloseable {
                                     diffIds,
                                     List.of(),
                                     false),
-                            ImageService.ProgressListener.NONE,
+                            ending.listening(ImageService.ProgressListener.NONE),
                             (i, id) -> {
                                 if (i == chain.size() - 1) {
                                     // Who has the last layer has them all, so that one sync is

@@ -57,6 +57,7 @@ public final class LocalImageService implements ImageService {
     private final Admission admission;
     private final Mounting mounting;
     private final int fetches;
+    private final Duration deadline;
     private final Object documents = new Object();
     private final Object names = new Object();
     private final Set<String> activeLeases = ConcurrentHashMap.newKeySet();
@@ -66,6 +67,7 @@ public final class LocalImageService implements ImageService {
     ///
     /// @param fetches how many blobs are downloaded at once
     /// @param unpacks how many layers are unpacked at once
+    /// @param deadline how long one pull may ask registries; zero for no limit
     public LocalImageService(
             Store store,
             SnapshotService snapshots,
@@ -74,6 +76,7 @@ public final class LocalImageService implements ImageService {
             Limits limits,
             int fetches,
             int unpacks,
+            Duration deadline,
             Clock clock)
             throws ImageException {
         this.store = store;
@@ -83,6 +86,7 @@ public final class LocalImageService implements ImageService {
         this.limits = limits;
         this.clock = clock;
         this.fetches = fetches;
+        this.deadline = deadline;
         this.engine = new PullEngine(
                         store, snapshots, limits, collector.assembly(), fetches, unpacks);
         this.mounting = new Mounting(snapshots);
@@ -121,9 +125,20 @@ public final class LocalImageService implements ImageService {
         admission.beforeResolving(reference);
         progress.progress(new Progress(reference.toString(), "resolving", 0, 0, 0, List.of(), List.of()));
         try (RegistryClient client =
-                registries.client(reference.registry(), request.plainHttp()).session()) {
-            return pull(request, progress, reference, platform, client, started);
+                        registries.client(reference.registry(), request.plainHttp()).session();
+                PullDeadline ending = deadline("pull of " + reference, client)) {
+            try {
+                return pull(
+                        request, ending.listening(progress), reference, platform, client, started);
+            } catch (ImageException e) {
+                throw ending.explain(e);
+            }
         }
+    }
+
+    /// Limits the time of a pull that begins now.
+    PullDeadline deadline(String what, RegistryClient session) {
+        return PullDeadline.start(what, deadline, session);
     }
 
     private PullResult pull(

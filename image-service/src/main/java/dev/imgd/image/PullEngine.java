@@ -153,10 +153,13 @@ final class PullEngine implements AutoCloseable {
                         "pull of %s: imgd is shutting down".formatted(plan.reference), null);
             }
             Run run = new Run(plan, progress);
+            boolean complete = false;
             try {
-                return run.execute(committed);
+                Outcome outcome = run.execute(committed);
+                complete = true;
+                return outcome;
             } finally {
-                run.stop();
+                run.stop(complete);
             }
         } finally {
             life.readLock().unlock();
@@ -825,7 +828,7 @@ final class PullEngine implements AutoCloseable {
         }
 
         /// Ends all workers and waits for them, so that nothing runs on after the pull returned.
-        void stop() {
+        void stop(boolean complete) {
             cancelled =
                     new ImageException(
                             ErrorKind.CANCELLED, "pull of %s: cancelled".formatted(plan.reference));
@@ -842,6 +845,9 @@ final class PullEngine implements AutoCloseable {
                 } catch (TimeoutException | ExecutionException | CancellationException e) {
                     LOG.trace("waiting for a worker to stop", e);
                 }
+            }
+            if (!complete) {
+                report("downloading"); // the bytes of buffers that were not full are there now
             }
             jobs.addAll(again);
             for (LayerJob job : jobs) {

@@ -57,7 +57,8 @@ final class Host implements AutoCloseable {
             Limits limits,
             UnaryOperator<RegistryOptions> settings,
             RegistryHosts hosts,
-            UnaryOperator<LayerRemover> removers)
+            UnaryOperator<LayerRemover> removers,
+            Duration deadline)
             throws ImageException {
         this.root = root;
         this.limits = limits;
@@ -91,6 +92,7 @@ final class Host implements AutoCloseable {
                         limits,
                         3,
                         2,
+                        deadline,
                         Clock.systemUTC());
     }
 
@@ -104,24 +106,47 @@ final class Host implements AutoCloseable {
                 limits,
                 UnaryOperator.identity(),
                 RegistryHosts.direct(),
-                UnaryOperator.identity());
+                UnaryOperator.identity(),
+                Duration.ZERO);
     }
 
-    /// @param removers changes how the collector removes layers
-    static Host open(Path root, UnaryOperator<LayerRemover> removers) throws ImageException {
+    /// @param deadline of each pull
+    static Host open(Path root, Duration deadline) throws ImageException {
         return new Host(
                 root,
                 Limits.defaults(),
                 UnaryOperator.identity(),
                 RegistryHosts.direct(),
-                removers);
+                UnaryOperator.identity(),
+                deadline);
+    }
+
+    /// @param removers changes how the collector removes layers
+    static Host open(Path root, UnaryOperator<LayerRemover> removers) throws ImageException {
+        return open(root, removers, Duration.ZERO);
+    }
+
+    static Host open(Path root, UnaryOperator<LayerRemover> removers, Duration deadline)
+            throws ImageException {
+        return new Host(
+                root,
+                Limits.defaults(),
+                UnaryOperator.identity(),
+                RegistryHosts.direct(),
+                removers,
+                deadline);
     }
 
     /// @param settings changes the settings of the registry client
     static Host open(Path root, UnaryOperator<RegistryOptions> settings, RegistryHosts hosts)
             throws ImageException {
         return new Host(
-                root, Limits.defaults(), settings, hosts, UnaryOperator.identity());
+                root,
+                Limits.defaults(),
+                settings,
+                hosts,
+                UnaryOperator.identity(),
+                Duration.ZERO);
     }
 
     PullResult pull(String reference) throws ImageException {

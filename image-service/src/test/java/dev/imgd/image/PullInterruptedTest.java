@@ -197,6 +197,43 @@ class PullInterruptedTest {
     }
 
     @Test
+    void pull_deadlinePasses_keepsWhatCameAndSaysSo() throws Exception {
+        TestImage image = image(8);
+        String reference = registry.push("a", "1", image);
+        Descriptor layer = image.layers().getFirst();
+        int stop = 400_000;
+        registry.script(layer.digest().toString(), pauseAt(stop, -1, false, () -> {}));
+        host.close();
+        host = Host.open(directory, Duration.ofSeconds(2));
+
+        ImageException e =
+                assertFails(ErrorKind.DEADLINE_EXCEEDED, () -> host.pull(reference));
+
+        long total = image.layers().stream().mapToLong(Descriptor::sizeBytes).sum();
+        long here = total - layer.sizeBytes() + stop;
+        assertTrue(e.getMessage().contains("after 2 s, with " + here + " of "), e.getMessage());
+        assertTrue(e.getMessage().contains("pull.deadline"), e.getMessage());
+        assertEquals(List.of(), host.names());
+        assertEquals(stop, ingested(layer.digest()));
+        host.close();
+        host = Host.open(directory);
+        assertEquals(layer.sizeBytes() - stop, host.pull(reference).fetchedBytes());
+        host.assertSound();
+    }
+
+    @Test
+    void pull_deadlinePassesWhileTheManifestIsWaitedFor_fails() throws Exception {
+        String reference = registry.push("a", "1", image(9));
+        registry.script("/manifests/", Fault.stall());
+        host.close();
+        host = Host.open(directory, Duration.ofMillis(300));
+        ImageException e =
+                assertFails(ErrorKind.DEADLINE_EXCEEDED, () -> host.pull(reference));
+        assertTrue(e.getMessage().contains("after 300 ms;"), e.getMessage());
+        assertEquals(List.of(), host.leases());
+    }
+
+    @Test
     void pull_interruptedWhileACollectionRemoves_endsAtOnce() throws Exception {
         CountDownLatch removing = new CountDownLatch(1);
         CountDownLatch goOn = new CountDownLatch(1);
@@ -227,6 +264,58 @@ class PullInterruptedTest {
             goOn.countDown();
         }
         host.pull(reference);
+        host.assertSound();
+    }
+
+    /// A pull that has everything and only puts its layers together is not cut short: what is
+    /// unpacked of a layer cannot be gone on with.
+    @Test
+    void pull_deadlinePassesAfterTheDownloads_completes() throws Exception {
+        CountDownLatch removing = new CountDownLatch(1);
+        CountDownLatch goOn = new CountDownLatch(1);
+        Duration deadline = Duration.ofSeconds(3);
+        host.close();
+        host =
+                Host.open(
+                        directory,
+                        remover ->
+                                node -> {
+                                    removing.countDown();
+                                    awaitQuietly(goOn);
+                                    return remover.removeUnreferenced(node);
+                                },
+                        deadline);
+        String old = registry.push("old", "1", image(3));
+        TestImage image = image(4);
+        String reference = registry.push("new", "1", image);
+        host.pull(old);
+        host.images.remove(List.of(old));
+        try (ExecutorService thread = Executors.newSingleThreadExecutor()) {
+            Future<?> sweep = thread.submit(host.images::sweep);
+            removing.await();
+            long started = System.nanoTime();
+            Puller puller = new Puller(reference);
+            for (Descriptor layer : image.layers()) {
+                Host.await(
+                        "the layers",
+                        () -> {
+                            try {
+                                return host.hasBlob(layer.digest());
+                            } catch (ImageException e) {
+                                throw new AssertionError(e);
+                            }
+                        });
+            }
+            Host.await("the pull to come to the collection", () -> waitsForAssembly(puller.thread));
+            long passed = started + deadline.plusMillis(300).toNanos();
+            Host.await("the deadline to pass", () -> System.nanoTime() - passed > 0);
+            goOn.countDown();
+            sweep.get();
+            puller.await();
+            assertNotNull(puller.result.get(), () -> String.valueOf(puller.failure.get()));
+        } finally {
+            goOn.countDown();
+        }
         host.assertSound();
     }
 

@@ -47,8 +47,8 @@ public final class Limits {
 
     /// One limit: the unit, the default and the range it may be set to.
     public enum Key {
-        /// A manifest, index, config, index page or token answer. The distribution-spec asks for at
-        /// least 4 MiB.
+        /// A manifest, index, config or page of a list. The distribution-spec asks for at least
+        /// 4 MiB.
         MANIFEST_BYTES(Unit.BYTES, 4 * MIB, 64 * KIB, 64 * MIB),
         /// Nesting of arrays and objects in a document.
         JSON_DEPTH(Unit.COUNT, 64, 8, 400),
@@ -109,7 +109,25 @@ public final class Limits {
         XATTR_VALUE_BYTES(Unit.BYTES, 64 * KIB, 0, 64 * KIB),
         /// Memory for the directories of one layer: their paths and 128 bytes each. Half a million
         /// directories fit into the default. The names in an archive of images have the same room.
-        DIRECTORY_BYTES(Unit.BYTES, 96 * MIB, MIB, 4 * GIB);
+        DIRECTORY_BYTES(Unit.BYTES, 96 * MIB, MIB, 4 * GIB),
+        /// Redirects from one request to its answer.
+        REDIRECTS(Unit.COUNT, 5, 0, 20),
+        /// All headers of one answer. The client reads up to 256 KiB of them before it can tell.
+        HTTP_HEADER_BYTES(Unit.BYTES, 16 * KIB, 4 * KIB, 256 * KIB),
+        /// One `WWW-Authenticate` header.
+        CHALLENGE_BYTES(Unit.BYTES, 8 * KIB, 256, 256 * KIB),
+        /// The answer of a token server.
+        TOKEN_ANSWER_BYTES(Unit.BYTES, MIB, 4 * KIB, 16 * MIB),
+        /// One token, which every request repeats in a header.
+        TOKEN_BYTES(Unit.BYTES, 64 * KIB, KIB, MIB),
+        /// What is read of an answer that is an error, for its explanation.
+        ERROR_BODY_BYTES(Unit.BYTES, 64 * KIB, 0, MIB),
+        /// What is shown of that explanation.
+        ERROR_SHOWN_BYTES(Unit.BYTES, KIB, 0, 64 * KIB),
+        /// Pages of a list of tags or repositories.
+        LIST_PAGES(Unit.COUNT, 10_000, 1, 1_000_000),
+        /// Pages of the referrers of one manifest.
+        REFERRERS_PAGES(Unit.COUNT, 100, 1, 100_000);
 
         private final Unit unit;
         private final long defaultValue;
@@ -351,6 +369,41 @@ public final class Limits {
     /// See [Key#DIRECTORY_BYTES].
     public long directoryBytes() {
         return value(Key.DIRECTORY_BYTES);
+    }
+
+    /// See [Key#REDIRECTS].
+    public int redirects() {
+        return intValue(Key.REDIRECTS);
+    }
+
+    /// See [Key#HTTP_HEADER_BYTES].
+    public int httpHeaderBytes() {
+        return intValue(Key.HTTP_HEADER_BYTES);
+    }
+
+    /// See [Key#CHALLENGE_BYTES].
+    public int challengeBytes() {
+        return intValue(Key.CHALLENGE_BYTES);
+    }
+
+    /// See [Key#TOKEN_ANSWER_BYTES].
+    public int tokenAnswerBytes() {
+        return intValue(Key.TOKEN_ANSWER_BYTES);
+    }
+
+    /// See [Key#TOKEN_BYTES].
+    public int tokenBytes() {
+        return intValue(Key.TOKEN_BYTES);
+    }
+
+    /// See [Key#ERROR_BODY_BYTES].
+    public int errorBodyBytes() {
+        return intValue(Key.ERROR_BODY_BYTES);
+    }
+
+    /// See [Key#ERROR_SHOWN_BYTES].
+    public int errorShownBytes() {
+        return intValue(Key.ERROR_SHOWN_BYTES);
     }
 
     private int intValue(Key key) {

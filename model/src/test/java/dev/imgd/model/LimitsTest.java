@@ -24,7 +24,11 @@ class LimitsTest {
                         + " limits.name_bytes=4 KiB, limits.link_bytes=4 KiB,"
                         + " limits.pax_bytes=1 MiB, limits.xattrs=64,"
                         + " limits.xattr_value_bytes=64 KiB,"
-                        + " limits.directory_bytes=96 MiB",
+                        + " limits.directory_bytes=96 MiB, limits.redirects=5,"
+                        + " limits.http_header_bytes=16 KiB, limits.challenge_bytes=8 KiB,"
+                        + " limits.token_answer_bytes=1 MiB, limits.token_bytes=64 KiB,"
+                        + " limits.error_body_bytes=64 KiB, limits.error_shown_bytes=1 KiB,"
+                        + " limits.list_pages=10000, limits.referrers_pages=100",
                 Limits.defaults().toString());
         for (Limits.Key key : Limits.Key.values()) {
             assertEquals(key.defaultValue(), Limits.defaults().value(key));

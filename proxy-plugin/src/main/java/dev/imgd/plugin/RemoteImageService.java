@@ -6,7 +6,6 @@ import dev.imgd.image.ImageService;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.plugin.proto.v1.BundleRequest;
-import dev.imgd.plugin.proto.v1.CopyEvent;
 import dev.imgd.plugin.proto.v1.ExportRequest;
 import dev.imgd.plugin.proto.v1.GcBatch;
 import dev.imgd.plugin.proto.v1.GcRequest;
@@ -16,7 +15,6 @@ import dev.imgd.plugin.proto.v1.ImagesGrpc.ImagesBlockingStub;
 import dev.imgd.plugin.proto.v1.ImportRequest;
 import dev.imgd.plugin.proto.v1.InspectRequest;
 import dev.imgd.plugin.proto.v1.MountRequest;
-import dev.imgd.plugin.proto.v1.PullEvent;
 import dev.imgd.plugin.proto.v1.RemoveRequest;
 import dev.imgd.plugin.proto.v1.TagRequest;
 import dev.imgd.plugin.proto.v1.UnmountRequest;
@@ -30,6 +28,7 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /// The images of a running daemon, over its socket.
 ///
@@ -112,51 +111,62 @@ public final class RemoteImageService implements ImageService {
     @Override
     public PullResult pull(PullRequest request, ProgressListener progress) throws ImageException {
         return call(
-                () -> {
-                    Iterator<PullEvent> events = stub.pull(ImageMessages.write(request));
-                    PullResult result = null;
-                    while (events.hasNext()) {
-                        PullEvent event = events.next();
-                        switch (event.getEventCase()) {
-                            case PROGRESS ->
-                                    progress.progress(ImageMessages.read(event.getProgress()));
-                            case RESULT -> result = ImageMessages.read(event.getResult());
-                            // A later daemon may say more.
-                            case EVENT_NOT_SET -> {}
-                        }
-                    }
-                    if (result == null) {
-                        throw new ImageException(
-                                ErrorKind.INTERNAL,
-                                "daemon at " + socket + ": the pull ended without a result");
-                    }
-                    return result;
-                });
+                () ->
+                        result(
+                                "pull",
+                                stub.pull(ImageMessages.write(request)),
+                                event ->
+                                        switch (event.getEventCase()) {
+                                            case PROGRESS -> {
+                                                progress.progress(
+                                                        ImageMessages.read(event.getProgress()));
+                                                yield null;
+                                            }
+                                            case RESULT -> ImageMessages.read(event.getResult());
+                                            case EVENT_NOT_SET -> null;
+                                        }));
     }
 
     @Override
     public CopyResult copy(CopyRequest request, ProgressListener progress) throws ImageException {
         return call(
-                () -> {
-                    Iterator<CopyEvent> events = stub.copy(ImageMessages.write(request));
-                    CopyResult result = null;
-                    while (events.hasNext()) {
-                        CopyEvent event = events.next();
-                        switch (event.getEventCase()) {
-                            case PROGRESS ->
-                                    progress.progress(ImageMessages.read(event.getProgress()));
-                            case RESULT -> result = ImageMessages.read(event.getResult());
-                            // A later daemon may say more.
-                            case EVENT_NOT_SET -> {}
-                        }
-                    }
-                    if (result == null) {
-                        throw new ImageException(
-                                ErrorKind.INTERNAL,
-                                "daemon at " + socket + ": the copy ended without a result");
-                    }
-                    return result;
-                });
+                () ->
+                        result(
+                                "copy",
+                                stub.copy(ImageMessages.write(request)),
+                                event ->
+                                        switch (event.getEventCase()) {
+                                            case PROGRESS -> {
+                                                progress.progress(
+                                                        ImageMessages.read(event.getProgress()));
+                                                yield null;
+                                            }
+                                            case RESULT -> ImageMessages.read(event.getResult());
+                                            case EVENT_NOT_SET -> null;
+                                        }));
+    }
+
+    /// What one event of a call means: its result, or null for all others. A later daemon may send
+    /// events that are not known here.
+    @FunctionalInterface
+    private interface Meaning<E, R> {
+        @Nullable R of(E event) throws ImageException;
+    }
+
+    /// Reads the events of a call to their end.
+    private <E, R> R result(String what, Iterator<E> events, Meaning<E, R> meaning)
+            throws ImageException {
+        R result = null;
+        while (events.hasNext()) {
+            R found = meaning.of(events.next());
+            result = found == null ? result : found;
+        }
+        if (result == null) {
+            throw new ImageException(
+                    ErrorKind.INTERNAL,
+                    "daemon at %s: the %s ended without a result".formatted(socket, what));
+        }
+        return result;
     }
 
     @Override

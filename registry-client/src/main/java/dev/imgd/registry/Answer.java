@@ -1,5 +1,8 @@
 package dev.imgd.registry;
 
+import dev.imgd.model.Limits;
+import dev.imgd.model.RegistryException;
+
 import okhttp3.Call;
 import okhttp3.Response;
 
@@ -7,9 +10,19 @@ import okhttp3.Response;
 ///
 /// @param from the host and port that sent it, after redirects
 /// @param moved whether a redirect led to another host, port or scheme
-record Answer(Call call, Response response, String from, boolean moved) implements AutoCloseable {
+/// @param limits of what is read of it to explain a failure
+record Answer(Call call, Response response, String from, boolean moved, Limits limits)
+        implements AutoCloseable {
     int status() {
         return response.code();
+    }
+
+    /// The error that an answer is which is not a success. Reads its body; the caller closes it.
+    ///
+    /// @param what was wanted
+    /// @param writing whether the request was to change something
+    RegistryException failure(String what, boolean writing) {
+        return ErrorBody.exception(what, from, response, limits, writing);
     }
 
     /// Drops the connection, whatever is still to come on it.

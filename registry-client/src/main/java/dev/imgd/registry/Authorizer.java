@@ -4,6 +4,7 @@ import dev.imgd.hosts.RegistryHost;
 import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.RegistryException;
 
 import okhttp3.Call;
@@ -29,7 +30,6 @@ import java.util.concurrent.locks.ReentrantLock;
 /// Tokens are fetched once for all threads that want the same one. The scope is what we need and
 /// never what the registry asks for. Secrets are in no message. Safe for use by many threads.
 final class Authorizer {
-    private static final long MAX_ANSWER_BYTES = 1 << 20;
     private static final int MAX_SCOPES = 1_000;
 
     /// For the whole answer of a token server, where requests may not take longer than that anyway.
@@ -101,7 +101,7 @@ final class Authorizer {
     /// @return whether there is an answer
     boolean challenged(List<String> challenges, Scope scope, @Nullable String used)
             throws ImageException {
-        List<Challenge> parsed = Challenge.parse(challenges, host.authority());
+        List<Challenge> parsed = Challenge.parse(challenges, host.authority(), options.limits());
         Scheme wanted = choose(parsed);
         if (wanted == null) {
             return false;
@@ -229,7 +229,7 @@ final class Authorizer {
     }
 
     private String checked(String token) throws ImageException {
-        Token.check("registry token for " + host.authority(), token);
+        Token.check("registry token for " + host.authority(), token, options.limits());
         return token;
     }
 
@@ -360,9 +360,11 @@ final class Authorizer {
             cancellation.watch(call);
             try (Deadline deadline = Deadline.start(call, tokenDeadline())) {
                 try (Response response = call.execute()) {
+                    String from = Urls.authority(request.url());
+                    Endpoint.checkHeaders(what, from, call, response, options.limits());
                     if (Urls.isRedirect(response.code()) && request.method().equals("GET")) {
-                        if (hops == Urls.MAX_REDIRECTS) {
-                            throw Urls.tooManyRedirects(what, request.url());
+                        if (hops == options.limits().redirects()) {
+                            throw Urls.tooManyRedirects(what, request.url(), options.limits());
                         }
                         request = redirected(what, first, request, response);
                         continue;
@@ -411,21 +413,26 @@ final class Authorizer {
             if (response.code() == 401 && request.header("Authorization") != null) {
                 throw refusedLogin(what, host.authority(), from, 401);
             }
-            ImageException failure = ErrorBody.exception(what, from, response);
+            ImageException failure =
+                    ErrorBody.exception(what, from, response, options.limits(), false);
             if (RetryPolicy.isTransient(response.code())) {
                 throw new RetryLater(failure, response.header("Retry-After"));
             }
             throw failure;
         }
         BufferedSource source = response.body().source();
-        if (source.request(MAX_ANSWER_BYTES + 1)) {
-            throw new ImageException(
-                    ErrorKind.LIMIT_EXCEEDED,
-                    "%s: the answer of %s is longer than 1 MiB".formatted(what, from));
+        if (source.request(options.limits().tokenAnswerBytes() + 1L)) {
+            throw options.limits()
+                    .exceeded(
+                            Limits.Key.TOKEN_ANSWER_BYTES,
+                            "%s: answer of %s".formatted(what, from));
         }
         Buffer body = source.getBuffer();
         return Token.parse(
-                what + ": answer of " + from, body.readByteArray(), options.clock().instant());
+                what + ": answer of " + from,
+                body.readByteArray(),
+                options.clock().instant(),
+                options.limits());
     }
 
     /// @param registry whose credentials they are

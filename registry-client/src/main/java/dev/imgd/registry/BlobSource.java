@@ -82,13 +82,18 @@ final class BlobSource {
     }
 
     /// Counts a failure at a position of the blob. Progress since the last one makes the count
-    /// start anew, except where ranges are ignored: there each try sends the whole blob again.
+    /// start anew, except where ranges are ignored: there each try sends the whole blob again. The
+    /// next request asks the host itself where the blob is.
     void failed(long position) {
         if (!rangesIgnored && position - lastFailureAt >= PROGRESS_BYTES) {
             failures = 0;
         }
         lastFailureAt = position;
         failures++;
+        Whereabouts whereabouts = ask.whereabouts();
+        if (whereabouts != null) {
+            whereabouts.lost();
+        }
     }
 
     /// Asks no more for this blob.

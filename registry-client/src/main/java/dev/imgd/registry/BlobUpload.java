@@ -351,7 +351,7 @@ final class BlobUpload {
     }
 
     private RegistryException refused(Answer answer) {
-        return ErrorBody.exception(what, answer.from(), answer.response(), true);
+        return answer.failure(what, true);
     }
 
     /// Prepares another attempt, or gives up.
@@ -459,17 +459,26 @@ final class BlobUpload {
         }
         HttpUrl next = answer.response().request().url().resolve(header);
         if (next == null
-                || !endpoint.owns(next)
+                || !mayGoOnAt(next, answer)
                 || !next.encodedUsername().isEmpty()
                 || !next.encodedPassword().isEmpty()) {
             String where = next == null ? "no URL" : Urls.printable(next);
             throw new ImageException(
                     ErrorKind.FAILED_PRECONDITION,
                     ("%s: %s sends the upload to %s; not followed: uploads stay with the registry"
-                                    + " (behind a proxy it must know its own address and scheme)")
+                                    + " (behind a proxy it must know its own address and scheme)"
+                                    + " and hosts of registry.upload_allow")
                             .formatted(what, answer.from(), where));
         }
         location = next;
+    }
+
+    /// Another host may send the upload back, but with our credentials only to where uploads are.
+    private boolean mayGoOnAt(HttpUrl next, Answer answer) throws ImageException {
+        return endpoint.mayUploadTo(next)
+                && (!answer.moved()
+                        || !endpoint.owns(next)
+                        || next.encodedPath().startsWith(uploads().encodedPath()));
     }
 
     private HttpUrl location() {

@@ -2,6 +2,7 @@ package dev.imgd.registry;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.Text;
 
 import java.util.ArrayList;
@@ -19,18 +20,19 @@ import java.util.Map;
 /// @param scheme lower case, for example `bearer`
 /// @param parameters by lower-case name; empty for a challenge with a bare token
 record Challenge(String scheme, Map<String, String> parameters) {
-    static final int MAX_HEADER_CHARS = 8 << 10;
     private static final int MAX_CHALLENGES = 16;
 
     /// Parses all challenges of an answer.
     ///
     /// @param from who sent them, for the error
-    static List<Challenge> parse(List<String> headers, String from) throws ImageException {
+    static List<Challenge> parse(List<String> headers, String from, Limits limits)
+            throws ImageException {
         List<Challenge> challenges = new ArrayList<>();
         for (String header : headers) {
-            if (header.length() > MAX_HEADER_CHARS) {
-                throw malformed(from, "longer than 8 KiB", header);
-            }
+            limits.check(
+                    Limits.Key.CHALLENGE_BYTES,
+                    from + ": cannot authenticate: WWW-Authenticate header",
+                    header.length());
             new Parser(header, from).appendTo(challenges);
             if (challenges.size() > MAX_CHALLENGES) {
                 throw malformed(from, "more than 16 challenges", header);

@@ -14,7 +14,6 @@ import okhttp3.Protocol;
 import java.security.GeneralSecurityException;
 import java.time.Duration;
 import java.util.List;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 
 import javax.net.ssl.SSLContext;
@@ -27,10 +26,13 @@ final class Connections implements AutoCloseable {
     /// Enough for the layers of a few images at once; HTTP/2 needs one per host.
     private static final int IDLE_CONNECTIONS = 32;
 
+    /// Of TLS; one for each set of authorities and client certificates.
+    static final int MOST_CONFIGURATIONS = 64;
+
     private final Duration stallTimeout;
     private final Reached reached = new Reached();
     private final OkHttpClient plain;
-    private final ConcurrentHashMap<TlsSettings, OkHttpClient> secure = new ConcurrentHashMap<>();
+    private final Recent<TlsSettings, OkHttpClient> secure = new Recent<>(MOST_CONFIGURATIONS);
 
     Connections(RegistryOptions options) {
         stallTimeout = options.stallTimeout();
@@ -62,11 +64,14 @@ final class Connections implements AutoCloseable {
         if (known != null) {
             return known;
         }
-        // Not computeIfAbsent: reading certificates blocks and throws. Two clients made at once are
-        // harmless, one of them is dropped.
-        OkHttpClient made = secure(tls);
-        OkHttpClient first = secure.putIfAbsent(tls, made);
-        return first == null ? made : first;
+        // Reading certificates blocks. Two clients made at once are harmless, one of them is dropped.
+        return secure.keep(tls, secure(tls));
+    }
+
+    /// For how many configurations of TLS there is a client. One that is forgotten goes on serving
+    /// who has it; its idle connections end as all others do.
+    int configurations() {
+        return secure.size();
     }
 
     /// How far away the server of a URL was when it was last reached; see [Reached].

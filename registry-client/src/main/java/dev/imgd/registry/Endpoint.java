@@ -4,6 +4,7 @@ import dev.imgd.hosts.RegistryHost;
 import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.RegistryException;
 import dev.imgd.model.Text;
 
@@ -129,6 +130,14 @@ final class Endpoint {
         return Urls.sameOrigin(url, base);
     }
 
+    /// Whether an upload may go on at a URL: one of this host, or of a host that is listed. It is
+    /// never sent in the clear where the registry itself is asked over https.
+    boolean mayUploadTo(HttpUrl url) {
+        return owns(url)
+                || ((url.isHttps() || !base.isHttps())
+                        && Urls.isListed(url, options.uploadAllow()));
+    }
+
     /// Whether a blob may be sent with the request that opens its upload, as far as is known.
     boolean takesSinglePost() {
         return !singlePostRefused;
@@ -228,9 +237,7 @@ final class Endpoint {
         String retryAfter;
         try (answer) {
             retryAfter = answer.response().header("Retry-After");
-            failure =
-                    ErrorBody.exception(
-                            ask.what(), answer.from(), answer.response(), ask.isWrite());
+            failure = answer.failure(ask.what(), ask.isWrite());
         }
         long delay = retries.delayMillis(failures, retryAfter);
         boolean overloaded = status == 429 || status == 503;
@@ -248,7 +255,11 @@ final class Endpoint {
     }
 
     private Answer authorized(Ask ask, Cancellation cancellation) throws IOException {
-        if (authorizer == null) {
+        Answer known = whereItWas(ask, cancellation);
+        if (known != null) {
+            return known;
+        }
+        if (authorizer == null || !owns(ask.url())) {
             return follow(ask, null, cancellation);
         }
         Scope scope = ask.scope().at(host);
@@ -297,20 +308,50 @@ final class Endpoint {
         }
     }
 
+    /// Asks where a redirect led before.
+    ///
+    /// @return null when that is not known, or is no longer right: links expire, and what a place
+    ///   says of other failures is for the host to mend with another place
+    private @Nullable Answer whereItWas(Ask ask, Cancellation cancellation) throws IOException {
+        Whereabouts whereabouts = ask.whereabouts();
+        HttpUrl place = whereabouts == null ? null : whereabouts.place();
+        if (whereabouts == null || place == null) {
+            return null;
+        }
+        boolean right = false;
+        try {
+            Answer answer = send(ask, request(ask, place, true, null), true, cancellation);
+            right = answer.status() == 200 || answer.status() == 206;
+            if (right) {
+                return answer;
+            }
+            answer.close();
+            return null;
+        } finally {
+            if (!right) {
+                whereabouts.lost(place);
+            }
+        }
+    }
+
     private Answer follow(Ask ask, @Nullable String authorization, Cancellation cancellation)
             throws IOException {
         HttpUrl url = ask.url();
-        boolean moved = false;
+        boolean moved = !owns(url);
         for (int hops = 0; ; hops++) {
             Request request = request(ask, url, moved, authorization);
             Answer answer = send(ask, request, moved, cancellation);
             // What is written is written where we were told to, or not at all.
             if (ask.isWrite() || !Urls.isRedirect(answer.status())) {
+                Whereabouts whereabouts = ask.whereabouts();
+                if (whereabouts != null && moved && answer.status() / 100 == 2) {
+                    whereabouts.found(url);
+                }
                 return answer;
             }
             try (answer) {
-                if (hops == Urls.MAX_REDIRECTS) {
-                    throw Urls.tooManyRedirects(ask.what(), url);
+                if (hops == options.limits().redirects()) {
+                    throw Urls.tooManyRedirects(ask.what(), url, options.limits());
                 }
                 HttpUrl next = Urls.redirectTarget(ask.what(), base, url, answer.response());
                 // Once away from home, coming back does not restore the credentials: the way there
@@ -324,8 +365,10 @@ final class Endpoint {
     private Request request(Ask ask, HttpUrl url, boolean moved, @Nullable String authorization) {
         Request.Builder request = new Request.Builder().url(url).method(ask.method(), ask.body());
         request.header("User-Agent", options.userAgent());
-        if (!moved) {
+        if (!moved || ask.isWrite()) {
             ask.headers().forEach(request::header);
+        }
+        if (!moved) {
             addHeaders(request, host);
             if (authorization != null) {
                 request.header("Authorization", authorization);
@@ -376,10 +419,30 @@ final class Endpoint {
             }
             try {
                 Response response = call.execute();
-                return new Answer(call, response, Urls.authority(request.url()), moved);
+                String from = Urls.authority(request.url());
+                checkHeaders(ask.what(), from, call, response, options.limits());
+                return new Answer(call, response, from, moved, options.limits());
+            } catch (ImageException e) {
+                throw e;
             } catch (IOException e) {
                 throw deadline.explain(e);
             }
+        }
+    }
+
+    /// Refuses an answer whose headers are larger than they should be.
+    static void checkHeaders(
+            String what, String from, Call call, Response response, Limits limits)
+            throws ImageException {
+        try {
+            limits.check(
+                    Limits.Key.HTTP_HEADER_BYTES,
+                    "%s: headers of the answer of %s".formatted(what, from),
+                    response.headers().byteCount());
+        } catch (ImageException e) {
+            call.cancel();
+            response.close();
+            throw e;
         }
     }
 

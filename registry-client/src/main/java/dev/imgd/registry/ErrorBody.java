@@ -4,6 +4,7 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Json;
 import dev.imgd.model.JsonNode;
+import dev.imgd.model.Limits;
 import dev.imgd.model.RegistryException;
 import dev.imgd.model.Text;
 
@@ -20,11 +21,9 @@ import java.util.concurrent.TimeUnit;
 /// Turns an answer that is not a success into an error. **Source:** distribution-spec v1.1 § Error
 /// Codes.
 final class ErrorBody {
-    private static final long MAX_BYTES = 64 << 10;
     private static final long MAX_SECONDS = 2;
     private static final int MAX_DETAILS = 8;
     private static final int MAX_DETAIL_CHARS = 1024;
-    private static final int MAX_SHOWN_CHARS = 300;
 
     static final String CLIENT_CERTIFICATE_ADVICE =
             "check \"client\" of this host in hosts.toml, and that the server trusts its issuer";
@@ -34,26 +33,23 @@ final class ErrorBody {
 
     private ErrorBody() {}
 
-    /// Reads at most 64 KiB of the body. The caller closes the response.
-    static RegistryException exception(String what, String from, Response response) {
-        return exception(what, from, response, false);
-    }
-
+    /// Reads the body within the limits. The caller closes the response.
+    ///
     /// @param writing whether the request was to change something
     static RegistryException exception(
-            String what, String from, Response response, boolean writing) {
+            String what, String from, Response response, Limits limits, boolean writing) {
         int status = response.code();
-        byte[] body = body(response);
-        List<RegistryException.Detail> details = details(body);
+        byte[] body = body(response, limits.errorBodyBytes());
+        boolean tooLong = body.length > limits.errorBodyBytes();
+        List<RegistryException.Detail> details = tooLong ? List.of() : details(body);
         StringBuilder message = new StringBuilder(what);
         message.append(": ").append(meaning(status)).append(" (HTTP ").append(status);
         message.append(" from ").append(from).append(')');
-        for (RegistryException.Detail detail : details) {
-            message.append(": ").append(detail.code());
-            if (!detail.message().isEmpty()) {
-                message.append(' ').append(Text.printable(detail.message(), MAX_SHOWN_CHARS));
-            }
+        if (tooLong) {
+            message.append(", explained in more than ").append(limits.errorBodyBytes());
+            message.append(" bytes, ").append(Limits.Key.ERROR_BODY_BYTES.configKey());
         }
+        show(details, limits.errorShownBytes(), message);
         message.append(
                 status == 400 && details.isEmpty()
                         ? frontAdvice(body)
@@ -63,14 +59,31 @@ final class ErrorBody {
         return new RegistryException(kind, message.toString(), status, details, null);
     }
 
-    private static byte[] body(Response response) {
+    private static void show(
+            List<RegistryException.Detail> details, int limit, StringBuilder message) {
+        int end = message.length() + limit;
+        for (RegistryException.Detail detail : details) {
+            String text =
+                    detail.message().isEmpty()
+                            ? detail.code()
+                            : detail.code() + ' ' + detail.message();
+            int room = end - message.length() - 2;
+            if (room <= 0) {
+                return;
+            }
+            message.append(": ").append(Text.printable(text, room));
+        }
+    }
+
+    /// @return one byte more than the limit where there are more
+    private static byte[] body(Response response, int limit) {
         try {
             var source = response.body().source();
             // The headers came in time; a body in drops would keep us for hours.
             source.timeout().deadline(MAX_SECONDS, TimeUnit.SECONDS);
-            source.request(MAX_BYTES + 1);
+            source.request(limit + 1L);
             Buffer body = source.getBuffer();
-            return body.size() > MAX_BYTES ? new byte[0] : body.readByteArray();
+            return body.readByteArray(Math.min(body.size(), limit + 1L));
         } catch (IOException e) {
             // The status says what happened; a body that cannot be read adds nothing to it.
             return new byte[0];

@@ -48,10 +48,13 @@ final class HttpRegistryClient implements RegistryClient {
     /// How often a host is asked while there is another one to turn to.
     private static final int ATTEMPTS_WITH_OTHERS = 2;
 
+    /// Hosts whose tokens and load are remembered.
+    private static final int MOST_ENDPOINTS = 512;
+
     private final RegistryOptions options;
     private final Connections connections;
     private final RetryPolicy retries;
-    private final ConcurrentHashMap<RegistryHost, Endpoint> endpoints;
+    private final Recent<RegistryHost, Endpoint> endpoints;
     private final Set<Cancellation> active = ConcurrentHashMap.newKeySet();
     private final Set<HttpRegistryClient> sessions = ConcurrentHashMap.newKeySet();
     private final @Nullable HttpRegistryClient parent;
@@ -62,7 +65,7 @@ final class HttpRegistryClient implements RegistryClient {
 
     HttpRegistryClient(RegistryOptions options) {
         this.parent = null;
-        this.endpoints = new ConcurrentHashMap<>();
+        this.endpoints = new Recent<>(MOST_ENDPOINTS);
         this.options = options;
         this.connections = new Connections(options);
         this.memory = new UnitPool(options.transfer().windowBytes());
@@ -243,7 +246,9 @@ final class HttpRegistryClient implements RegistryClient {
                     Endpoint endpoint = endpoint(host);
                     String digest = descriptor.digest().toString();
                     HttpUrl url = endpoint.url(repository.repository(), "blobs", digest);
-                    Ask ask = new Ask(what, url, repository.repository(), null, null);
+                    Ask ask =
+                            new Ask(what, url, repository.repository(), null, null)
+                                    .withWhereabouts(new Whereabouts());
                     sources.add(new BlobSource(endpoint, ask, tally(host), counted));
                 } catch (ImageException e) {
                     unusable = e;
@@ -440,9 +445,8 @@ final class HttpRegistryClient implements RegistryClient {
         if (known != null) {
             return known;
         }
-        Endpoint made = Endpoint.registry(host, options, connections, retries);
-        Endpoint first = endpoints.putIfAbsent(host, made);
-        return first == null ? made : first;
+        return endpoints.keep(
+                host, Endpoint.registry(host, options, connections, retries));
     }
 
     private FetchedManifest fetchManifest(

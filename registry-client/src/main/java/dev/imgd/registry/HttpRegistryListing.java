@@ -33,8 +33,6 @@ import java.util.Set;
 /// there before ends the list with an error, as do more pages than a list can need.
 final class HttpRegistryListing implements RegistryListing {
     private static final int PAGE_NAMES = 1_000;
-    private static final int MAX_PAGES = 10_000;
-    private static final int MAX_REFERRERS = 100_000;
 
     private final HttpRegistryClient client;
 
@@ -92,7 +90,9 @@ final class HttpRegistryListing implements RegistryListing {
                                         endpoint,
                                         cancellation,
                                         what,
-                                        Scope.pull(repository.repository())),
+                                        Scope.pull(repository.repository()),
+                                        client.options().limits(),
+                                        Limits.Key.LIST_PAGES),
                                 endpoint.url(repository.repository(), "tags", "list"),
                                 "tags",
                                 after,
@@ -109,7 +109,13 @@ final class HttpRegistryListing implements RegistryListing {
                 Capability.RESOLVE,
                 (endpoint, cancellation) ->
                         names(
-                                new Pages(endpoint, cancellation, what, Scope.catalog()),
+                                new Pages(
+                                        endpoint,
+                                        cancellation,
+                                        what,
+                                        Scope.catalog(),
+                                        client.options().limits(),
+                                        Limits.Key.LIST_PAGES),
                                 endpoint.url("_catalog"),
                                 "repositories",
                                 after,
@@ -131,7 +137,7 @@ final class HttpRegistryListing implements RegistryListing {
         while (next != null && names.size() < limit) {
             try (Answer answer = pages.get(next, "application/json")) {
                 if (answer.status() != 200) {
-                    throw ErrorBody.exception(pages.what, answer.from(), answer.response());
+                    throw answer.failure(pages.what, false);
                 }
                 byte[] body = SmallBody.read(pages.what, answer, client.options(), pages.ending);
                 // "null" for none is what Go's encoder makes of an empty list.
@@ -161,7 +167,7 @@ final class HttpRegistryListing implements RegistryListing {
                     Ask ask = Ask.of(what, "HEAD", url, scope);
                     try (Answer answer = endpoint.exchange(ask, cancellation)) {
                         if (answer.status() != 200) {
-                            throw ErrorBody.exception(what, answer.from(), answer.response());
+                            throw answer.failure(what, false);
                         }
                         return new Descriptor(
                                 "application/octet-stream", digest, size(what, answer));
@@ -198,7 +204,9 @@ final class HttpRegistryListing implements RegistryListing {
                                     endpoint,
                                     cancellation,
                                     what,
-                                    Scope.pull(repository.repository()));
+                                    Scope.pull(repository.repository()),
+                                    client.options().limits(),
+                                    Limits.Key.REFERRERS_PAGES);
                     Optional<List<Descriptor>> listed =
                             referrers(pages, repository, subject, artifactType);
                     if (listed.isPresent()) {
@@ -234,7 +242,7 @@ final class HttpRegistryListing implements RegistryListing {
                     return Optional.empty();
                 }
                 if (answer.status() != 200) {
-                    throw ErrorBody.exception(pages.what, answer.from(), answer.response());
+                    throw answer.failure(pages.what, false);
                 }
                 byte[] body = SmallBody.read(pages.what, answer, client.options(), pages.ending);
                 Index page =
@@ -243,13 +251,7 @@ final class HttpRegistryListing implements RegistryListing {
                                 Bytes.of(body),
                                 Optional.of(MediaType.OCI_INDEX));
                 page.manifests().forEach(entry -> found.putIfAbsent(entry.digest(), entry));
-                if (found.size() > MAX_REFERRERS) {
-                    throw client.options()
-                            .limits()
-                            .exceeded(
-                                    Limits.Key.DESCRIPTORS,
-                                    "%s: more than %d".formatted(pages.what, MAX_REFERRERS));
-                }
+                client.options().limits().check(Limits.Key.DESCRIPTORS, pages.what, found.size());
                 next = pages.next(answer);
             }
         }
@@ -270,9 +272,20 @@ final class HttpRegistryListing implements RegistryListing {
         final Cancellation ending;
         final String what;
         private final Scope scope;
+        private final Limits limits;
+        private final Limits.Key limit;
         private final Set<HttpUrl> seen = new HashSet<>();
 
-        Pages(Endpoint endpoint, Cancellation ending, String what, Scope scope) {
+        /// @param limit of the number of pages
+        Pages(
+                Endpoint endpoint,
+                Cancellation ending,
+                String what,
+                Scope scope,
+                Limits limits,
+                Limits.Key limit) {
+            this.limits = limits;
+            this.limit = limit;
             this.endpoint = endpoint;
             this.ending = ending;
             this.what = what;
@@ -285,11 +298,10 @@ final class HttpRegistryListing implements RegistryListing {
                         "%s: %s leads from page to page in a circle"
                                 .formatted(what, endpoint.authority()));
             }
-            if (seen.size() > MAX_PAGES) {
-                throw ImageException.invalidContent(
-                        "%s: %s has more than %d pages"
-                                .formatted(what, endpoint.authority(), MAX_PAGES));
-            }
+            limits.check(
+                    limit,
+                    "%s: pages of %s".formatted(what, endpoint.authority()),
+                    seen.size());
             return endpoint.exchange(
                     Ask.of(what, "GET", url, scope).withAccept(accept), ending);
         }

@@ -183,7 +183,7 @@ final class HttpRegistryWriter implements RegistryWriter {
 
     private static RegistryException refused(String what, Answer answer) {
         try (answer) {
-            return ErrorBody.exception(what, answer.from(), answer.response(), true);
+            return answer.failure(what, true);
         }
     }
 

@@ -19,7 +19,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
@@ -32,7 +31,7 @@ import java.util.concurrent.ThreadLocalRandom;
 ///
 /// A file is replaced as a whole, with mode 0600; what else is in it stays. A name is a registry,
 /// `host` or `host:port`, or a registry with the beginning of a repository, `host/team`. Safe for
-/// use by many threads, but two that change the same file at once lose one of the changes.
+/// use by many threads and processes of this program at once; see [FileLease].
 /// **Source:** docker/cli configfile, containers-auth.json(5).
 public final class Logins {
     private static final String HUB = "docker.io";
@@ -89,10 +88,17 @@ public final class Logins {
     /// @return where they are now
     public String store(String name, Credentials credentials) throws ImageException {
         Path file = fileFor(name);
+        try (FileLease lease = FileLease.of(file)) {
+            return store(name, credentials, file, lease);
+        }
+    }
+
+    private String store(String name, Credentials credentials, Path file, FileLease lease)
+            throws ImageException {
         JsonNode root = read(file);
         String helper = helper(root, name);
         if (helper.isEmpty()) {
-            edit(file, root, name, credentials);
+            edit(file, lease, root, name, credentials);
             return file.toString();
         }
         switch (credentials) {
@@ -110,7 +116,7 @@ public final class Logins {
         }
         if (hasEntry(root, name)) {
             // A secret in the file would win over the one that the helper was just given.
-            edit(file, root, name, null);
+            edit(file, lease, root, name, null);
         }
         return AuthFiles.place(helper, file);
     }
@@ -130,12 +136,23 @@ public final class Logins {
                     && CredentialHelper.erase(helper, AuthFiles.helperKey(name))) {
                 places.add(AuthFiles.place(helper, file));
             }
-            if (hasEntry(root, name)) {
-                edit(file, root, name, null);
+            if (hasEntry(root, name) && removeEntry(file, name)) {
                 places.add(file.toString());
             }
         }
         return places;
+    }
+
+    /// @return false when somebody else removed it meanwhile
+    private boolean removeEntry(Path file, String name) throws ImageException {
+        try (FileLease lease = FileLease.of(file)) {
+            JsonNode root = read(file);
+            if (!hasEntry(root, name)) {
+                return false;
+            }
+            edit(file, lease, root, name, null);
+            return true;
+        }
     }
 
     /// Asks a registry whether it takes credentials.
@@ -166,7 +183,7 @@ public final class Logins {
                 if (answer.status() == 401) {
                     throw refused(what, answer.from());
                 }
-                throw ErrorBody.exception(what, answer.from(), answer.response());
+                throw answer.failure(what, false);
             }
         } catch (RegistryException e) {
             if (e.status() == 401 || e.status() == 403) {
@@ -256,7 +273,11 @@ public final class Logins {
     /// @param root what it holds now
     /// @param credentials what it shall hold for the name, or null for nothing
     private static void edit(
-            Path file, @Nullable JsonNode root, String name, @Nullable Credentials credentials)
+            Path file,
+            FileLease lease,
+            @Nullable JsonNode root,
+            String name,
+            @Nullable Credentials credentials)
             throws ImageException {
         JsonWriter json = JsonWriter.indented().beginObject();
         Map<String, JsonNode> auths = Map.of();
@@ -292,32 +313,16 @@ public final class Logins {
             json.endObject();
         }
         try {
-            replace(file, json.endObject().endObject().toBytes());
+            replace(lease.target(), json.endObject().endObject().toBytes());
         } catch (IOException e) {
-            throw new ImageException(
-                    ErrorKind.PERMISSION_DENIED,
-                    file + ": credentials file cannot be written: " + e.getMessage(),
-                    e);
+            throw FileLease.notWritten(file, e);
         }
     }
 
-    private static void replace(Path file, byte[] content) throws IOException {
-        // A link is kept, and what it points to replaced.
-        Path target = Files.exists(file) ? file.toRealPath() : file.toAbsolutePath();
-        Path directory = target.getParent();
-        if (directory == null) {
-            throw new IOException("not a file");
-        }
-        Files.createDirectories(
-                directory,
-                PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+    private static void replace(Path target, byte[] content) throws IOException {
         Path fresh =
                 Files.createTempFile(
-                        directory,
-                        ".login",
-                        null,
-                        PosixFilePermissions.asFileAttribute(
-                                PosixFilePermissions.fromString("rw-------")));
+                        target.getParent(), ".login", null, FileLease.mode("rw-------"));
         try {
             try (FileChannel channel = FileChannel.open(fresh, StandardOpenOption.WRITE)) {
                 ByteBuffer left = ByteBuffer.wrap(content);

@@ -67,7 +67,7 @@ record Realm(HttpUrl registry, Set<String> allowed) {
     }
 
     private boolean isListed(HttpUrl url) {
-        return allowed.contains(url.host()) || allowed.contains(Urls.authority(url));
+        return Urls.isListed(url, allowed);
     }
 
     /// Whether the user's credentials for the registry may go to this URL.

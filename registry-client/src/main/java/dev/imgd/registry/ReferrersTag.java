@@ -162,7 +162,7 @@ final class ReferrersTag {
                 return new State(List.of(), Map.of("If-None-Match", "*"));
             }
             if (answer.status() != 200) {
-                throw ErrorBody.exception(what, answer.from(), answer.response());
+                throw answer.failure(what, false);
             }
             byte[] content = SmallBody.read(what, answer, options, cancellation);
             ManifestDocument document =
@@ -206,7 +206,7 @@ final class ReferrersTag {
         try (Answer answer = endpoint.exchange(ask, cancellation)) {
             // 412: another writer was first, and the next turn takes its list.
             if (answer.status() / 100 != 2 && answer.status() != 412) {
-                throw ErrorBody.exception(what, answer.from(), answer.response(), true);
+                throw answer.failure(what, true);
             }
         }
     }

@@ -3,6 +3,7 @@ package dev.imgd.registry;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Digest;
 
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Path;
@@ -22,6 +23,24 @@ public interface RegistryContent {
         ///
         /// @param offset 0 to the size
         InputStream open(long offset) throws IOException;
+
+        /// A blob in memory.
+        ///
+        /// @param content not copied
+        static StoredBlob of(byte[] content) {
+            return new StoredBlob() {
+                @Override
+                public long sizeBytes() {
+                    return content.length;
+                }
+
+                @Override
+                public InputStream open(long offset) {
+                    int from = Math.toIntExact(offset);
+                    return new ByteArrayInputStream(content, from, content.length - from);
+                }
+            };
+        }
     }
 
     /// @param reference a tag or a digest

@@ -26,6 +26,8 @@ import java.util.Set;
 ///   over https, without credentials and not from private addresses
 /// @param realmAllow hosts of token servers, `host` or `host:port`, that may receive the
 ///   credentials of registries under other domains
+/// @param uploadAllow hosts, `host` or `host:port`, that uploads to a registry may go on at: without
+///   its credentials and its headers
 /// @param transfer how blobs are transferred
 /// @param clock tells when tokens expire
 public record RegistryOptions(
@@ -42,6 +44,7 @@ public record RegistryOptions(
         Duration maximumBackoff,
         boolean foreignLayers,
         Set<String> realmAllow,
+        Set<String> uploadAllow,
         TransferOptions transfer,
         Clock clock) {
 
@@ -50,6 +53,7 @@ public record RegistryOptions(
             throw new IllegalArgumentException("attempts must be at least 1: " + attempts);
         }
         realmAllow = Set.copyOf(realmAllow);
+        uploadAllow = Set.copyOf(uploadAllow);
     }
 
     /// The settings of a host without configuration: the registries themselves, anonymous.
@@ -67,6 +71,7 @@ public record RegistryOptions(
                 Duration.ofMillis(200),
                 Duration.ofSeconds(60),
                 false,
+                Set.of(),
                 Set.of(),
                 TransferOptions.defaults(),
                 Clock.systemUTC());
@@ -136,6 +141,12 @@ public record RegistryOptions(
         return draft.options();
     }
 
+    public RegistryOptions withUploadAllow(Set<String> value) {
+        Draft draft = new Draft(this);
+        draft.uploadAllow = value;
+        return draft.options();
+    }
+
     public RegistryOptions withTransfer(TransferOptions value) {
         Draft draft = new Draft(this);
         draft.transfer = value;
@@ -162,6 +173,7 @@ public record RegistryOptions(
         Duration maximumBackoff;
         boolean foreignLayers;
         Set<String> realmAllow;
+        Set<String> uploadAllow;
         TransferOptions transfer;
         Clock clock;
 
@@ -179,6 +191,7 @@ public record RegistryOptions(
             maximumBackoff = from.maximumBackoff;
             foreignLayers = from.foreignLayers;
             realmAllow = from.realmAllow;
+            uploadAllow = from.uploadAllow;
             transfer = from.transfer;
             clock = from.clock;
         }
@@ -198,6 +211,7 @@ public record RegistryOptions(
                     maximumBackoff,
                     foreignLayers,
                     realmAllow,
+                    uploadAllow,
                     transfer,
                     clock);
         }

@@ -340,7 +340,7 @@ public final class RegistryProbe {
                     return detail;
                 }
                 if (status != 200) {
-                    throw ErrorBody.exception(what, answer.from(), answer.response(), false);
+                    throw answer.failure(what, false);
                 }
                 String used = answer.response().request().header("Authorization");
                 if (used == null) {

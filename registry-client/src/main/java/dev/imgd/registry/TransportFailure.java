@@ -6,6 +6,7 @@ import dev.imgd.model.Text;
 
 import org.jspecify.annotations.Nullable;
 
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.net.ConnectException;
@@ -50,6 +51,10 @@ record TransportFailure(String text, int attempts) {
         if (failure instanceof ProtocolException && message(failure).contains("status line")) {
             return new TransportFailure(
                     "the answer is not HTTP; check the port, and https against plain http", 1);
+        }
+        if (failure instanceof EOFException && message(failure).startsWith("\\n not found")) {
+            return new TransportFailure(
+                    "the headers of the answer break off, or are longer than 256 KiB", MANY);
         }
         return new TransportFailure(
                 "connection broken: " + Text.printable(message(failure), 200), MANY);

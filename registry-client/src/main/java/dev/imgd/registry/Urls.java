@@ -2,6 +2,7 @@ package dev.imgd.registry;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.Text;
 
 import okhttp3.HttpUrl;
@@ -9,9 +10,10 @@ import okhttp3.Response;
 
 import org.jspecify.annotations.Nullable;
 
+import java.util.Set;
+
 /// Rules for where requests may go.
 final class Urls {
-    static final int MAX_REDIRECTS = 5;
     private static final int MAX_SHOWN_CHARS = 200;
 
     private Urls() {}
@@ -46,6 +48,11 @@ final class Urls {
 
     static boolean sameOrigin(HttpUrl a, HttpUrl b) {
         return a.port() == b.port() && a.scheme().equals(b.scheme()) && a.host().equals(b.host());
+    }
+
+    /// Whether a list has the URL's `host` or `host:port`.
+    static boolean isListed(HttpUrl url, Set<String> hosts) {
+        return hosts.contains(url.host()) || hosts.contains(authority(url));
     }
 
     static boolean isRedirect(int status) {
@@ -84,8 +91,9 @@ final class Urls {
         return next;
     }
 
-    static ImageException tooManyRedirects(String what, HttpUrl current) {
-        return refused(what, current, "again, after " + MAX_REDIRECTS + " redirects");
+    static ImageException tooManyRedirects(String what, HttpUrl current, Limits limits) {
+        return limits.exceeded(
+                Limits.Key.REDIRECTS, "%s: %s redirects again".formatted(what, authority(current)));
     }
 
     private static boolean leadsInside(HttpUrl start, HttpUrl next) {

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.RegistryException;
 
 import okhttp3.HttpUrl;
@@ -91,7 +92,8 @@ class AnswerFuzzTest {
                         "Negotiate YII=, Basic realm=\"a, b=\\\"c\\\"\", Digest nonce=x , qop=y",
                         "basic realm=none"),
                 input -> {
-                    for (Challenge challenge : Challenge.parse(List.of(input), "host")) {
+                    for (Challenge challenge :
+                            Challenge.parse(List.of(input), "host", Limits.defaults())) {
                         assertFalse(challenge.scheme().isEmpty());
                         for (String value : challenge.parameters().values()) {
                             assertTrue(value.chars().noneMatch(Character::isISOControl), value);
@@ -128,7 +130,7 @@ class AnswerFuzzTest {
                         "{\"access_token\":\"eyJhbGciOi\",\"refresh_token\":\"r\"}"),
                 input -> {
                     byte[] bytes = input.getBytes(StandardCharsets.ISO_8859_1);
-                    Token token = Token.parse("token", bytes, now);
+                    Token token = Token.parse("token", bytes, now, Limits.defaults());
                     assertTrue(token.value().chars().allMatch(c -> c > 0x20 && c < 0x7f), input);
                     assertFalse(token.expires().isBefore(now), input);
                     assertFalse(token.expires().isAfter(now.plus(Duration.ofDays(1))), input);

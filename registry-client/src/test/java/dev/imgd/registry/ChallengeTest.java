@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -18,7 +19,7 @@ import java.util.Random;
 
 class ChallengeTest {
     private static List<Challenge> parse(String... headers) throws ImageException {
-        return Challenge.parse(List.of(headers), "registry.example");
+        return Challenge.parse(List.of(headers), "registry.example", Limits.defaults());
     }
 
     @Test

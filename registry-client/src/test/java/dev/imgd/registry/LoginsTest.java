@@ -17,9 +17,14 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 
 class LoginsTest {
     private static final Credentials ME = new Credentials.Login("me", "pa:ss");
@@ -46,7 +51,10 @@ class LoginsTest {
                 CredentialSource.file(file).find("a.example:5000", "team/app").orElseThrow());
         assertTrue(logins.find("a.example").isEmpty());
         try (var left = Files.list(file.getParent())) {
-            assertEquals(List.of(file), left.toList(), "nothing but the file");
+            assertEquals(
+                    List.of(file.resolveSibling(".auth.json.lock"), file),
+                    left.sorted().toList(),
+                    "nothing but the file and its lock");
         }
     }
 
@@ -122,6 +130,92 @@ class LoginsTest {
         Files.createDirectories(file.getParent());
         Files.writeString(
                 file, entry ? "{\"auths\":{\"a.example\":{\"auth\":\"dTpw\"}}}" : "{}");
+    }
+
+    /// Keeps credentials for some names in a file, as a process of its own.
+    static final class Program {
+        public static void main(String[] args) throws Exception {
+            Path file = Path.of(args[0]);
+            System.out.println("ready");
+            System.out.flush();
+            // All begin at once, as far as that can be had.
+            int begin = System.in.read();
+            for (int i = 0; begin >= 0 && i < Integer.parseInt(args[2]); i++) {
+                Logins.in(file).store(args[1] + i + ".example", ME);
+            }
+        }
+    }
+
+    @Test
+    void store_severalProcessesAndThreadsAtOnce_noneIsLost() throws Exception {
+        int each = 25;
+        Path file = directory.resolve("config.json");
+        Files.writeString(file, "{\"detachKeys\": \"ctrl-x\"}");
+        List<Process> processes = new ArrayList<>();
+        try {
+            for (String name : List.of("a", "b", "c")) {
+                processes.add(
+                        new ProcessBuilder(
+                                        Path.of(System.getProperty("java.home"), "bin", "java")
+                                                .toString(),
+                                        "-cp",
+                                        System.getProperty("java.class.path"),
+                                        Program.class.getName(),
+                                        file.toString(),
+                                        name,
+                                        Integer.toString(each))
+                                .redirectError(ProcessBuilder.Redirect.INHERIT)
+                                .start());
+            }
+            for (Process process : processes) {
+                assertEquals("ready", process.inputReader().readLine());
+            }
+            for (Process process : processes) {
+                process.getOutputStream().write('\n');
+                process.getOutputStream().flush();
+            }
+            try (ExecutorService threads = Executors.newFixedThreadPool(2)) {
+                List<Future<String>> stored = new ArrayList<>();
+                for (int i = 0; i < each; i++) {
+                    String name = "d" + i + ".example";
+                    stored.add(threads.submit(() -> Logins.in(file).store(name, ME)));
+                }
+                for (Future<String> one : stored) {
+                    assertEquals(file.toString(), one.get());
+                }
+            }
+            for (Process process : processes) {
+                assertTrue(process.waitFor(60, TimeUnit.SECONDS));
+                assertEquals(0, process.exitValue());
+            }
+        } finally {
+            processes.forEach(Process::destroyForcibly);
+        }
+        Logins logins = Logins.in(file);
+        for (String name : List.of("a", "b", "c", "d")) {
+            for (int i = 0; i < each; i++) {
+                assertEquals(ME, find(logins, name + i + ".example"));
+            }
+        }
+        assertTrue(Files.readString(file).contains("detachKeys"));
+        assertEquals(
+                "rw-------", PosixFilePermissions.toString(Files.getPosixFilePermissions(file)));
+        try (var left = Files.list(directory)) {
+            assertEquals(
+                    List.of(directory.resolve(".config.json.lock"), file),
+                    left.sorted().toList());
+        }
+    }
+
+    @Test
+    void remove_nothingThere_leavesNothing() throws Exception {
+        Path file = directory.resolve("config.json");
+        assertEquals(List.of(), Logins.in(file).remove("a.example"));
+        Files.writeString(file, "{}");
+        assertEquals(List.of(), Logins.in(file).remove("a.example"));
+        try (var left = Files.list(directory)) {
+            assertEquals(List.of(file), left.toList());
+        }
     }
 
     @Test

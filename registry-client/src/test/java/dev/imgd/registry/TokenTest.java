@@ -3,8 +3,10 @@ package dev.imgd.registry;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -18,7 +20,8 @@ class TokenTest {
     private static final Instant NOW = Instant.parse("2026-11-23T12:00:00Z");
 
     private static Token parse(String json) throws ImageException {
-        return Token.parse("token", json.getBytes(StandardCharsets.UTF_8), NOW);
+        return Token.parse(
+                "token", json.getBytes(StandardCharsets.UTF_8), NOW, Limits.defaults());
     }
 
     @ParameterizedTest
@@ -64,7 +67,8 @@ class TokenTest {
     @Test
     void parse_tokenLongerThan64KiB_isRefused() {
         String json = "{\"token\":\"" + "a".repeat((64 << 10) + 1) + "\"}";
-        assertThrows(ImageException.class, () -> parse(json));
+        var e = assertThrows(ImageException.class, () -> parse(json));
+        assertTrue(e.getMessage().contains("limits.token_bytes"), e.getMessage());
     }
 
     @Test

@@ -27,12 +27,23 @@ import java.util.Base64;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /// Signs images as cosign does: a payload and its signature, stored under the tag
 /// `sha256-<hex>.sig` beside the image. Thread-safe; the key stays in memory as long as the signer.
 public final class ImageSigner {
-    private static final String BEGIN = "-----BEGIN PRIVATE KEY-----";
-    private static final String END = "-----END PRIVATE KEY-----";
+    private static final Pattern PEM =
+            Pattern.compile("-----BEGIN ([A-Z ]+)-----([A-Za-z0-9+/=\\s]*)-----END \\1-----");
+
+    /// Where the password of a key comes from.
+    @FunctionalInterface
+    public interface KeyPassword {
+        /// Asked only when the key has one.
+        ///
+        /// @return may be empty; overwritten after use
+        byte[] get() throws ImageException;
+    }
 
     private final PrivateKey key;
     private final String algorithm;
@@ -42,14 +53,16 @@ public final class ImageSigner {
         this.algorithm = algorithm;
     }
 
-    /// A signer with a private key in PKCS#8 PEM, not encrypted: ECDSA P-256 or P-384, RSA of 2048
-    /// to 8192 bits, or Ed25519.
+    /// A signer with a private key in PEM, plain PKCS#8 or as cosign encrypts it: ECDSA P-256 or
+    /// P-384, RSA of 2048 to 8192 bits, or Ed25519.
     ///
     /// @param what where the key came from
     /// @param pem left to the caller, who may overwrite it
-    /// @throws ImageException `INVALID_ARGUMENT` when it is no such key
-    public static ImageSigner of(String what, byte[] pem) throws ImageException {
-        byte[] der = der(what, pem);
+    /// @throws ImageException `INVALID_ARGUMENT` when it is no such key, `PERMISSION_DENIED` when
+    ///   the password is wrong
+    public static ImageSigner of(String what, byte[] pem, KeyPassword password)
+            throws ImageException {
+        byte[] der = der(what, pem, password);
         try {
             for (String family : List.of("EC", "RSA", "Ed25519")) {
                 try {
@@ -68,18 +81,29 @@ public final class ImageSigner {
                 what + ": wanted an ECDSA, RSA or Ed25519 private key");
     }
 
-    private static byte[] der(String what, byte[] pem) throws ImageException {
-        String text = new String(pem, StandardCharsets.ISO_8859_1).strip();
-        if (!text.startsWith(BEGIN) || !text.endsWith(END)) {
+    private static byte[] der(String what, byte[] pem, KeyPassword password)
+            throws ImageException {
+        Matcher parts = PEM.matcher(new String(pem, StandardCharsets.ISO_8859_1).strip());
+        boolean encrypted = parts.matches() && EncryptedKey.isLabel(parts.group(1));
+        if (!parts.matches() || !(encrypted || parts.group(1).equals("PRIVATE KEY"))) {
             throw ImageException.invalidArgument(
-                    "%s: wanted a private key in PKCS#8 PEM that is not encrypted, between \"%s\" and \"%s\"; openssl pkcs8 -topk8 -nocrypt converts others"
-                            .formatted(what, BEGIN, END));
+                    what
+                            + ": wanted a private key in PEM: \"PRIVATE KEY\" (PKCS#8) or cosign's \"ENCRYPTED SIGSTORE PRIVATE KEY\"; openssl pkcs8 -topk8 -nocrypt converts others");
         }
+        byte[] content;
         try {
-            return Base64.getMimeDecoder()
-                    .decode(text.substring(BEGIN.length(), text.length() - END.length()));
+            content = Base64.getMimeDecoder().decode(parts.group(2));
         } catch (IllegalArgumentException e) {
             throw ImageException.invalidArgument(what + ": the PEM is not base64");
+        }
+        if (!encrypted) {
+            return content;
+        }
+        byte[] secret = password.get();
+        try {
+            return EncryptedKey.open(what, content, secret);
+        } finally {
+            Arrays.fill(secret, (byte) 0);
         }
     }
 

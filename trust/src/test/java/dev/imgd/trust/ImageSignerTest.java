@@ -27,6 +27,11 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /// Signatures as imgd makes them, in a registry, checked with `openssl` and by the policy.
 class ImageSignerTest {
+    private static final ImageSigner.KeyPassword NO_PASSWORD =
+            () -> {
+                throw new AssertionError("no password is needed");
+            };
+
     @TempDir Path directory;
     private OpenSsl openssl;
     private InMemoryRegistry registry;
@@ -56,7 +61,7 @@ class ImageSignerTest {
 
     private void sign(Path key) throws Exception {
         var _ =
-                ImageSigner.of(key.toString(), Files.readAllBytes(key))
+                ImageSigner.of(key.toString(), Files.readAllBytes(key), NO_PASSWORD)
                         .sign(client, image, target.digest());
     }
 

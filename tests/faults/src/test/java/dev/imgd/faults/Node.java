@@ -44,6 +44,7 @@ final class Node implements AutoCloseable {
                         Limits.defaults(),
                         4,
                         2,
+                        Duration.ZERO,
                         Clock.systemUTC());
         provider =
                 new LayerProvider(

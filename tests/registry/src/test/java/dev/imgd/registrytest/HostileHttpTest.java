@@ -104,7 +104,9 @@ class HostileHttpTest extends Fixture {
     void resolve_headersWithoutEnd_areCutOff(Fault fault) {
         use(HASTY);
         registry.always("/manifests/", fault);
-        failsSoon(ErrorKind.UNAVAILABLE, () -> client.resolve(reference("app:1")));
+        ImageException e =
+                failsSoon(ErrorKind.UNAVAILABLE, () -> client.resolve(reference("app:1")));
+        assertFalse(e.getMessage().contains("content="), e.getMessage());
     }
 
     @ParameterizedTest
@@ -204,7 +206,6 @@ class HostileHttpTest extends Fixture {
     static Stream<String> uselessChallenges() {
         String realm = "realm=\"http://localhost/token\"";
         return Stream.of(
-                "Bearer " + realm + ",x=\"" + "a".repeat(9000) + '"',
                 "Bearer " + realm + ",service=\"a\u0001b\"",
                 "Bearer " + realm + ",service=\"a\"b",
                 "Bearer " + realm + ",service=a,SERVICE=b",

@@ -14,12 +14,15 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Reference;
+import dev.imgd.registry.CredentialSource;
+import dev.imgd.registry.Credentials;
 import dev.imgd.registry.RegistryWriter.BlobOutcome;
 import dev.imgd.registry.RegistryWriter.BlobSource;
 import dev.imgd.testkit.Fault;
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry.Access;
 import dev.imgd.testkit.RegistryFeature;
+import dev.imgd.testkit.TcpProxy;
 import dev.imgd.testkit.TestImage;
 import dev.imgd.testkit.TokenServer;
 
@@ -29,6 +32,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
 
@@ -250,6 +254,70 @@ class PushTest extends Fixture {
                 assertFails(ErrorKind.FAILED_PRECONDITION, () -> push(random(BIG, 1)));
         assertTrue(e.getMessage().contains("http://127.0.0.2:9/"), e.getMessage());
         assertEquals(List.of("HEAD 404", "POST 202"), requests());
+    }
+
+    /// The registry under another port.
+    private void useUploadsThrough(TcpProxy elsewhere) {
+        RegistryHost host =
+                new RegistryHost(
+                        RegistryHost.Scheme.HTTP,
+                        registry.authority(),
+                        "/v2",
+                        Set.of(Capability.values()),
+                        Map.of("X-Canary", List.of("canary")),
+                        TlsSettings.SYSTEM);
+        registry.uploadLocations("http://" + elsewhere.authority());
+        use(
+                QUICK.withHosts(_ -> List.of(host))
+                        .withCredentials(
+                                CredentialSource.of(
+                                        registry.authority(),
+                                        new Credentials.Login("user", "canary")))
+                        .withUploadAllow(Set.of(elsewhere.authority())));
+    }
+
+    @Test
+    void pushBlob_locationAllowed_goesOnThereWithoutSecrets() throws Exception {
+        try (TcpProxy elsewhere = TcpProxy.to(registry.port())) {
+            useUploadsThrough(elsewhere);
+            byte[] content = random(BIG, 1);
+            assertEquals(BlobOutcome.UPLOADED, push(content));
+            assertStored("app", content);
+            List<String> there = new ArrayList<>();
+            for (Access access : registry.accessLog()) {
+                boolean away = access.header("host").equals(Optional.of(elsewhere.authority()));
+                assertEquals(
+                        away ? Optional.empty() : Optional.of("canary"),
+                        access.header("x-canary"),
+                        access.toString());
+                if (away) {
+                    there.add(access.method() + " " + access.status());
+                }
+                assertEquals(
+                        access.method().equals("PATCH"),
+                        access.header("content-range").isPresent());
+            }
+            assertEquals(List.of("PATCH 202", "PUT 201"), there);
+        }
+    }
+
+    @Test
+    void pushBlob_locationAllowedWantsCredentials_getsNone() throws Exception {
+        try (TcpProxy elsewhere = TcpProxy.to(registry.port())) {
+            useUploadsThrough(elsewhere);
+            registry.requireBasic("Basic dXNlcjpjYW5hcnk=");
+            ImageException e =
+                    assertFails(ErrorKind.UNAUTHENTICATED, () -> push(random(BIG, 1)));
+            assertTrue(e.getMessage().contains(elsewhere.authority()), e.getMessage());
+            boolean asked = false;
+            for (Access access : registry.accessLog()) {
+                if (access.header("host").equals(Optional.of(elsewhere.authority()))) {
+                    assertEquals(Optional.empty(), access.header("authorization"));
+                    asked = true;
+                }
+            }
+            assertTrue(asked);
+        }
     }
 
     @Test

@@ -13,6 +13,7 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.registry.CredentialSource;
 import dev.imgd.registry.Credentials;
+import dev.imgd.registry.TransferOptions;
 import dev.imgd.testkit.Fault;
 import dev.imgd.testkit.InMemoryRegistry;
 
@@ -126,7 +127,7 @@ class RedirectTest extends Fixture {
     void get_redirectsWithoutEnd_stopsAfterFive() {
         Descriptor blob = pushBlob(content);
         registry.always("/blobs/", Fault.redirect(307, "/v2/app/blobs/" + blob.digest()));
-        assertFails(ErrorKind.UNAVAILABLE, () -> readBlob(blob, 0));
+        assertFails(ErrorKind.LIMIT_EXCEEDED, () -> readBlob(blob, 0));
         assertEquals(6, registry.accessLog().size());
     }
 
@@ -173,6 +174,72 @@ class RedirectTest extends Fixture {
 
         assertEquals(3, registry.gets("/blobs/"));
         assertEquals(Optional.of("bytes=100000-"), store.accessLog().getLast().header("range"));
+    }
+
+    /// A blob that is asked for in three parts.
+    private Descriptor inParts(byte[] large) throws IOException {
+        use(
+                QUICK.withTransfer(TransferOptions.defaults().withRanges(4, 1 << 20))
+                        .withCredentials(
+                                CredentialSource.of(
+                                        registry.authority(),
+                                        new Credentials.Login("user", "canary"))));
+        registry.requireBasic("Basic dXNlcjpjYW5hcnk=");
+        Descriptor blob = pushBlob(large);
+        store.content().putBlob(large);
+        registry.always("/blobs/", Fault.redirect(307, stored(blob)));
+        return blob;
+    }
+
+    @Test
+    void get_rangesOfOneBlob_theRegistryIsAskedOnce() throws Exception {
+        byte[] large = random(40 << 20, 8);
+        Descriptor blob = inParts(large);
+
+        assertArrayEquals(large, readBlob(blob, 0));
+
+        assertEquals(1, authorizedGets());
+        assertTrue(store.accessLog().size() >= 3, store.accessLog().toString());
+        for (InMemoryRegistry.Access access : store.accessLog()) {
+            assertEquals(Optional.empty(), access.header("authorization"));
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {401, 403, 404, 410, 500, 503})
+    void get_placeNoLongerAnswers_theRegistryIsAskedAgain(int status) throws Exception {
+        byte[] large = random(40 << 20, 8);
+        Descriptor blob = inParts(large);
+        store.script("/blobs/", Fault.none(), Fault.status(status, Map.of(), "gone"));
+
+        assertArrayEquals(large, readBlob(blob, 0));
+
+        assertAskedAgain();
+        assertEquals(0, client.sources().getFirst().retries(), "no failure, just another way");
+    }
+
+    @Test
+    void get_placeRedirectsOn_theRegistryIsAskedAgain() throws Exception {
+        byte[] large = random(40 << 20, 8);
+        Descriptor blob = inParts(large);
+        store.script("/blobs/", Fault.none(), Fault.redirect(307, "http://169.254.169.254/"));
+
+        assertArrayEquals(large, readBlob(blob, 0));
+
+        assertAskedAgain();
+    }
+
+    /// Connections that are open at the moment may each ask, and no request after that.
+    private void assertAskedAgain() {
+        long asked = authorizedGets();
+        assertTrue(asked >= 2 && asked <= 1 + 4, "asked " + asked + " times");
+    }
+
+    private long authorizedGets() {
+        return registry.accessLog().stream()
+                .filter(access -> access.path().contains("/blobs/"))
+                .filter(access -> access.header("authorization").isPresent())
+                .count();
     }
 
     @Test

@@ -104,7 +104,7 @@ class RetryTest extends Fixture {
         var detail = assertInstanceOf(RegistryException.class, e).details().getFirst();
         assertEquals("DENIED", detail.code());
         assertTrue(detail.message().length() <= 1100, "" + detail.message().length());
-        assertTrue(e.getMessage().length() < 800, "" + e.getMessage().length());
+        assertTrue(e.getMessage().length() < 1024 + 200, "" + e.getMessage().length());
         assertFalse(e.getMessage().chars().anyMatch(Character::isISOControl), e.getMessage());
         assertFalse(e.getMessage().contains("\u202e"), e.getMessage());
     }

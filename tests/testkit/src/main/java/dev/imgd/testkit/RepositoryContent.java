@@ -6,8 +6,6 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
 import dev.imgd.registry.RegistryContent;
 
-import java.io.ByteArrayInputStream;
-import java.io.InputStream;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -19,31 +17,12 @@ import java.util.concurrent.ConcurrentSkipListMap;
 /// by many threads.
 public final class RepositoryContent implements RegistryContent {
     private static final class Repository {
-        final Map<Digest, MemoryBlob> blobs = new ConcurrentHashMap<>();
+        final Map<Digest, StoredBlob> blobs = new ConcurrentHashMap<>();
         final Map<Digest, StoredManifest> manifests = new ConcurrentSkipListMap<>();
         final Map<String, Digest> tags = new ConcurrentSkipListMap<>();
     }
 
-    private static final class MemoryBlob implements StoredBlob {
-        private final byte[] content;
-
-        MemoryBlob(byte[] content) {
-            this.content = content;
-        }
-
-        @Override
-        public long sizeBytes() {
-            return content.length;
-        }
-
-        @Override
-        public InputStream open(long offset) {
-            int from = Math.toIntExact(offset);
-            return new ByteArrayInputStream(content, from, content.length - from);
-        }
-    }
-
-    private final Map<Digest, MemoryBlob> everywhere = new ConcurrentHashMap<>();
+    private final Map<Digest, StoredBlob> everywhere = new ConcurrentHashMap<>();
     private final Map<String, Repository> repositories = new ConcurrentSkipListMap<>();
 
     RepositoryContent() {}
@@ -57,12 +36,12 @@ public final class RepositoryContent implements RegistryContent {
 
     /// Stores a blob of all repositories under the digest given, which may be a wrong one.
     public void putBlob(Digest digest, byte[] content) {
-        everywhere.put(digest, new MemoryBlob(content.clone()));
+        everywhere.put(digest, StoredBlob.of(content.clone()));
     }
 
     /// Stores a blob of one repository under the digest given, which may be a wrong one.
     public void putBlob(String repository, Digest digest, byte[] content) {
-        repository(repository).blobs.put(digest, new MemoryBlob(content.clone()));
+        repository(repository).blobs.put(digest, StoredBlob.of(content.clone()));
     }
 
     /// Stores a manifest under its SHA-256 digest.
@@ -89,7 +68,7 @@ public final class RepositoryContent implements RegistryContent {
     ///
     /// @return whether there was one
     boolean mount(Optional<String> from, Digest digest, String into) {
-        MemoryBlob found = everywhere.get(digest);
+        StoredBlob found = everywhere.get(digest);
         for (Map.Entry<String, Repository> source : repositories.entrySet()) {
             if (found == null && (from.isEmpty() || from.get().equals(source.getKey()))) {
                 found = source.getValue().blobs.get(digest);
@@ -164,7 +143,7 @@ public final class RepositoryContent implements RegistryContent {
     @Override
     public Optional<StoredBlob> blob(String repository, Digest digest) {
         Repository from = repositories.get(repository);
-        MemoryBlob own = from == null ? null : from.blobs.get(digest);
+        StoredBlob own = from == null ? null : from.blobs.get(digest);
         return Optional.ofNullable(own == null ? everywhere.get(digest) : own);
     }
 

@@ -1,0 +1,44 @@
+package dev.imgd.cli;
+
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+
+/// Reads passwords, which are never taken from the command line: other users see that.
+final class SecretInput {
+    private static final int MAX_BYTES = 64 << 10;
+
+    private SecretInput() {}
+
+    /// Asks at the terminal, or else reads standard input to its end, without the line break there.
+    ///
+    /// @param prompt shown at a terminal
+    /// @return perhaps empty
+    // The check wants no comparison with null; without a terminal there is none all the same.
+    @SuppressWarnings("SystemConsoleNull")
+    static String read(String prompt) throws ImageException {
+        java.io.Console terminal = System.console();
+        if (terminal != null && terminal.isTerminal()) {
+            char[] typed = terminal.readPassword("%s", prompt);
+            return typed == null ? "" : new String(typed);
+        }
+        try {
+            byte[] bytes = System.in.readNBytes(MAX_BYTES + 1);
+            if (bytes.length > MAX_BYTES) {
+                throw ImageException.invalidArgument(
+                        "the password on standard input is longer than 64 KiB");
+            }
+            String text = new String(bytes, StandardCharsets.UTF_8);
+            if (text.endsWith("\n")) {
+                text = text.substring(0, text.length() - 1);
+            }
+            return text.endsWith("\r") ? text.substring(0, text.length() - 1) : text;
+        } catch (ImageException e) {
+            throw e;
+        } catch (IOException e) {
+            throw new ImageException(
+                    ErrorKind.INTERNAL, "the password cannot be read: " + e.getMessage(), e);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+package dev.imgd.registry;
+
+import org.jspecify.annotations.Nullable;
+
+import java.util.LinkedHashMap;
+
+/// What was made for the configurations that were used last. A configuration that changed is a new
+/// one, and the old one is asked for no more: it is forgotten once enough others were used since.
+/// Safe for use by many threads.
+final class Recent<K, V> {
+    private final int most;
+    private final LinkedHashMap<K, V> values = new LinkedHashMap<>(16, 0.75f, true);
+
+    /// @param most how many are kept; far more than are in use at any time
+    Recent(int most) {
+        this.most = most;
+    }
+
+    synchronized @Nullable V get(K key) {
+        return values.get(key);
+    }
+
+    /// Keeps a value, unless there is one already.
+    ///
+    /// @return the one that is kept
+    synchronized V keep(K key, V value) {
+        V known = values.get(key);
+        if (known != null) {
+            return known;
+        }
+        values.put(key, value);
+        if (values.size() > most) {
+            values.pollFirstEntry();
+        }
+        return value;
+    }
+
+    synchronized int size() {
+        return values.size();
+    }
+}
