@@ -28,8 +28,8 @@ final class DockerRegistry extends Background {
 
     private final int port;
 
-    private DockerRegistry(Path directory, Path config) {
-        super("docker-registry", directory.resolve("log"), "docker-registry", "serve", config);
+    private DockerRegistry(Path log, Path config) {
+        super("docker-registry", log, "docker-registry", "serve", config);
         await(() -> LISTENING.matcher(log()).find());
         Matcher matcher = LISTENING.matcher(log());
         if (!matcher.find()) {
@@ -67,19 +67,41 @@ final class DockerRegistry extends Background {
         return directory;
     }
 
+    /// Starts one that asks for tokens.
+    ///
+    /// @param roots certificates of those who may sign them
+    static DockerRegistry withTokens(Path directory, String realm, String issuer, Path roots)
+            throws IOException {
+        return start(
+                directory,
+                "auth: {token: {realm: '%s', service: test, issuer: '%s', rootcertbundle: '%s'}}\n"
+                        .formatted(realm, issuer, roots));
+    }
+
+    /// Starts one that everybody may read and write where another one was: with its content, at its
+    /// port.
+    static DockerRegistry again(Path directory, int port) throws IOException {
+        return start(directory, port, "");
+    }
+
     private static DockerRegistry start(Path directory, String more) throws IOException {
+        return start(directory, 0, more);
+    }
+
+    private static DockerRegistry start(Path directory, int port, String more)
+            throws IOException {
         Files.createDirectories(directory);
-        Path config = directory.resolve("config.yml");
+        Path config = Files.createTempFile(directory, "config", ".yml");
         Files.writeString(
                 config,
                 """
                 version: 0.1
                 storage: {filesystem: {rootdirectory: '%s'}}
-                http: {addr: '127.0.0.1:0'}
+                http: {addr: '127.0.0.1:%d'}
                 """
-                                .formatted(directory.resolve("data"))
+                                .formatted(directory.resolve("data"), port)
                         + more);
-        return new DockerRegistry(directory, config);
+        return new DockerRegistry(Path.of(config + ".log"), config);
     }
 
     /// Pushes the image of a layout and says how it is called now.
