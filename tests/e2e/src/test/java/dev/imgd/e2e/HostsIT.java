@@ -178,6 +178,44 @@ class HostsIT {
                         .asString());
     }
 
+    /// A file that was good when the daemon started to use it does not stop it; the log counts.
+    @Test
+    void daemon_fileBecomesWrong_lastGoodStateAndCountInTheLog() throws Exception {
+        Imgd imgd =
+                workspace.keep(
+                        Imgd.start(
+                                workspace.path("d"),
+                                Imgd.Mode.PASSIVE,
+                                Map.of(),
+                                Files.readString(config)));
+        String good = Files.readString(hosts);
+        for (int bad = 1; bad <= 2; bad++) {
+            imgd.imgctl().ok("pull", "-q", "--no-unpack", IMAGE);
+            Files.writeString(hosts, good + "[host.\"http://localhost:%d\"".formatted(bad));
+            imgd.imgctl().ok("pull", "-q", "--no-unpack", IMAGE);
+            String wanted =
+                    "the file's last good state stays in use (bad hosts.toml number %d)"
+                            .formatted(bad);
+            List<String> lines = imgd.log().lines().filter(l -> l.contains(wanted)).toList();
+            assertEquals(1, lines.size(), imgd.log());
+            assertTrue(lines.getFirst().contains(hosts + ": line "), lines.getFirst());
+            Files.writeString(hosts, good);
+        }
+    }
+
+    /// As with containerd the mirrors are gone then, but not silently.
+    @Test
+    void pull_wrongFileInContainerdMode_warnsAndCounts() throws Exception {
+        Files.writeString(hosts, Files.readString(hosts) + "[host");
+        Program.Finished finished =
+                imgctl.command("--config", lenient(), "pull", "-q", IMAGE).run().expectExit(6);
+        assertTrue(finished.err().contains(hosts + ": line "), finished.err());
+        assertTrue(finished.err().contains("(bad hosts.toml number 1)"), finished.err());
+        JsonNode listing = imgctl.json("--config", lenient(), "registry", "hosts", IMAGE);
+        String warning = listing.get("warnings").get(0).asString();
+        assertTrue(warning.contains("neither are its mirrors"), warning);
+    }
+
     private Path lenient() throws IOException {
         return Files.writeString(
                 workspace.path("lenient.toml"),
