@@ -27,6 +27,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
@@ -35,10 +36,14 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
@@ -512,7 +517,7 @@ class BadInputIT {
     void daemon_badInput_oneLineAndNothingVisible() throws Exception {
         Imgd imgd = workspace.keep(daemon());
         Imgctl imgctl = imgd.imgctl();
-        each(rows(), row -> pull(imgctl, row));
+        inPairs(rows(), row -> pull(imgctl, row));
         assertNothingVisible(imgd);
     }
 
@@ -561,6 +566,20 @@ class BadInputIT {
     /// Checks all rows and reports every one that is not as it should be.
     private static void each(Stream<Row> rows, Check check) {
         assertAll(rows.map(row -> () -> named(row, check)));
+    }
+
+    /// As [#each], two at a time.
+    private static void inPairs(Stream<Row> rows, Check check) throws Exception {
+        List<Future<?>> all = new ArrayList<>();
+        try (ExecutorService two = Executors.newFixedThreadPool(2)) {
+            rows.forEach(row -> all.add(two.submit(() -> checked(row, check))));
+        }
+        assertAll(all.stream().map(future -> future::get));
+    }
+
+    private static @Nullable Void checked(Row row, Check check) throws IOException {
+        named(row, check);
+        return null;
     }
 
     private static void named(Row row, Check check) throws IOException {
