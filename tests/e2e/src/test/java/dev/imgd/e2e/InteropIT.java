@@ -94,8 +94,7 @@ class InteropIT {
     }
 
     private HttpResponse<byte[]> ask(
-            HttpClient client, String method, URI uri, String type, byte[] body)
-            throws Exception {
+            HttpClient client, String method, URI uri, String type, byte[] body) throws Exception {
         HttpRequest.Builder request =
                 HttpRequest.newBuilder(uri).method(method, BodyPublishers.ofByteArray(body));
         request.header(method.equals("GET") ? "Accept" : "Content-Type", type);
@@ -201,8 +200,8 @@ class InteropIT {
                         text.replace(
                                         own,
                                         own.replace(
-                                                MediaType.DOCKER_LAYER_GZIP,
-                                                MediaType.DOCKER_FOREIGN_LAYER_GZIP)
+                                                        MediaType.DOCKER_LAYER_GZIP,
+                                                        MediaType.DOCKER_FOREIGN_LAYER_GZIP)
                                                 + ",\"urls\":[\"https://example.com/layer\"]")
                                 .getBytes(UTF_8));
         DockerRegistry permissive =
@@ -238,15 +237,13 @@ class InteropIT {
         DockerRegistry many = workspace.keep(DockerRegistry.open(directory));
         imgctl.ok(
                 "copy", "docker://" + workspace.reference(), "docker://" + many.reference("m:v0"));
-        Path tags =
-                directory.resolve("data/docker/registry/v2/repositories/m/_manifests/tags");
+        Path tags = directory.resolve("data/docker/registry/v2/repositories/m/_manifests/tags");
         for (int i = 1; i < 10_000; i++) {
             Files.createDirectory(tags.resolve("v" + i));
         }
         Path last = Files.createDirectory(tags.resolve("v9999/current"));
         Files.copy(tags.resolve("v0/current/link"), last.resolve("link"));
-        List<String> listed =
-                imgctl.ok("registry", "tags", many.reference("m")).lines().toList();
+        List<String> listed = imgctl.ok("registry", "tags", many.reference("m")).lines().toList();
         assertEquals(10_000, listed.size());
         Set<String> skopeos = new HashSet<>();
         JSON.readTree(

@@ -15,11 +15,7 @@ final class Skopeo {
     /// The manifest or index that a tag points to.
     static String raw(String reference) {
         return Program.of(
-                        "skopeo",
-                        "inspect",
-                        "--raw",
-                        "--tls-verify=false",
-                        "docker://" + reference)
+                        "skopeo", "inspect", "--raw", "--tls-verify=false", "docker://" + reference)
                 .ok();
     }
 
