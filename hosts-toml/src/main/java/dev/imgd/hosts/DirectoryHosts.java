@@ -211,7 +211,7 @@ public final class DirectoryHosts implements RegistryHosts {
     private void report(boolean news, String warning) {
         if (news) {
             badFiles.increment();
-            Log.warn(warning);
+            Log.warn("%s (bad hosts.toml number %d)".formatted(warning, badFiles.sum()));
         }
     }
 

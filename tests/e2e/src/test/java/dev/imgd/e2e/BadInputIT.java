@@ -2,6 +2,7 @@ package dev.imgd.e2e;
 
 import static org.junit.jupiter.api.Assertions.assertAll;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -25,6 +26,8 @@ import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
@@ -33,9 +36,14 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
@@ -504,6 +512,46 @@ class BadInputIT {
         assertNothingVisible(imgctl);
     }
 
+    /// The same by a daemon, which stays well, keeps nothing of them, and calls none of them its own fault.
+    @Test
+    void daemon_badInput_oneLineAndNothingVisible() throws Exception {
+        Imgd imgd = workspace.keep(daemon());
+        Imgctl imgctl = imgd.imgctl();
+        inPairs(rows(), row -> pull(imgctl, row));
+        assertNothingVisible(imgd);
+    }
+
+    /// Some of them: the code behind is that of the two tests before.
+    @Test
+    void daemon_importsBadInput_oneLineAndNothingVisible() throws Exception {
+        Imgd imgd = workspace.keep(daemon());
+        Imgctl imgctl = imgd.imgctl();
+        List<Row> images = rows().filter(row -> row.image().isPresent()).toList();
+        each(
+                IntStream.range(0, images.size()).filter(i -> i % 8 == 0).mapToObj(images::get),
+                row -> importLayout(imgctl, row));
+        assertNothingVisible(imgd);
+    }
+
+    private Imgd daemon() throws IOException {
+        return Imgd.start(
+                workspace.path("d"),
+                Imgd.Mode.ACCELERATE,
+                Map.of(),
+                "[registry]\nmaximum_backoff = \"100ms\"\n");
+    }
+
+    private void assertNothingVisible(Imgd imgd) {
+        Imgctl imgctl = imgd.imgctl();
+        assertNothingVisible(imgctl, imgd.place().root());
+        assertEquals(Set.of(), new StoreFiles(imgd.place().root()).blobs());
+        for (String sign : List.of("Exception", "ERROR", "\tat ")) {
+            assertFalse(imgd.log().contains(sign), imgd.log());
+        }
+        imgctl.ok("pull", "-q", "--plain-http", workspace.reference());
+        assertEquals(0, imgd.terminate(), imgd.log());
+    }
+
     private static void pull(Imgctl imgctl, Row row) throws IOException {
         try (InMemoryRegistry registry = InMemoryRegistry.start()) {
             String line = fails(imgctl, row.exit(), row.prepare().in(registry));
@@ -520,6 +568,20 @@ class BadInputIT {
         assertAll(rows.map(row -> () -> named(row, check)));
     }
 
+    /// As [#each], two at a time.
+    private static void inPairs(Stream<Row> rows, Check check) throws Exception {
+        List<Future<?>> all = new ArrayList<>();
+        try (ExecutorService two = Executors.newFixedThreadPool(2)) {
+            rows.forEach(row -> all.add(two.submit(() -> checked(row, check))));
+        }
+        assertAll(all.stream().map(future -> future::get));
+    }
+
+    private static @Nullable Void checked(Row row, Check check) throws IOException {
+        named(row, check);
+        return null;
+    }
+
     private static void named(Row row, Check check) throws IOException {
         try {
             check.of(row);
@@ -532,15 +594,13 @@ class BadInputIT {
     @Test
     void import_badInput_oneLineAndNothingVisible() throws Exception {
         Imgctl imgctl = Imgctl.embedded(workspace.path("store"));
-        each(
-                rows().filter(row -> row.image().isPresent()),
-                row -> {
-                    Path layout = layout(row);
-                    String line =
-                            imgctl.fails(row.exit(), "--progress", "none", "import", layout);
-                    assertTrue(line.contains(row.says()) || line.contains("larger than"), line);
-                });
+        each(rows().filter(row -> row.image().isPresent()), row -> importLayout(imgctl, row));
         assertNothingVisible(imgctl);
+    }
+
+    private void importLayout(Imgctl imgctl, Row row) throws IOException {
+        String line = imgctl.fails(row.exit(), "--progress", "none", "import", layout(row));
+        assertTrue(line.contains(row.says()) || line.contains("larger than"), line);
     }
 
     /// The image of a row as an OCI layout.
@@ -774,8 +834,10 @@ class BadInputIT {
         assertEquals("", imgctl.ok("fsck", "--rehash"));
         imgctl.ok("gc");
         StoreFiles files = new StoreFiles(root);
-        assertEquals(Set.of(), files.snapshotDirectories());
-        assertEquals(Set.of(), files.trash());
+        Await.until(
+                "no snapshot directory and no trash is left",
+                Duration.ofSeconds(60),
+                () -> files.snapshotDirectories().isEmpty() && files.trash().isEmpty());
     }
 
     private static byte[] ascii(String text) {

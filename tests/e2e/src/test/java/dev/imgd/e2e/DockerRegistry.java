@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
+import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -28,8 +29,8 @@ final class DockerRegistry extends Background {
 
     private final int port;
 
-    private DockerRegistry(Path directory, Path config) {
-        super("docker-registry", directory.resolve("log"), "docker-registry", "serve", config);
+    private DockerRegistry(Path log, Path config, Map<String, String> settings) {
+        super("docker-registry", log, settings, "docker-registry", "serve", config);
         await(() -> LISTENING.matcher(log()).find());
         Matcher matcher = LISTENING.matcher(log());
         if (!matcher.find()) {
@@ -40,7 +41,14 @@ final class DockerRegistry extends Background {
 
     /// Starts one that everybody may read and write.
     static DockerRegistry open(Path directory) throws IOException {
-        return start(directory, "");
+        return open(directory, Map.of());
+    }
+
+    /// Starts one that everybody may read and write.
+    ///
+    /// @param settings more of its configuration, as variables of its environment
+    static DockerRegistry open(Path directory, Map<String, String> settings) throws IOException {
+        return start(directory, 0, "", settings);
     }
 
     /// Starts one that asks for [#CREDENTIALS].
@@ -67,19 +75,42 @@ final class DockerRegistry extends Background {
         return directory;
     }
 
+    /// Starts one that asks for tokens.
+    ///
+    /// @param roots certificates of those who may sign them
+    static DockerRegistry withTokens(Path directory, String realm, String issuer, Path roots)
+            throws IOException {
+        return start(
+                directory,
+                "auth: {token: {realm: '%s', service: test, issuer: '%s', rootcertbundle: '%s'}}\n"
+                        .formatted(realm, issuer, roots));
+    }
+
+    /// Starts one that everybody may read and write where another one was: with its content, at its
+    /// port.
+    static DockerRegistry again(Path directory, int port) throws IOException {
+        return start(directory, port, "", Map.of());
+    }
+
     private static DockerRegistry start(Path directory, String more) throws IOException {
+        return start(directory, 0, more, Map.of());
+    }
+
+    private static DockerRegistry start(
+            Path directory, int port, String more, Map<String, String> settings)
+            throws IOException {
         Files.createDirectories(directory);
-        Path config = directory.resolve("config.yml");
+        Path config = Files.createTempFile(directory, "config", ".yml");
         Files.writeString(
                 config,
                 """
                 version: 0.1
                 storage: {filesystem: {rootdirectory: '%s'}}
-                http: {addr: '127.0.0.1:0'}
+                http: {addr: '127.0.0.1:%d'}
                 """
-                                .formatted(directory.resolve("data"))
+                                .formatted(directory.resolve("data"), port)
                         + more);
-        return new DockerRegistry(directory, config);
+        return new DockerRegistry(Path.of(config + ".log"), config, settings);
     }
 
     /// Pushes the image of a layout and says how it is called now.

@@ -1,19 +1,31 @@
 package dev.imgd.e2e;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.imgd.model.Descriptor;
+import dev.imgd.testkit.Fault;
+import dev.imgd.testkit.ImageBuilder;
+import dev.imgd.testkit.InMemoryRegistry;
+import dev.imgd.testkit.TestImage;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.Set;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import tools.jackson.databind.JsonNode;
 
 /// A registry that exists only in a `hosts.toml`: its first mirror is dead, its second is Debian's
@@ -71,6 +83,85 @@ class HostsIT {
         }
     }
 
+    /// Dead, corrupt, right: once embedded, once by a daemon.
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void pull_firstDeadSecondCorrupt_succeedsAndSaysWhoSentWhat(boolean daemon) throws Exception {
+        try (InMemoryRegistry corrupt = InMemoryRegistry.start();
+                InMemoryRegistry origin = InMemoryRegistry.start()) {
+            TestImage image = twoLayers();
+            corrupt.push("team/app", "1", image);
+            origin.push("team/app", "1", image);
+            image.layers()
+                    .forEach(
+                            layer ->
+                                    corrupt.always(
+                                            layer.digest().toString(), Fault.wrongByteAt(100)));
+            String dead = "127.0.0.1:" + closedPort();
+            Files.writeString(
+                    hosts,
+                    """
+                    server = "http://%s"
+                    [host."http://%s"]
+                    [host."http://%s"]
+                    """
+                            .formatted(origin.authority(), dead, corrupt.authority()));
+            Path root = workspace.path("store");
+            if (daemon) {
+                Imgd imgd =
+                        workspace.keep(
+                                Imgd.start(
+                                        workspace.path("d"),
+                                        Imgd.Mode.PASSIVE,
+                                        Map.of(),
+                                        Files.readString(config)));
+                imgctl = imgd.imgctl();
+                root = imgd.place().root();
+            } else {
+                imgctl = Imgctl.embedded(root);
+            }
+            List<Object> words =
+                    new ArrayList<>(daemon ? List.of() : List.of("--config", config));
+            words.addAll(List.of("pull", REGISTRY + "/team/app:1"));
+
+            JsonNode result = imgctl.json(words.toArray());
+
+            assertEquals(image.manifest().digest().toString(), result.get("digest").asString());
+            Map<String, JsonNode> sources = new HashMap<>();
+            result.get("sources").forEach(use -> sources.put(use.get("host").asString(), use));
+            assertEquals(Set.of(dead, corrupt.authority(), origin.authority()), sources.keySet());
+            JsonNode refused = sources.get(dead);
+            assertEquals(0, refused.get("bytes").asLong());
+            assertTrue(refused.get("dropped").asString().contains("refused"), refused.toString());
+            JsonNode wrong = sources.get(corrupt.authority());
+            assertTrue(
+                    wrong.get("bytes").asLong() > image.layers().getFirst().sizeBytes(),
+                    wrong.toString());
+            assertTrue(
+                    wrong.get("dropped").asString().contains("wrong bytes of sha256:"),
+                    wrong.toString());
+            JsonNode right = sources.get(origin.authority());
+            assertFalse(right.has("dropped"), right.toString());
+            long size = image.layers().stream().mapToLong(Descriptor::sizeBytes).sum();
+            assertTrue(right.get("bytes").asLong() >= size, right + " for " + size);
+            long all = sources.values().stream().mapToLong(use -> use.get("bytes").asLong()).sum();
+            assertEquals(result.get("fetchedBytes").asLong(), all);
+            assertEquals(List.of(), new StoreFiles(root).damagedBlobs());
+            assertEquals("", imgctl.ok("fsck", "--rehash"));
+        }
+    }
+
+    private static TestImage twoLayers() {
+        ImageBuilder builder = ImageBuilder.oci();
+        for (int i = 0; i < 2; i++) {
+            byte[] content = new byte[400_000];
+            new Random(i).nextBytes(content);
+            String name = "file" + i;
+            builder.layer(tar -> tar.file(name, 0644, content));
+        }
+        return builder.build();
+    }
+
     @Test
     void pull_wrongFile_saysWhereAndNothingIsAsked() throws Exception {
         Files.writeString(hosts, "[host.\"http://localhost:1\"]\n  skip_verfy = true\n");
@@ -85,6 +176,44 @@ class HostsIT {
                         .get(0)
                         .get("url")
                         .asString());
+    }
+
+    /// A file that was good when the daemon started to use it does not stop it; the log counts.
+    @Test
+    void daemon_fileBecomesWrong_lastGoodStateAndCountInTheLog() throws Exception {
+        Imgd imgd =
+                workspace.keep(
+                        Imgd.start(
+                                workspace.path("d"),
+                                Imgd.Mode.PASSIVE,
+                                Map.of(),
+                                Files.readString(config)));
+        String good = Files.readString(hosts);
+        for (int bad = 1; bad <= 2; bad++) {
+            imgd.imgctl().ok("pull", "-q", "--no-unpack", IMAGE);
+            Files.writeString(hosts, good + "[host.\"http://localhost:%d\"".formatted(bad));
+            imgd.imgctl().ok("pull", "-q", "--no-unpack", IMAGE);
+            String wanted =
+                    "the file's last good state stays in use (bad hosts.toml number %d)"
+                            .formatted(bad);
+            List<String> lines = imgd.log().lines().filter(l -> l.contains(wanted)).toList();
+            assertEquals(1, lines.size(), imgd.log());
+            assertTrue(lines.getFirst().contains(hosts + ": line "), lines.getFirst());
+            Files.writeString(hosts, good);
+        }
+    }
+
+    /// As with containerd the mirrors are gone then, but not silently.
+    @Test
+    void pull_wrongFileInContainerdMode_warnsAndCounts() throws Exception {
+        Files.writeString(hosts, Files.readString(hosts) + "[host");
+        Program.Finished finished =
+                imgctl.command("--config", lenient(), "pull", "-q", IMAGE).run().expectExit(6);
+        assertTrue(finished.err().contains(hosts + ": line "), finished.err());
+        assertTrue(finished.err().contains("(bad hosts.toml number 1)"), finished.err());
+        JsonNode listing = imgctl.json("--config", lenient(), "registry", "hosts", IMAGE);
+        String warning = listing.get("warnings").get(0).asString();
+        assertTrue(warning.contains("neither are its mirrors"), warning);
     }
 
     private Path lenient() throws IOException {

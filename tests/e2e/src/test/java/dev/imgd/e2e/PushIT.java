@@ -4,14 +4,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.imgd.model.Digest;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Platform;
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.TestImage;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -41,24 +39,8 @@ class PushIT {
         return workspace.registry().reference(rest);
     }
 
-    private static String skopeoDigest(String reference) {
-        String raw =
-                Program.of(
-                                "skopeo", "inspect", "--raw", "--tls-verify=false",
-                                "docker://" + reference)
-                        .ok();
-        return Digest.sha256(raw.getBytes(StandardCharsets.UTF_8)).toString();
-    }
-
-    private static void skopeoCopy(String source, String target) {
-        Program.of(
-                        "skopeo", "copy", "--quiet", "--all", "--src-tls-verify=false",
-                        "--dest-tls-verify=false", source, target)
-                .ok();
-    }
-
     /// Three images: of the OCI with gzip, with zstd, and none of either.
-    private static TestImage multiPlatform(boolean docker) throws IOException {
+    static TestImage multiPlatform(boolean docker) throws IOException {
         Map<Platform, TestImage> images = new LinkedHashMap<>();
         for (String platform : List.of("linux/amd64", "linux/arm64", "linux/s390x")) {
             ImageBuilder builder = docker ? ImageBuilder.docker() : ImageBuilder.oci();
@@ -82,14 +64,14 @@ class PushIT {
         // The registry has them in another repository: nothing is sent again.
         assertEquals(result.get("blobs").asInt(), result.get("mountedBlobs").asInt());
         assertEquals(
-                workspace.image().manifestDigest(), skopeoDigest(name("pushed/debian:1")));
-        skopeoCopy("docker://" + name("pushed/debian:1"), "dir:" + workspace.path("dir"));
+                workspace.image().manifestDigest(), Skopeo.digest(name("pushed/debian:1")));
+        Skopeo.copy("docker://" + name("pushed/debian:1"), "dir:" + workspace.path("dir"));
 
         DockerRegistry other = workspace.keep(DockerRegistry.open(workspace.path("other")));
         JsonNode sent = imgctl.json("push", workspace.reference(), other.reference("debian:1"));
         assertTrue(sent.get("copiedBytes").asLong() >= workspace.image().size());
         assertEquals(
-                workspace.image().manifestDigest(), skopeoDigest(other.reference("debian:1")));
+                workspace.image().manifestDigest(), Skopeo.digest(other.reference("debian:1")));
         JsonNode again = imgctl.json("push", workspace.reference(), other.reference("debian:1"));
         assertEquals(0, again.get("copiedBytes").asLong());
 
@@ -126,9 +108,9 @@ class PushIT {
                         imgctl.ok(
                                 "copy", "-q", "--all-platforms", "docker://" + source,
                                 "docker://" + ours));
-                assertEquals(wanted, skopeoDigest(ours));
+                assertEquals(wanted, Skopeo.digest(ours));
                 Path theirs = workspace.path(kind + "-dir");
-                skopeoCopy("docker://" + ours, "dir:" + theirs);
+                Skopeo.copy("docker://" + ours, "dir:" + theirs);
                 assertEquals(
                         wanted,
                         imgctl.ok(
@@ -137,7 +119,7 @@ class PushIT {
                 Path written = workspace.path(kind + "-written");
                 imgctl.ok(
                         "copy", "--all-platforms", "docker://" + ours, "dir:" + written);
-                skopeoCopy("dir:" + written, "docker://" + name(kind + "/again:1"));
+                Skopeo.copy("dir:" + written, "docker://" + name(kind + "/again:1"));
                 assertEquals(wanted, imgctl.ok("manifest", "digest", name(kind + "/again:1")));
             }
         }
@@ -150,11 +132,11 @@ class PushIT {
         Path place = workspace.newDirectory("a");
         for (String target : List.of("oci:" + place + "/oci:1", "oci-archive:" + place + "/oci.tar:1")) {
             assertEquals(wanted, imgctl.ok("copy", "-q", source, target));
-            skopeoCopy(target, "docker://" + name("archives:1"));
+            Skopeo.copy(target, "docker://" + name("archives:1"));
             assertEquals(wanted, imgctl.ok("manifest", "digest", name("archives:1")));
         }
         imgctl.ok("copy", source, "docker-archive:" + place + "/d.tar:debian:12");
-        skopeoCopy("docker-archive:" + place + "/d.tar", "dir:" + place + "/d");
+        Skopeo.copy("docker-archive:" + place + "/d.tar", "dir:" + place + "/d");
         // skopeo's archive has neither manifest nor compressed layers: the configuration stays.
         Program.of(
                         "skopeo", "copy", "--quiet", "--src-tls-verify=false", source,
@@ -200,6 +182,8 @@ class PushIT {
         JsonNode listed = imgctl.json("registry", "referrers", image);
         assertEquals(artifact, listed.get("referrers").get(0).get("digest").asString());
         assertTrue(listed.get("byTag").asBoolean());
+        String tag = subject.get("digest").asString().replace(':', '-');
+        assertTrue(Skopeo.raw(name("signed:" + tag)).contains(artifact));
         imgctl.ok("copy", "--referrers", "docker://" + image, "docker://" + name("copied:1"));
         JsonNode copied = imgctl.json("registry", "referrers", name("copied:1"));
         assertEquals(artifact, copied.get("referrers").get(0).get("digest").asString());
@@ -248,7 +232,7 @@ class PushIT {
         assertEquals(
                 workspace.image().manifestDigest(),
                 imgd.imgctl().ok("push", "-q", workspace.reference(), name("daemon:1")));
-        assertEquals(workspace.image().manifestDigest(), skopeoDigest(name("daemon:1")));
+        assertEquals(workspace.image().manifestDigest(), Skopeo.digest(name("daemon:1")));
         String layout = "oci:" + workspace.path("out") + ":1";
         imgd.imgctl().ok("copy", "store:" + workspace.reference(), layout);
         assertEquals(

@@ -48,6 +48,7 @@ public final class TokenServer implements AutoCloseable {
     private volatile boolean firstScopeOnly;
     private volatile boolean rotating;
     private volatile @Nullable Signer signer;
+    private volatile long signedSeconds = 300;
 
     private record Signer(TestAuthority.Identity identity, String issuer) {}
 
@@ -103,6 +104,13 @@ public final class TokenServer implements AutoCloseable {
     /// @param identity signs them; its authority is the `rootcertbundle`
     public TokenServer signedBy(TestAuthority.Identity identity, String issuer) {
         signer = new Signer(identity, issuer);
+        return this;
+    }
+
+    /// How long signed tokens say that they last, whatever the answer says; below zero they have
+    /// expired. docker-registry adds a minute.
+    public TokenServer signedFor(long seconds) {
+        signedSeconds = seconds;
         return this;
     }
 
@@ -225,7 +233,7 @@ public final class TokenServer implements AutoCloseable {
     }
 
     /// A signed token. **Source:** distribution docs/spec/auth/jwt.md, RFC 7515.
-    private static String jwt(Signer by, String service, List<String> scopes, int number) {
+    private String jwt(Signer by, String service, List<String> scopes, int number) {
         try {
             String certificate =
                     Base64.getEncoder().encodeToString(by.identity.certificate().getEncoded());
@@ -243,8 +251,8 @@ public final class TokenServer implements AutoCloseable {
                             .member("iss", by.issuer)
                             .member("sub", "tester")
                             .member("aud", service)
-                            .member("exp", now + 300)
-                            .member("nbf", now - 60)
+                            .member("exp", now + signedSeconds)
+                            .member("nbf", now - 120)
                             .member("iat", now)
                             .member("jti", "id-" + number)
                             .beginArray("access");

@@ -1,0 +1,225 @@
+package dev.imgd.e2e;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.imgd.model.Digest;
+import dev.imgd.model.MediaType;
+import dev.imgd.testkit.TarWriter;
+import dev.imgd.testkit.TcpProxy;
+import dev.imgd.testkit.TestAuthority;
+import dev.imgd.testkit.TokenServer;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Random;
+import java.util.Set;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
+import org.junit.jupiter.api.io.TempDir;
+
+/// Something happens in the middle of a pull of a large image from Debian's docker-registry, over
+/// slow connections: what is fetched a second time is counted on the wire.
+@Tag("root")
+class DisturbedPullIT {
+    private static final int FILE_BYTES = 512 << 20;
+    private static final long CONNECTION_BYTES_PER_SECOND = 40 << 20;
+    private static final Duration LIMIT = Duration.ofSeconds(60);
+    private static final String NAME = "large:1";
+
+    @TempDir static Path shared;
+    private static String manifestDigest = "";
+
+    @RegisterExtension final Workspace workspace = new Workspace();
+
+    private DockerRegistry registry;
+    private TcpProxy way;
+
+    /// The image in a directory of docker-registry.
+    @BeforeAll
+    static void push() throws Exception {
+        Path layout = layout(shared.resolve("layout"));
+        try (DockerRegistry open = DockerRegistry.open(shared)) {
+            manifestDigest =
+                    Imgctl.embedded(shared.resolve("none"))
+                            .ok(
+                                    "copy",
+                                    "-q",
+                                    "oci:" + layout + ":1",
+                                    "docker://" + open.reference(NAME));
+        }
+    }
+
+    @BeforeEach
+    void start() throws IOException {
+        registry = DockerRegistry.open(shared);
+        way = slowWay(registry);
+    }
+
+    @AfterEach
+    void stop() throws IOException {
+        way.close();
+        registry.close();
+    }
+
+    private static TcpProxy slowWay(DockerRegistry registry) throws IOException {
+        TcpProxy way = TcpProxy.to(registry.port());
+        way.limitEachConnection(CONNECTION_BYTES_PER_SECOND);
+        return way;
+    }
+
+    /// One layer that is not compressed, since it is the transfer that counts.
+    private static Path layout(Path directory) throws Exception {
+        Path blobs = Files.createDirectories(directory.resolve("blobs/sha256"));
+        Path written = directory.resolve("layer");
+        MessageDigest sha256 = MessageDigest.getInstance("SHA-256");
+        byte[] piece = new byte[1 << 20];
+        new Random(7).nextBytes(piece);
+        byte[] header =
+                new TarWriter()
+                        .header('0', "large".getBytes(UTF_8), new byte[0], 0644, FILE_BYTES, 0, 0);
+        try (OutputStream out = Files.newOutputStream(written)) {
+            write(out, sha256, header);
+            for (int i = 0; i < FILE_BYTES / piece.length; i++) {
+                piece[0] = (byte) i;
+                piece[1] = (byte) (i >> 8);
+                write(out, sha256, piece);
+            }
+            write(out, sha256, new byte[1024]);
+        }
+        String layer = HexFormat.of().formatHex(sha256.digest());
+        Files.move(written, blobs.resolve(layer));
+        String config =
+                blob(
+                        blobs,
+                        "{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\","
+                                + "\"diff_ids\":[\"sha256:%s\"]}}".formatted(layer));
+        String manifest =
+                blob(
+                        blobs,
+                        "{\"schemaVersion\":2,\"mediaType\":\"%s\",\"config\":%s,\"layers\":[%s]}"
+                                .formatted(
+                                        MediaType.OCI_MANIFEST,
+                                        descriptor(blobs, MediaType.OCI_CONFIG, config),
+                                        descriptor(blobs, MediaType.OCI_LAYER, layer)));
+        String named =
+                descriptor(blobs, MediaType.OCI_MANIFEST, manifest)
+                        .replace(
+                                "}",
+                                ",\"annotations\":{\"org.opencontainers.image.ref.name\":\"1\"}}");
+        Files.writeString(
+                directory.resolve("index.json"),
+                "{\"schemaVersion\":2,\"manifests\":[%s]}".formatted(named));
+        Files.writeString(directory.resolve("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}");
+        return directory;
+    }
+
+    private static void write(OutputStream out, MessageDigest sha256, byte[] bytes)
+            throws IOException {
+        out.write(bytes);
+        sha256.update(bytes);
+    }
+
+    private static String blob(Path blobs, String json) throws IOException {
+        String hex = Digest.sha256(json.getBytes(UTF_8)).hex();
+        Files.writeString(blobs.resolve(hex), json);
+        return hex;
+    }
+
+    private static String descriptor(Path blobs, String type, String hex) throws IOException {
+        return "{\"mediaType\":\"%s\",\"digest\":\"sha256:%s\",\"size\":%d}"
+                .formatted(type, hex, Files.size(blobs.resolve(hex)));
+    }
+
+    private Program.Running pull(Imgctl imgctl) {
+        return imgctl.command(
+                        "--progress",
+                        "none",
+                        "pull",
+                        "--quiet",
+                        "--no-unpack",
+                        way.authority() + "/" + NAME)
+                .start();
+    }
+
+    private void awaitHalf(Program.Running pull) {
+        Await.until("half of the image", LIMIT, () -> way.bytes() > FILE_BYTES / 2);
+        assertTrue(pull.process().isAlive(), "too fast to be disturbed");
+    }
+
+    private Duration assertRightAndNearlyOnce(Program.Running pull, Path root) {
+        Program.Finished finished = pull.end().expectExit(0);
+        assertEquals(manifestDigest, finished.out().strip());
+        assertTrue(
+                way.bytes() <= 1.05 * FILE_BYTES,
+                "%.1f %% of the image was sent".formatted(100.0 * way.bytes() / FILE_BYTES));
+        StoreFiles files = new StoreFiles(root);
+        assertEquals(List.of(), files.damagedBlobs());
+        assertEquals(Set.of(), files.ingests().keySet());
+        return finished.took();
+    }
+
+    @Test
+    void imgctl_killed_theNextGoesOn() throws Exception {
+        Path root = workspace.path("store");
+        Imgctl imgctl = Imgctl.embedded(root);
+        Program.Running first = pull(imgctl);
+        awaitHalf(first);
+        first.kill();
+
+        assertRightAndNearlyOnce(pull(imgctl), root);
+    }
+
+    @Test
+    void imgd_killed_theNextGoesOn() throws Exception {
+        Imgd imgd = workspace.keep(Imgd.start(workspace.path("d"), Imgd.Mode.PASSIVE));
+        Program.Running first = pull(imgd.imgctl());
+        awaitHalf(first);
+        imgd.kill();
+        assertEquals(6, first.end().exit());
+
+        Imgd next = workspace.keep(imgd.again());
+        assertRightAndNearlyOnce(pull(next.imgctl()), next.place().root());
+    }
+
+    @Test
+    void registry_restarts_theSamePullGoesOn() throws Exception {
+        Path root = workspace.path("store");
+        Program.Running pull = pull(Imgctl.embedded(root));
+        awaitHalf(pull);
+        registry.kill();
+        registry = DockerRegistry.again(shared, registry.port());
+
+        assertRightAndNearlyOnce(pull, root);
+    }
+
+    /// The registry accepts each token for one to two seconds, and the client is not told.
+    @Test
+    void token_expires_theSamePullGoesOn() throws Exception {
+        TestAuthority authority = TestAuthority.create("the authority");
+        Path roots = Files.writeString(workspace.path("ca.pem"), authority.certificatePem());
+        try (TokenServer tokens = TokenServer.start()) {
+            tokens.signedBy(authority.server("tokens.test"), "the issuer").signedFor(-58);
+            stop();
+            registry = DockerRegistry.withTokens(shared, tokens.realm(), "the issuer", roots);
+            way = slowWay(registry);
+            Path root = workspace.path("store");
+
+            Duration took = assertRightAndNearlyOnce(pull(Imgctl.embedded(root)), root);
+
+            int requests = tokens.requests().size();
+            assertTrue(requests >= 2, "the token never expired");
+            assertTrue(requests <= 2 + took.toSeconds(), requests + " tokens in " + took);
+        }
+    }
+}

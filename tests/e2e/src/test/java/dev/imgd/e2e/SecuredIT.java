@@ -1,0 +1,231 @@
+package dev.imgd.e2e;
+
+import static org.junit.jupiter.api.Assertions.assertAll;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.imgd.testkit.TestAuthority;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
+
+/// docker-registry that wants a user name and a password, behind nginx that wants a certificate, as
+/// a user sets it up: `hosts.toml` and `config.json`.
+@Tag("root")
+class SecuredIT {
+    private static final String REGISTRY = "secured.e2e.example";
+    private static final String IMAGE = REGISTRY + "/team/app:1";
+    private static final String CA = "ca = \"ca.pem\"";
+    private static final String CLIENT = "client = [[\"me.pem\", \"me.key\"]]";
+    private static final int OTHER = 1;
+    private static final int DENIED = 4;
+    private static final int UNAVAILABLE = 6;
+    private static final int BAD_FILE = 8;
+
+    @RegisterExtension final Workspace workspace = new Workspace();
+
+    private Imgctl imgctl = Imgctl.embedded(Path.of(""));
+    private Path config = Path.of("");
+    private Path place = Path.of("");
+    private Path right = Path.of("");
+    private int port;
+
+    @BeforeEach
+    void setUp() throws IOException {
+        imgctl = Imgctl.embedded(workspace.path("store"));
+        DockerRegistry registry =
+                workspace.keep(DockerRegistry.withPassword(workspace.path("registry")));
+        TestAuthority authority = TestAuthority.create("the authority");
+        port =
+                workspace
+                        .keep(Nginx.before(registry.port(), workspace.path("nginx"), authority))
+                        .port();
+        place = workspace.newDirectory("certs.d/" + REGISTRY);
+        Files.writeString(place.resolve("ca.pem"), authority.certificatePem());
+        write("me", authority.client("me"));
+        TestAuthority stranger = TestAuthority.create("a stranger");
+        Files.writeString(place.resolve("stranger-ca.pem"), stranger.certificatePem());
+        write("stranger", stranger.client("me"));
+        right = login("right", DockerRegistry.CREDENTIALS);
+        config =
+                Files.writeString(
+                        workspace.path("config.toml"),
+                        """
+                        [registry]
+                        hosts_dir = ["%s"]
+                        attempts = 2
+                        maximum_backoff = "10ms"
+                        """
+                                .formatted(place.getParent()));
+    }
+
+    private void write(String name, TestAuthority.Identity identity) throws IOException {
+        Files.writeString(place.resolve(name + ".pem"), identity.chainPem());
+        Files.writeString(place.resolve(name + ".key"), identity.keyPem());
+    }
+
+    /// A directory for `DOCKER_CONFIG`.
+    private Path login(String name, String pair) throws IOException {
+        String auth = Base64.getEncoder().encodeToString(pair.getBytes(StandardCharsets.UTF_8));
+        Path directory = workspace.newDirectory("docker-" + name);
+        Files.writeString(
+                directory.resolve("config.json"),
+                "{\"auths\":{\"localhost:%1$d\":{\"auth\":\"%2$s\"},\"127.0.0.1:%1$d\":{\"auth\":\"%2$s\"}}}"
+                        .formatted(port, auth));
+        return directory;
+    }
+
+    private void server(String host, String... settings) throws IOException {
+        Files.writeString(
+                place.resolve("hosts.toml"),
+                "server = \"%s:%d\"\n%s\n".formatted(host, port, String.join("\n", settings)));
+    }
+
+    private Program.Finished imgctl(Path login, Object... words) {
+        Object[] all = new Object[words.length + 2];
+        all[0] = "--config";
+        all[1] = config;
+        System.arraycopy(words, 0, all, 2, words.length);
+        return imgctl.command(all).env("DOCKER_CONFIG", login.toString()).run();
+    }
+
+    @Test
+    void settings_right_pushAndPullEmbeddedAndByADaemon() throws Exception {
+        server("https://localhost", CA, CLIENT);
+        imgctl.ok("pull", "-q", "--no-unpack", "--plain-http", workspace.reference());
+        String digest = workspace.image().manifestDigest();
+        Program.Finished pushed = imgctl(right, "push", "-q", workspace.reference(), IMAGE);
+        assertEquals(digest, pushed.expectExit(0).out().strip());
+        Imgd imgd =
+                workspace.keep(
+                        Imgd.start(
+                                workspace.path("d"),
+                                Imgd.Mode.PASSIVE,
+                                Map.of("DOCKER_CONFIG", right.toString()),
+                                Files.readString(config)));
+        assertEquals(digest, imgd.imgctl().ok("pull", "-q", "--no-unpack", IMAGE));
+        Program.Finished tested = imgctl(right, "registry", "test", IMAGE);
+        assertEquals(0, tested.exit(), tested.toString());
+        server("https://localhost", "skip_verify = true", CLIENT);
+        imgctl(right, "registry", "resolve", IMAGE).expectExit(0);
+    }
+
+    /// @param exit the exit code wanted
+    /// @param says a part of the message wanted
+    private record Row(String name, int exit, String says, Path login, List<String> settings) {}
+
+    @Test
+    void settings_wrong_eachSaysWhich() throws Exception {
+        Path wrong = login("wrong", "user:wrong battery");
+        Path none = workspace.newDirectory("docker-none");
+        Set<String> messages = new TreeSet<>();
+        String https = "https://localhost";
+        List<Row> rows =
+                List.of(
+                        row("authority unknown", UNAVAILABLE, "not trusted", right, https, CLIENT),
+                        row(
+                                "authority of a stranger",
+                                UNAVAILABLE,
+                                "not trusted",
+                                right,
+                                https,
+                                "ca = \"stranger-ca.pem\"",
+                                CLIENT),
+                        row(
+                                "authority's file missing",
+                                BAD_FILE,
+                                "nowhere.pem",
+                                right,
+                                https,
+                                "ca = \"nowhere.pem\""),
+                        row(
+                                "authority's file without certificate",
+                                BAD_FILE,
+                                "me.key",
+                                right,
+                                https,
+                                "ca = \"me.key\""),
+                        row(
+                                "no client certificate",
+                                OTHER,
+                                "wants a client certificate and none was sent",
+                                right,
+                                https,
+                                CA),
+                        row(
+                                "client certificate of a stranger",
+                                OTHER,
+                                "refused this side's certificate",
+                                right,
+                                https,
+                                CA,
+                                "client = [[\"stranger.pem\", \"stranger.key\"]]"),
+                        row(
+                                "key of another",
+                                BAD_FILE,
+                                "stranger.key",
+                                right,
+                                https,
+                                CA,
+                                "client = [[\"me.pem\", \"stranger.key\"]]"),
+                        row("no key", BAD_FILE, "me.pem", right, https, CA, "client = \"me.pem\""),
+                        row(
+                                "another host name",
+                                UNAVAILABLE,
+                                "another host name",
+                                right,
+                                "https://127.0.0.1",
+                                CA,
+                                CLIENT),
+                        row(
+                                "plain http",
+                                OTHER,
+                                "speaks https and was asked with plain http",
+                                right,
+                                "http://localhost"),
+                        row("no credentials", DENIED, "log in", none, https, CA, CLIENT),
+                        row(
+                                "wrong password",
+                                DENIED,
+                                "the user name or the password",
+                                wrong,
+                                https,
+                                CA,
+                                CLIENT));
+        assertAll(rows.stream().map(row -> () -> check(row, messages)));
+        // The two unknown authorities are one mistake.
+        assertEquals(rows.size() - 1, messages.size(), String.join("\n", messages));
+    }
+
+    private static Row row(
+            String name, int exit, String says, Path login, String host, String... settings) {
+        List<String> all = new ArrayList<>(List.of(host));
+        all.addAll(List.of(settings));
+        return new Row(name, exit, says, login, all);
+    }
+
+    private void check(Row row, Set<String> messages) throws IOException {
+        List<String> settings = row.settings();
+        server(settings.getFirst(), settings.subList(1, settings.size()).toArray(String[]::new));
+        Program.Finished finished = imgctl(row.login(), "--progress", "none", "pull", IMAGE);
+        String what = row.name() + "\n" + finished;
+        assertEquals(row.exit(), finished.exit(), what);
+        assertEquals(1, finished.err().lines().count(), what);
+        assertTrue(finished.err().contains(row.says()), what);
+        assertFalse(finished.err().contains("battery"), "a password was printed");
+        assertFalse(finished.err().contains("correct horse"), "a password was printed");
+        messages.add(finished.err().replaceAll("localhost|127\\.0\\.0\\.1", "host"));
+    }
+}
