@@ -11,7 +11,6 @@ import dev.imgd.registry.RegistryOptions;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -41,12 +40,6 @@ final class LoginCommands {
                 description = "Shows this text.")
         boolean help;
 
-        @Option(
-                names = "--authfile",
-                paramLabel = "FILE",
-                description = "Use this credentials file and no other.")
-        @Nullable Path authFile;
-
         @Parameters(
                 paramLabel = "REGISTRY",
                 description = "For example ghcr.io, localhost:5000 or registry.example/team.")
@@ -56,12 +49,16 @@ final class LoginCommands {
             return Objects.requireNonNull(parent).options;
         }
 
-        Logins logins() {
-            return authFile == null ? Logins.standard(System.getenv()) : Logins.in(authFile);
+        Logins logins() throws ImageException {
+            return options()
+                    .configuration()
+                    .get(Config.AUTH_FILE)
+                    .map(Logins::in)
+                    .orElseGet(() -> Logins.standard(System.getenv()));
         }
 
         RegistryOptions registryOptions() throws ImageException {
-            return Assembly.registryOptions(Config.load(options().config));
+            return Assembly.registryOptions(options().configuration());
         }
 
         /// Refuses what is not a registry, perhaps with a part of a repository.
