@@ -113,7 +113,11 @@ record Assembly(
                         RegistryOptions.defaults().firstBackoff(),
                         config.get(Config.MAXIMUM_BACKOFF))
                 .withTransfer(transfer(config))
-                .withCredentials(CredentialSource.standardFiles(System.getenv()))
+                .withCredentials(
+                        config.get(Config.AUTH_FILE)
+                                .map(CredentialSource::file)
+                                .orElseGet(
+                                        () -> CredentialSource.standardFiles(System.getenv())))
                 .withHosts(hosts(config, config.get(Config.PLAIN_HTTP)));
     }
 

@@ -15,6 +15,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
@@ -135,6 +136,13 @@ final class Config {
                     ConfigKey.oneOf("strict", "containerd"),
                     "strict",
                     "strict: a wrong hosts.toml is an error; containerd: it is passed over");
+
+    static final ConfigKey<Optional<Path>> AUTH_FILE =
+            key(
+                    "registry.auth_file",
+                    ConfigKey.PATH_OR_NONE,
+                    Optional.empty(),
+                    "credentials file that is used alone; \"\" for those of Docker and Podman, see below");
 
     static final ConfigKey<Set<String>> REALM_ALLOW =
             key(

@@ -31,7 +31,7 @@ final class ConfigCommand implements Callable<Integer> {
 
     Config load() throws ImageException {
         GlobalOptions options = Objects.requireNonNull(parent).options;
-        Config config = Config.load(options.config);
+        Config config = options.configuration();
         return options.root == null
                 ? config
                 : config.with(Config.ROOT, options.root.toAbsolutePath().normalize());

@@ -6,6 +6,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 
@@ -40,6 +41,22 @@ record ConfigKey<T>(String name, Type<T> type, T absent, String shown, String me
                 @Override
                 public String write(Path value) {
                     return quote(value.toString());
+                }
+            };
+
+    /// An absolute path, or an empty string for none.
+    static final Type<Optional<Path>> PATH_OR_NONE =
+            new Type<>() {
+                @Override
+                public Optional<Path> read(ConfigValue value) throws ImageException {
+                    return value.text().isEmpty()
+                            ? Optional.empty()
+                            : Optional.of(value.path());
+                }
+
+                @Override
+                public String write(Optional<Path> value) {
+                    return quote(value.map(Path::toString).orElse(""));
                 }
             };
 

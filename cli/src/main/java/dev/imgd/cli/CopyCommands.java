@@ -94,7 +94,7 @@ final class CopyCommands {
                     return session.images().copy(request, progress);
                 }
             }
-            Config config = Config.load(options().config);
+            Config config = options().configuration();
             try (RegistryClients registries = Assembly.registries(config);
                     Interruption _ = Interruption.guard()) {
                 return new ImageCopier(

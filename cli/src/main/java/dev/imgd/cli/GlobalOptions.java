@@ -1,6 +1,8 @@
 package dev.imgd.cli;
 
+import dev.imgd.model.ImageException;
 import java.nio.file.Path;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ScopeType;
@@ -44,6 +46,13 @@ final class GlobalOptions {
     @Nullable Path config;
 
     @Option(
+            names = "--authfile",
+            scope = ScopeType.INHERIT,
+            paramLabel = "FILE",
+            description = "Use this credentials file and no other (default: registry.auth_file).")
+    @Nullable Path authFile;
+
+    @Option(
             names = {"--output", "-o"},
             scope = ScopeType.INHERIT,
             paramLabel = "table|json",
@@ -62,6 +71,16 @@ final class GlobalOptions {
             scope = ScopeType.INHERIT,
             description = "Log what is done, and stack traces of errors.")
     boolean debug;
+
+    /// The configuration, with what these options say instead of it; `--root` and `--address` are for
+    /// [Session].
+    Config configuration() throws ImageException {
+        Config loaded = Config.load(config);
+        return authFile == null
+                ? loaded
+                : loaded.with(
+                        Config.AUTH_FILE, Optional.of(authFile.toAbsolutePath().normalize()));
+    }
 
     boolean json() {
         return output == Output.json;

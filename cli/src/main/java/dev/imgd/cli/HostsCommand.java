@@ -42,6 +42,6 @@ abstract class HostsCommand implements Callable<Integer> {
     @Override
     public Integer call() throws ImageException {
         Reference wanted = Reference.parse(reference).withDefaultTag();
-        return run(wanted, Assembly.registryOptions(Config.load(options().config)));
+        return run(wanted, Assembly.registryOptions(options().configuration()));
     }
 }

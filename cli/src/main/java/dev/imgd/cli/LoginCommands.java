@@ -7,7 +7,6 @@ import dev.imgd.model.Text;
 import dev.imgd.registry.Credentials;
 import dev.imgd.registry.Logins;
 import dev.imgd.registry.RegistryOptions;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -35,12 +34,6 @@ final class LoginCommands {
                 description = "Shows this text.")
         boolean help;
 
-        @Option(
-                names = "--authfile",
-                paramLabel = "FILE",
-                description = "Use this credentials file and no other.")
-        @Nullable Path authFile;
-
         @Parameters(
                 paramLabel = "REGISTRY",
                 description = "For example ghcr.io, localhost:5000 or registry.example/team.")
@@ -50,12 +43,16 @@ final class LoginCommands {
             return Objects.requireNonNull(parent).options;
         }
 
-        Logins logins() {
-            return authFile == null ? Logins.standard(System.getenv()) : Logins.in(authFile);
+        Logins logins() throws ImageException {
+            return options()
+                    .configuration()
+                    .get(Config.AUTH_FILE)
+                    .map(Logins::in)
+                    .orElseGet(() -> Logins.standard(System.getenv()));
         }
 
         RegistryOptions registryOptions() throws ImageException {
-            return Assembly.registryOptions(Config.load(options().config));
+            return Assembly.registryOptions(options().configuration());
         }
 
         /// Refuses what is not a registry, perhaps with a part of a repository.

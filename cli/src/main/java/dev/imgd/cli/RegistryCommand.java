@@ -43,7 +43,7 @@ abstract class RegistryCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws ImageException {
-        Config config = Config.load(options().config);
+        Config config = options().configuration();
         try (RegistryClients registries = Assembly.registries(config);
                 Interruption _ = Interruption.guard()) {
             return run(config, registries);

@@ -24,10 +24,10 @@ record Session(ImageService images, @Nullable Assembly assembly, Interruption in
         implements AutoCloseable {
 
     static Session open(GlobalOptions options) throws ImageException {
-        Config config = Config.load(options.config);
+        Config config = options.configuration();
         if (options.address != null) {
             if (answers(options.address)) {
-                return remote(options.address);
+                return remote(options.address, options);
             }
             if (options.root == null) {
                 throw ImageException.unavailable(
@@ -40,7 +40,7 @@ record Session(ImageService images, @Nullable Assembly assembly, Interruption in
                 && options.address == null
                 && Files.exists(config.get(Config.ADDRESS))
                 && answers(config.get(Config.ADDRESS))) {
-            return remote(config.get(Config.ADDRESS));
+            return remote(config.get(Config.ADDRESS), options);
         }
         Config effective =
                 options.root == null
@@ -50,7 +50,12 @@ record Session(ImageService images, @Nullable Assembly assembly, Interruption in
         return new Session(assembly.images(), assembly, Interruption.guard());
     }
 
-    private static Session remote(Path address) {
+    private static Session remote(Path address, GlobalOptions options) throws ImageException {
+        if (options.authFile != null) {
+            throw ImageException.invalidArgument(
+                    "--authfile: the daemon at %s asks registries itself; set registry.auth_file in its configuration, or use --root"
+                            .formatted(address));
+        }
         return new Session(RemoteImageService.connect(address), null, Interruption.guard());
     }
 

@@ -58,7 +58,7 @@ final class TrustCommands {
 
         @Override
         public Integer call() throws ImageException {
-            Config config = Config.load(Objects.requireNonNull(parent).options.config);
+            Config config = Objects.requireNonNull(parent).options.configuration();
             try (Interruption _ = Interruption.guard();
                     RegistryClients registries = Assembly.registries(config)) {
                 return run(config, registries);

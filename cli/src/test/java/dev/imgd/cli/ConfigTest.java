@@ -15,6 +15,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -44,6 +45,7 @@ class ConfigTest {
                         max_concurrent_unpacks = 3
                         [registry]
                         plain_http = ["registry.lan:5000"]
+                        auth_file = "/auth.json"
                         [store]
                         cache = "32MiB"
                         ingest_ttl = "90m"
@@ -65,6 +67,8 @@ class ConfigTest {
         assertEquals(7, config.get(Config.CONCURRENT_DOWNLOADS));
         assertEquals(3, config.get(Config.CONCURRENT_UNPACKS));
         assertEquals(Set.of("registry.lan:5000"), config.get(Config.PLAIN_HTTP));
+        assertEquals(Optional.of(Path.of("/auth.json")), config.get(Config.AUTH_FILE));
+        assertEquals(Optional.empty(), parse("").get(Config.AUTH_FILE));
         assertEquals(32L << 20, config.get(Config.STORE_CACHE));
         assertEquals(Duration.ofMinutes(90), config.get(Config.INGEST_TTL));
         assertEquals(Duration.ZERO, config.get(Config.GC_INTERVAL));
@@ -82,6 +86,7 @@ class ConfigTest {
                 Config.defaults()
                         .with(Config.ROOT, Path.of("/a\\b\"c"))
                         .with(Config.PLAIN_HTTP, Set.of("b:1", "a:1"))
+                        .with(Config.AUTH_FILE, Optional.of(Path.of("/auth.json")))
                         .with(Config.SNAPSHOTTER_MODE, "accelerate")
                         .with(Config.STORE_CACHE, 1000L)
                         .with(Config.GC_INTERVAL, Duration.ofMillis(1500));
@@ -107,6 +112,7 @@ class ConfigTest {
                 "[log]\\nlevel = 'loud'|wanted one of debug, info, warn, error",
                 "[registry]\\nplain_http = 'a'|registry.plain_http: wanted a list",
                 "[registry]\\nforeign_layers = 1|wanted true or false",
+                "[registry]\\nauth_file = 'auth.json'|registry.auth_file: wanted an absolute path",
                 "[snapshotter]\\nlabel_sources = []|wanted a list of cri, stargz",
                 "[store]\\ningest_ttl = '3'|wanted a duration such as",
                 "[limits]\\ntar_entry = 1|did you mean \"limits.tar_entries\"?",

@@ -114,6 +114,17 @@ class SessionTest {
     }
 
     @Test
+    void authFile_isNotForADaemon() throws IOException {
+        options.authFile = directory.resolve("auth.json");
+        try (ServerSocketChannel _ = listen(configured)) {
+            ImageException e = assertThrows(ImageException.class, () -> Session.open(options));
+            assertEquals(ErrorKind.INVALID_ARGUMENT, e.kind());
+            assertTrue(e.getMessage().contains("registry.auth_file"), e.getMessage());
+        }
+        assertEmbedded(configuredRoot);
+    }
+
+    @Test
     void storeOfAnotherOwner_isLockedAndSaysBy() throws IOException {
         try (Session _ = Session.open(options)) {
             ImageException e = assertThrows(ImageException.class, () -> Session.open(options));

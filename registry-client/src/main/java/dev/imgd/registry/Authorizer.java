@@ -290,8 +290,11 @@ final class Authorizer {
             try {
                 return send(what, request, cancellation);
             } catch (NoSuchForm e) {
-                passwordsByGet = e.forGood;
+                // Or the password is wrong, which a GET tells.
             }
+            Token token = send(what, get(bearer, scopes, credentials), cancellation);
+            passwordsByGet = true;
+            return token;
         }
         return send(what, get(bearer, scopes, credentials), cancellation);
     }
@@ -408,7 +411,7 @@ final class Authorizer {
         String from = Urls.authority(request.url());
         if (!response.isSuccessful()) {
             if (isPasswordForm(request) && NoSuchForm.isLikely(response.code())) {
-                throw new NoSuchForm(response.code() == 404 || response.code() == 405);
+                throw new NoSuchForm();
             }
             if (response.code() == 401 && request.header("Authorization") != null) {
                 throw refusedLogin(what, host.authority(), from, 401);
@@ -456,12 +459,6 @@ final class Authorizer {
     /// The token server did not take the POST with a user name and a password. Many know only GET
     /// and refuse it in one way or another.
     private static final class NoSuchForm extends IOException {
-        final boolean forGood;
-
-        NoSuchForm(boolean forGood) {
-            this.forGood = forGood;
-        }
-
         static boolean isLikely(int status) {
             return Urls.isRedirect(status)
                     || status == 501

@@ -22,7 +22,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 
 /// docker-registry that wants a user name and a password, behind nginx that wants a certificate, as
-/// a user sets it up: `hosts.toml` and `config.json`.
+/// a user sets it up: `hosts.toml` and a credentials file.
 @Tag("root")
 class SecuredIT {
     private static final String REGISTRY = "secured.e2e.example";
@@ -76,15 +76,13 @@ class SecuredIT {
         Files.writeString(place.resolve(name + ".key"), identity.keyPem());
     }
 
-    /// A directory for `DOCKER_CONFIG`.
+    /// A file for `--authfile`.
     private Path login(String name, String pair) throws IOException {
         String auth = Base64.getEncoder().encodeToString(pair.getBytes(StandardCharsets.UTF_8));
-        Path directory = workspace.newDirectory("docker-" + name);
-        Files.writeString(
-                directory.resolve("config.json"),
+        return Files.writeString(
+                workspace.path(name + ".json"),
                 "{\"auths\":{\"localhost:%1$d\":{\"auth\":\"%2$s\"},\"127.0.0.1:%1$d\":{\"auth\":\"%2$s\"}}}"
                         .formatted(port, auth));
-        return directory;
     }
 
     private void server(String host, String... settings) throws IOException {
@@ -94,11 +92,9 @@ class SecuredIT {
     }
 
     private Program.Finished imgctl(Path login, Object... words) {
-        Object[] all = new Object[words.length + 2];
-        all[0] = "--config";
-        all[1] = config;
-        System.arraycopy(words, 0, all, 2, words.length);
-        return imgctl.command(all).env("DOCKER_CONFIG", login.toString()).run();
+        List<Object> all = new ArrayList<>(List.of("--config", config, "--authfile", login));
+        all.addAll(List.of(words));
+        return imgctl.command(all.toArray()).run();
     }
 
     @Test
@@ -113,8 +109,9 @@ class SecuredIT {
                         Imgd.start(
                                 workspace.path("d"),
                                 Imgd.Mode.PASSIVE,
-                                Map.of("DOCKER_CONFIG", right.toString()),
-                                Files.readString(config)));
+                                Map.of(),
+                                Files.readString(config)
+                                        + "auth_file = \"%s\"\n".formatted(right)));
         assertEquals(digest, imgd.imgctl().ok("pull", "-q", "--no-unpack", IMAGE));
         Program.Finished tested = imgctl(right, "registry", "test", IMAGE);
         assertEquals(0, tested.exit(), tested.toString());
@@ -129,7 +126,7 @@ class SecuredIT {
     @Test
     void settings_wrong_eachSaysWhich() throws Exception {
         Path wrong = login("wrong", "user:wrong battery");
-        Path none = workspace.newDirectory("docker-none");
+        Path none = Files.writeString(workspace.path("none.json"), "{}");
         Set<String> messages = new TreeSet<>();
         String https = "https://localhost";
         List<Row> rows =

@@ -238,11 +238,13 @@ class AuthTest extends Fixture {
         }
     }
 
-    @Test
-    void token_serverWithoutPost_isAskedByGetFromThenOn() throws Exception {
+    /// As the token servers of GCR, Artifactory and Azure among others.
+    @ParameterizedTest
+    @ValueSource(ints = {400, 401, 404, 405})
+    void token_serverWithoutPost_isAskedByGetFromThenOn(int status) throws Exception {
         TestImage image = pushImage();
         registry.push("other", "1", image);
-        registry.requireToken(tokens.getOnly().requireAuthorization(basic("user", CANARY)));
+        registry.requireToken(tokens.getOnly(status).requireAuthorization(basic("user", CANARY)));
         use(QUICK.withCredentials(login()));
 
         pull(image);

@@ -44,7 +44,7 @@ public final class TokenServer implements AutoCloseable {
     private volatile String field = "token";
     private volatile long expiresIn = 300;
     private volatile String wantedAuthorization = "";
-    private volatile boolean getOnly;
+    private volatile int refusedPosts;
     private volatile boolean firstScopeOnly;
     private volatile boolean rotating;
     private volatile @Nullable Signer signer;
@@ -82,8 +82,10 @@ public final class TokenServer implements AutoCloseable {
     }
 
     /// Knows no POST, as the token servers of many registries.
-    public TokenServer getOnly() {
-        getOnly = true;
+    ///
+    /// @param status what it says then; some say that the request or the password is wrong
+    public TokenServer getOnly(int status) {
+        refusedPosts = status;
         return this;
     }
 
@@ -162,8 +164,8 @@ public final class TokenServer implements AutoCloseable {
     private void issue(Exchange exchange) throws IOException {
         String form = requests.getLast().form();
         boolean post = exchange.method().equals("POST");
-        if (post && getOnly) {
-            exchange.respond(405, Map.of("Content-Type", "text/plain"), new byte[0]);
+        if (post && refusedPosts != 0) {
+            exchange.respond(refusedPosts, Map.of("Content-Type", "text/plain"), new byte[0]);
             return;
         }
         List<String> parameters = List.of((post ? form : query(exchange)).split("&", -1));
