@@ -109,8 +109,8 @@ final class VerifiedBlob implements BlobSource, AutoCloseable {
                 throw new ImageException(ErrorKind.CANCELLED, "copy: cancelled");
             }
             int start = into.position();
-            int count = stream.read(into);
-            if (count < 0) {
+            int count = fill(into);
+            if (count == 0) {
                 if (position < blob.sizeBytes()) {
                     throw new SizeMismatchException(
                             "blob " + blob.digest() + " from " + from(), blob.sizeBytes(), position);
@@ -133,6 +133,16 @@ final class VerifiedBlob implements BlobSource, AutoCloseable {
             }
             progress.set(position);
             return count;
+        }
+
+        /// Connections give a few KiB at a time; hashing and writing are cheaper in large pieces.
+        private int fill(ByteBuffer into) throws IOException {
+            int start = into.position();
+            int last = 0;
+            while (last >= 0 && into.hasRemaining()) {
+                last = stream.read(into);
+            }
+            return into.position() - start;
         }
 
         @Override
