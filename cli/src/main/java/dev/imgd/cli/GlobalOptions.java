@@ -1,6 +1,7 @@
 package dev.imgd.cli;
 
 import java.nio.file.Path;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ScopeType;
@@ -62,6 +63,9 @@ final class GlobalOptions {
             scope = ScopeType.INHERIT,
             description = "Log what is done, and stack traces of errors.")
     boolean debug;
+
+    /// Keys for encrypted layers, of commands that have an option for them.
+    List<String> decryptionKeys = List.of();
 
     boolean json() {
         return output == Output.json;

@@ -4,12 +4,14 @@ import dev.imgd.image.ImageService;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.plugin.RemoteImageService;
+import dev.imgd.trust.DecryptionKeys;
 import java.io.IOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.channels.SocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /// What one command works with: the daemon if there is one, else the store itself.
@@ -27,7 +29,7 @@ record Session(ImageService images, @Nullable Assembly assembly, Interruption in
         Config config = Config.load(options.config);
         if (options.address != null) {
             if (answers(options.address)) {
-                return remote(options.address);
+                return remote(options.address, options);
             }
             if (options.root == null) {
                 throw ImageException.unavailable(
@@ -40,17 +42,32 @@ record Session(ImageService images, @Nullable Assembly assembly, Interruption in
                 && options.address == null
                 && Files.exists(config.get(Config.ADDRESS))
                 && answers(config.get(Config.ADDRESS))) {
-            return remote(config.get(Config.ADDRESS));
+            return remote(config.get(Config.ADDRESS), options);
         }
         Config effective =
                 options.root == null
                         ? config
                         : config.with(Config.ROOT, options.root.toAbsolutePath().normalize());
-        Assembly assembly = Assembly.open(effective);
+        Assembly assembly = Assembly.open(effective, keys(options.decryptionKeys));
         return new Session(assembly.images(), assembly, Interruption.guard());
     }
 
-    private static Session remote(Path address) {
+    /// Keys that a user names.
+    static DecryptionKeys keys(List<String> names) throws ImageException {
+        DecryptionKeys keys = DecryptionKeys.NONE;
+        for (String name : names) {
+            keys = keys.and(DecryptionKeys.named(name));
+        }
+        return keys;
+    }
+
+    private static Session remote(Path address, GlobalOptions options) throws ImageException {
+        if (!options.decryptionKeys.isEmpty()) {
+            // A key that went over the socket would be in two processes, and in the daemon for good.
+            throw ImageException.failedPrecondition(
+                    "the daemon at %s uses its own keys only; put the key into the directory of its decryption.keys_path, or use a store of your own with --root"
+                            .formatted(address));
+        }
         return new Session(RemoteImageService.connect(address), null, Interruption.guard());
     }
 
