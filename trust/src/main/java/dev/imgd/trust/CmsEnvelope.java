@@ -198,7 +198,10 @@ final class CmsEnvelope implements LayerEnvelope {
     }
 
     private static ContentCipher gcm(int keyBytes, Der parameters) throws ImageException {
-        List<Der> parts = parameters.items(WHAT, Der.SEQUENCE);
+        // Go's libraries forget the bit that says that a sequence has elements.
+        List<Der> parts =
+                new Der(parameters.tag() | 0x20, parameters.content())
+                        .items(WHAT, Der.SEQUENCE);
         if (parts.size() != 2
                 || parts.getFirst().bytes(WHAT, Der.OCTETS).length != 12
                 || !Arrays.equals(parts.get(1).bytes(WHAT, Der.INTEGER), new byte[] {16})) {

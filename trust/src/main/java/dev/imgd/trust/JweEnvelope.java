@@ -116,9 +116,7 @@ final class JweEnvelope implements LayerEnvelope {
         add(shared, root.find("unprotected"));
         List<Recipient> recipients = new ArrayList<>();
         if (root.find("recipients").isPresent()) {
-            if (root.find("header").isPresent() || root.find("encrypted_key").isPresent()) {
-                throw root.invalid("it has \"recipients\", and a single one too");
-            }
+            refuseAnother(root);
             for (JsonNode item : root.items("recipients")) {
                 Strict.only(item, List.of("header", "encrypted_key"));
                 recipients.add(recipient(shared, item));
@@ -140,6 +138,21 @@ final class JweEnvelope implements LayerEnvelope {
                 base64("initialization vector", root.text("iv", "")),
                 base64("ciphertext", root.text("ciphertext", "")),
                 base64("tag", root.text("tag", "")));
+    }
+
+    /// go-jose before version 3 writes the first key of several once more, as that of a single
+    /// recipient.
+    private static void refuseAnother(JsonNode root) throws ImageException {
+        List<JsonNode> listed = root.items("recipients");
+        String single = root.text("encrypted_key", "");
+        boolean repeated =
+                single.isEmpty()
+                        || (!listed.isEmpty()
+                                && single.equals(
+                                        listed.getFirst().text("encrypted_key", "")));
+        if (root.find("header").isPresent() || !repeated) {
+            throw root.invalid("it has \"recipients\", and another one beside them");
+        }
     }
 
     private static Recipient recipient(Map<String, JsonNode> shared, JsonNode node)
@@ -360,7 +373,7 @@ final class JweEnvelope implements LayerEnvelope {
     }
 
     /// The one-step derivation of NIST SP 800-56A with SHA-256; one round gives all that is wanted.
-    private static byte[] derive(
+    static byte[] derive(
             String algorithm,
             PrivateKey own,
             PublicKey other,

@@ -115,10 +115,18 @@ public final class LayerEncryption {
             return new LayerSecret(
                     key,
                     bytes(more, "nonce", LayerSecret.NONCE_BYTES),
-                    Digest.parse(options.require("digest").text()),
+                    digest(options.require("digest")),
                     mac);
         } finally {
             Arrays.fill(key, (byte) 0);
+        }
+    }
+
+    private static Digest digest(JsonNode value) throws ImageException {
+        try {
+            return Digest.parse(value.text());
+        } catch (ImageException e) {
+            throw value.invalid(e.getMessage());
         }
     }
 
