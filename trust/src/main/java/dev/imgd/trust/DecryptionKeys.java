@@ -192,6 +192,8 @@ public final class DecryptionKeys {
     /// Where the keys were looked for; never the keys.
     @Override
     public String toString() {
-        return places.isEmpty() ? "nowhere, no keys are configured" : String.join(", ", places);
+        return places.isEmpty()
+                ? "no keys are configured"
+                : "keys were looked for in " + String.join(", ", places);
     }
 }

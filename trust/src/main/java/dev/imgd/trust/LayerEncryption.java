@@ -66,7 +66,7 @@ public final class LayerEncryption {
             }
             throw new ImageException(
                     ErrorKind.PERMISSION_DENIED,
-                    "no key opens it; it is encrypted as %s; keys were looked for in %s"
+                    "no key opens it; it is encrypted as %s; %s"
                             .formatted(schemes(layer.annotations(), envelopes), keys));
         } catch (ImageException e) {
             throw new ImageException(e.kind(), name + ": " + e.getMessage(), e);

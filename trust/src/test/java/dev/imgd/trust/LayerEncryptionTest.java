@@ -417,7 +417,9 @@ class LayerEncryptionTest {
         DecryptionKeys read = directoryKeys();
         assertEquals(2, read.keys().size());
         String text = read.toString();
-        assertTrue(text.startsWith(keys + " (2 keys); passed over there: "), text);
+        assertTrue(
+                text.startsWith("keys were looked for in " + keys + " (2 keys); passed over there: "),
+                text);
         assertTrue(text.contains("broken.pem: wanted an RSA or EC private key"), text);
         assertTrue(text.contains("large: too large"), text);
         String base64 =
@@ -431,7 +433,8 @@ class LayerEncryptionTest {
     void directory_absent_onlyAnErrorWhenRequired() throws Exception {
         Path absent = directory.resolve("absent");
         assertEquals(
-                absent + " (does not exist)", DecryptionKeys.directory(absent, false).toString());
+                "keys were looked for in " + absent + " (does not exist)",
+                DecryptionKeys.directory(absent, false).toString());
         ImageException e =
                 assertThrows(
                         ImageException.class, () -> DecryptionKeys.directory(absent, true));
