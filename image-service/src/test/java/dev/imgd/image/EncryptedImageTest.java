@@ -34,6 +34,7 @@ import dev.imgd.trust.DecryptionKeys;
 import dev.imgd.trust.LayerEncryption;
 import dev.imgd.trust.LayerRecipients;
 import dev.imgd.trust.LayerSecret;
+import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -46,6 +47,7 @@ import java.security.KeyPair;
 import java.security.KeyPairGenerator;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -621,6 +623,51 @@ class EncryptedImageTest {
                 LayerRewriting.encrypt(recipients, List.of()));
         assertEquals(CANARY, read(name("again:1"), "etc/secret"));
         host.assertSound();
+    }
+
+    @Test
+    void decode_layerOfOthers_plainBytesOrNone() throws Exception {
+        TestImage image = image(Compression.GZIP);
+        encrypted(image);
+        Path spool = Files.createDirectory(directory.resolve("spool"));
+        for (int i = 0; i < 2; i++) {
+            Descriptor layer = manifest("enc", "1").layers().get(i);
+            byte[] bytes = blob(layer.digest());
+            ByteArrayOutputStream out = new ByteArrayOutputStream();
+            LayerDecoder.decode(layer, () -> own, new ByteArrayInputStream(bytes), out, spool);
+            assertEquals(
+                    image.blob(image.layers().get(i).digest()), Bytes.of(out.toByteArray()));
+
+            ByteArrayOutputStream none = new ByteArrayOutputStream();
+            byte[] cut = Arrays.copyOf(bytes, bytes.length - 1);
+            byte[] changed = bytes.clone();
+            changed[bytes.length / 2] ^= 1;
+            for (byte[] wrong : List.of(cut, changed, new byte[0])) {
+                assertFails(
+                        ErrorKind.DATA_LOSS,
+                        () ->
+                                LayerDecoder.decode(
+                                        layer,
+                                        () -> own,
+                                        new ByteArrayInputStream(wrong),
+                                        none,
+                                        spool));
+            }
+            DecryptionKeys others = others();
+            assertFails(
+                    ErrorKind.PERMISSION_DENIED,
+                    () ->
+                            LayerDecoder.decode(
+                                    layer,
+                                    () -> others,
+                                    new ByteArrayInputStream(bytes),
+                                    none,
+                                    spool));
+            assertEquals(0, none.size());
+        }
+        try (Stream<Path> left = Files.list(spool)) {
+            assertEquals(List.of(), left.toList());
+        }
     }
 
     @Test

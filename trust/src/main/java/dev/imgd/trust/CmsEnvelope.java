@@ -198,12 +198,13 @@ final class CmsEnvelope implements LayerEnvelope {
     }
 
     private static ContentCipher gcm(int keyBytes, Der parameters) throws ImageException {
-        // Go's libraries forget the bit that says that a sequence has elements.
+        // Go's library gives the sequence and the nonce in it tags of their own making.
         List<Der> parts =
                 new Der(parameters.tag() | 0x20, parameters.content())
                         .items(WHAT, Der.SEQUENCE);
         if (parts.size() != 2
-                || parts.getFirst().bytes(WHAT, Der.OCTETS).length != 12
+                || (parts.getFirst().tag() & 0x7f) != Der.OCTETS
+                || parts.getFirst().content().length != 12
                 || !Arrays.equals(parts.get(1).bytes(WHAT, Der.INTEGER), new byte[] {16})) {
             throw ImageException.invalidContent(
                     WHAT + ": wanted GCM with a nonce of 12 bytes and a tag of 16");

@@ -14,8 +14,12 @@ import java.security.PrivateKey;
 import java.security.cert.X509Certificate;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
+import javax.crypto.Cipher;
+import javax.crypto.spec.GCMParameterSpec;
+import javax.crypto.spec.SecretKeySpec;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -111,6 +115,69 @@ class CmsEnvelopeTest {
         assertArrayEquals(CONTENT, open(mixed, key).orElseThrow());
         assertEquals(
                 "pkcs7 for RSA, another kind of key", CmsEnvelope.parse(mixed).recipients());
+    }
+
+    /// As ocicrypt writes it: GCM in the structure that is meant for CBC, and the parameters of GCM
+    /// with tags that no other program gives them. skopeo's own are read by `EncryptionIT`.
+    @ParameterizedTest
+    @CsvSource({
+        "10, 84, 12, 16, true",
+        "30, 04, 12, 16, true",
+        "30, 84, 8, 16, false",
+        "30, 04, 12, 12, false",
+        "30, 02, 12, 16, false"
+    })
+    void open_gcmInTheWayOfGo_itsContent(
+            String sequence, String octets, int nonceBytes, int tagBytes, boolean good)
+            throws Exception {
+        byte[] contentKey = new byte[16];
+        contentKey[3] = 7;
+        byte[] nonce = new byte[nonceBytes];
+        Cipher gcm = Cipher.getInstance("AES/GCM/NoPadding");
+        gcm.init(
+                Cipher.ENCRYPT_MODE,
+                new SecretKeySpec(contentKey, "AES"),
+                new GCMParameterSpec(128, nonce));
+        Der parameters =
+                Der.of(
+                        HexFormat.fromHexDigits(sequence),
+                        new Der(HexFormat.fromHexDigits(octets), nonce),
+                        Der.integer(tagBytes));
+        Der recipient =
+                Der.of(
+                        Der.SEQUENCE,
+                        Der.integer(0),
+                        Der.of(Der.SEQUENCE),
+                        Der.of(Der.SEQUENCE, Der.oid(PrivateKeyFile.RSA)),
+                        new Der(
+                                Der.OCTETS,
+                                openssl.encryptKey(openssl.publicKey(pem), contentKey)));
+        Der encrypted =
+                Der.of(
+                        Der.SEQUENCE,
+                        Der.oid("2a864886f70d010701"),
+                        Der.of(Der.SEQUENCE, Der.oid("608648016503040106"), parameters),
+                        Der.of(Der.CONTEXT_0, new Der(Der.OCTETS, gcm.doFinal(CONTENT))));
+        byte[] message =
+                Der.of(
+                                Der.SEQUENCE,
+                                Der.oid("2a864886f70d010703"),
+                                Der.of(
+                                        Der.CONTEXT_0,
+                                        Der.of(
+                                                Der.SEQUENCE,
+                                                Der.integer(0),
+                                                Der.of(Der.SET, recipient),
+                                                encrypted)))
+                        .encoded();
+        if (good) {
+            assertArrayEquals(CONTENT, open(message, other, key).orElseThrow());
+            byte[] changed = message.clone();
+            changed[changed.length - 1] ^= 1;
+            assertEquals(Optional.empty(), open(changed, key));
+        } else {
+            assertTrue(assertInvalid(message).contains("nonce of 12 bytes and a tag of 16"));
+        }
     }
 
     @Test

@@ -224,6 +224,35 @@ class EncryptionIT {
         assertTrue(output.startsWith("12."), output);
     }
 
+    /// containerd fetches and unpacks with its own snapshotter; imgd only decrypts.
+    @Test
+    void decode_asStreamProcessorOfContainerd_itRunsTheImage() throws Exception {
+        String reference = skopeoEncrypted("decoder:1", List.of(jwe(ec)));
+        Path keys = workspace.newDirectory("node");
+        String type = "application/vnd.oci.image.layer.v1.tar+gzip";
+        String processor =
+                """
+                [stream_processors."io.containerd.ocicrypt.decoder.v1.tar.gzip"]
+                  accepts = ["%s+encrypted"]
+                  returns = "%s"
+                  path = "%s"
+                  args = ["decode", "--decryption-keys-path", "%s"]
+                """
+                        .formatted(type, type, Installation.IMGCTL, keys);
+        Containerd containerd =
+                workspace.keep(
+                        Containerd.start(
+                                workspace.path("c"),
+                                "native",
+                                workspace.path("none.sock"),
+                                processor));
+        try (Cri cri = containerd.cri()) {
+            assertThrows(StatusRuntimeException.class, () -> cri.pull(reference));
+            Files.copy(ec, keys.resolve("ec.pem"));
+            assertEquals(workspace.image().configDigest(), cri.pull(reference));
+        }
+    }
+
     @Test
     void wrongUse_exitCodesAndReasons() throws Exception {
         Path layout = workspace.path("layout");
