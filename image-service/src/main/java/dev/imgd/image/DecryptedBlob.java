@@ -8,11 +8,6 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.ReadableByteChannel;
-import java.security.GeneralSecurityException;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
-import javax.crypto.Cipher;
-import javax.crypto.Mac;
 
 /// An encrypted layer of the store in plain.
 ///
@@ -26,9 +21,8 @@ final class DecryptedBlob implements ReadableByteChannel {
     private final FileChannel file;
     private final LayerSecret secret;
     private final Check check;
-    private final ByteBuffer buffer = ByteBuffer.allocate(BUFFER_BYTES);
-    private final Cipher cipher;
-    private final MessageDigest digest;
+    private final LayerCipher cipher;
+    private final BlobDigest digest;
     private boolean authentic;
     private boolean ended;
     private long size;
@@ -40,16 +34,8 @@ final class DecryptedBlob implements ReadableByteChannel {
         this.file = file;
         this.secret = secret;
         this.check = check;
-        this.cipher = secret.cipher(0);
-        this.digest = digest(secret.plain().algorithm());
-    }
-
-    private static MessageDigest digest(Digest.Algorithm algorithm) {
-        try {
-            return MessageDigest.getInstance(algorithm.jcaName());
-        } catch (NoSuchAlgorithmException e) {
-            throw new AssertionError("every JDK has " + algorithm, e);
-        }
+        this.cipher = LayerCipher.of(secret, 0);
+        this.digest = BlobDigest.of(secret.plain().algorithm());
     }
 
     @Override
@@ -61,36 +47,31 @@ final class DecryptedBlob implements ReadableByteChannel {
             return -1;
         }
         check.run();
-        buffer.clear().limit(Math.min(buffer.capacity(), into.remaining()));
-        int count = file.read(buffer);
+        int start = into.position();
+        int count = file.read(into);
         if (count < 0) {
             verify();
             ended = true;
             return -1;
         }
-        buffer.flip();
-        try {
-            // A stream cipher gives as much as it gets.
-            byte[] bytes = buffer.array();
-            cipher.update(bytes, 0, count, bytes, 0);
-        } catch (GeneralSecurityException e) {
-            throw new AssertionError("a buffer of the same size", e);
-        }
-        digest.update(buffer.array(), 0, count);
-        into.put(buffer);
+        ByteBuffer fresh = into.duplicate().position(start).limit(start + count);
+        cipher.update(fresh);
+        digest.update(fresh);
         size += count;
         return count;
     }
 
     private void authenticate() throws IOException {
-        Mac mac = secret.mac();
-        long at = 0;
-        for (int n = file.read(buffer.clear(), at); n >= 0; n = file.read(buffer.clear(), at)) {
-            check.run();
-            mac.update(buffer.flip());
-            at += n;
+        ByteBuffer buffer = ByteBuffer.allocateDirect(BUFFER_BYTES);
+        try (LayerMac mac = LayerMac.of(secret)) {
+            long at = 0;
+            for (int n = file.read(buffer, at); n >= 0; n = file.read(buffer.clear(), at)) {
+                check.run();
+                mac.update(buffer.flip());
+                at += n;
+            }
+            require(what, secret, mac.finish());
         }
-        require(what, secret, mac.doFinal());
         authentic = true;
     }
 
@@ -106,13 +87,9 @@ final class DecryptedBlob implements ReadableByteChannel {
     }
 
     private void verify() throws DigestMismatchException {
-        byte[] got = digest.digest();
-        if (!secret.plain().matches(got)) {
-            throw new DigestMismatchException(
-                    what + ", decrypted",
-                    secret.plain(),
-                    Digest.of(secret.plain().algorithm(), got),
-                    size);
+        Digest got = digest.finish();
+        if (!secret.plain().equals(got)) {
+            throw new DigestMismatchException(what + ", decrypted", secret.plain(), got, size);
         }
     }
 
@@ -123,6 +100,8 @@ final class DecryptedBlob implements ReadableByteChannel {
 
     @Override
     public void close() throws IOException {
+        cipher.close();
+        digest.close();
         file.close();
     }
 }

@@ -12,16 +12,13 @@ import dev.imgd.trust.LayerRecipients;
 import dev.imgd.trust.LayerSecret;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.security.GeneralSecurityException;
-import java.security.MessageDigest;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
-import javax.crypto.Cipher;
-import javax.crypto.Mac;
+import java.util.function.Consumer;
 
 /// What happens to layers on their way from one place to another: they are encrypted, or decrypted.
 ///
@@ -102,32 +99,31 @@ public abstract sealed class LayerRewriting {
                                 .formatted(what, index, layer.digest()));
             }
             LayerSecret secret = LayerSecret.create(layer.digest());
-            Cipher cipher = secret.cipher(0);
-            Mac mac = secret.mac();
-            MessageDigest sha = sha256();
-            byte[] encrypted = new byte[BUFFER_BYTES];
-            read(
-                    what,
-                    layer,
-                    bytes,
-                    check,
-                    buffer -> {
-                        int n = buffer.remaining();
-                        cipher.update(buffer, ByteBuffer.wrap(encrypted));
-                        mac.update(encrypted, 0, n);
-                        sha.update(encrypted, 0, n);
-                    });
-            Map<String, String> annotations = new LinkedHashMap<>(layer.annotations());
-            annotations.putAll(LayerEncryption.seal(secret, mac.doFinal(), recipients));
-            return Optional.of(
-                    new Rewritten(
-                            layer,
-                            described(
-                                    layer,
-                                    around(layer.mediaType()) + LayerEncryption.SUFFIX,
-                                    Digest.of(Digest.Algorithm.SHA256, sha.digest()),
-                                    annotations),
-                            secret));
+            try (LayerCipher cipher = LayerCipher.of(secret, 0);
+                    LayerMac mac = LayerMac.of(secret);
+                    BlobDigest digest = BlobDigest.of(Digest.Algorithm.SHA256)) {
+                read(
+                        what,
+                        layer,
+                        bytes,
+                        check,
+                        buffer -> {
+                            cipher.update(buffer);
+                            mac.update(buffer.duplicate());
+                            digest.update(buffer);
+                        });
+                Map<String, String> annotations = new LinkedHashMap<>(layer.annotations());
+                annotations.putAll(LayerEncryption.seal(secret, mac.finish(), recipients));
+                return Optional.of(
+                        new Rewritten(
+                                layer,
+                                described(
+                                        layer,
+                                        around(layer.mediaType()) + LayerEncryption.SUFFIX,
+                                        digest.finish(),
+                                        annotations),
+                                secret));
+            }
         }
 
         /// Docker's formats have no annotations and no encrypted layers.
@@ -172,10 +168,11 @@ public abstract sealed class LayerRewriting {
                 return Optional.empty();
             }
             LayerSecret secret = LayerEncryption.open(what, layer, keys.load());
-            Mac mac = secret.mac();
-            read(what, layer, bytes, check, mac::update);
-            DecryptedBlob.require(
-                    "layer %s of %s".formatted(layer.digest(), what), secret, mac.doFinal());
+            try (LayerMac mac = LayerMac.of(secret)) {
+                read(what, layer, bytes, check, mac::update);
+                DecryptedBlob.require(
+                        "layer %s of %s".formatted(layer.digest(), what), secret, mac.finish());
+            }
             Map<String, String> annotations = new LinkedHashMap<>(layer.annotations());
             annotations.keySet().removeIf(LayerEncryption::isAnnotation);
             String type = layer.mediaType();
@@ -202,15 +199,13 @@ public abstract sealed class LayerRewriting {
         }
     }
 
-    /// Takes the next bytes of a layer.
-    @FunctionalInterface
-    private interface Sink {
-        void take(ByteBuffer bytes) throws GeneralSecurityException;
-    }
-
     /// Reads a layer to its end, its digest checked.
     private static void read(
-            String what, Descriptor layer, BlobSource bytes, Check check, Sink sink)
+            String what,
+            Descriptor layer,
+            BlobSource bytes,
+            Check check,
+            Consumer<ByteBuffer> sink)
             throws ImageException {
         try (VerifiedBlob verified =
                         new VerifiedBlob(layer, bytes, new AtomicLong(), new AtomicBoolean());
@@ -218,10 +213,8 @@ public abstract sealed class LayerRewriting {
             ByteBuffer buffer = ByteBuffer.allocateDirect(BUFFER_BYTES);
             while (stream.read(buffer.clear()) >= 0) {
                 check.run();
-                sink.take(buffer.flip());
+                sink.accept(buffer.flip());
             }
-        } catch (GeneralSecurityException e) {
-            throw new AssertionError("a buffer of the same size", e);
         } catch (IOException e) {
             throw CopyFailures.of("%s: layer %s".formatted(what, layer.digest()), e);
         }
@@ -240,13 +233,5 @@ public abstract sealed class LayerRewriting {
                 layer.platform(),
                 layer.artifactType(),
                 Optional.empty());
-    }
-
-    private static MessageDigest sha256() {
-        try {
-            return MessageDigest.getInstance("SHA-256");
-        } catch (GeneralSecurityException e) {
-            throw new AssertionError("every JDK has SHA-256", e);
-        }
     }
 }

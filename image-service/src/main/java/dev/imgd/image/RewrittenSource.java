@@ -18,14 +18,12 @@ import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryClient.BlobStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.security.GeneralSecurityException;
 import java.util.Collection;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import javax.crypto.Cipher;
 import org.jspecify.annotations.Nullable;
 
 /// An image of another source with other layers. Manifests and indexes keep everything but what
@@ -251,7 +249,7 @@ final class RewrittenSource implements CopySource {
                 ? source.open(blob, offset)
                 : new Enciphered(
                         source.open(rewritten.before(), offset),
-                        rewritten.secret().cipher(offset));
+                        LayerCipher.of(rewritten.secret(), offset));
     }
 
     @Override
@@ -274,9 +272,9 @@ final class RewrittenSource implements CopySource {
     /// Encrypts or decrypts what another stream gives.
     private static final class Enciphered implements BlobStream {
         private final BlobStream stream;
-        private final Cipher cipher;
+        private final LayerCipher cipher;
 
-        Enciphered(BlobStream stream, Cipher cipher) {
+        Enciphered(BlobStream stream, LayerCipher cipher) {
             this.stream = stream;
             this.cipher = cipher;
         }
@@ -286,14 +284,7 @@ final class RewrittenSource implements CopySource {
             int start = into.position();
             int count = stream.read(into);
             if (count > 0) {
-                byte[] bytes = new byte[count];
-                into.get(start, bytes);
-                try {
-                    cipher.update(bytes, 0, count, bytes, 0);
-                } catch (GeneralSecurityException e) {
-                    throw new AssertionError("a buffer of the same size", e);
-                }
-                into.put(start, bytes);
+                cipher.update(into.duplicate().position(start).limit(start + count));
             }
             return count;
         }
@@ -310,6 +301,7 @@ final class RewrittenSource implements CopySource {
 
         @Override
         public void close() {
+            cipher.close();
             stream.close();
         }
     }

@@ -4,6 +4,7 @@ import dev.imgd.model.ChainId;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Manifest;
 import dev.imgd.model.MediaType;
 import dev.imgd.trust.DecryptionKeys;
 import dev.imgd.trust.LayerEncryption;
@@ -73,6 +74,18 @@ record UnlockedLayers(
 
     static boolean isEncrypted(Descriptor layer) {
         return layer.type() instanceof MediaType.LayerType type && type.encrypted();
+    }
+
+    /// Docker's archives have no place for what an encrypted layer needs.
+    ///
+    /// @throws ImageException `FAILED_PRECONDITION` when a layer is encrypted
+    static void refuseEncrypted(String what, Manifest manifest) throws ImageException {
+        if (manifest.layers().stream().anyMatch(UnlockedLayers::isEncrypted)) {
+            throw ImageException.failedPrecondition(
+                    what
+                            + ": a docker archive cannot hold encrypted layers; use an OCI archive, or"
+                            + " imgctl decrypt");
+        }
     }
 
     /// The names of the snapshots that show the layers: their chainIDs, or what stands for them

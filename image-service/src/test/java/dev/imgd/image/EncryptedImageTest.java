@@ -556,6 +556,18 @@ class EncryptedImageTest {
                         ErrorKind.INVALID_ARGUMENT,
                         () -> copy(enc, "store:dec:1", CopyPlatforms.ALL, decrypt));
         assertTrue(e.getMessage().contains("not kept in the store"), e.getMessage());
+        String archive = "docker-archive:" + directory.resolve("d.tar") + ":a:1";
+        ImageException docker =
+                assertFails(
+                        ErrorKind.FAILED_PRECONDITION,
+                        () ->
+                                copy(
+                                        plain,
+                                        archive,
+                                        CopyPlatforms.ALL,
+                                        LayerRewriting.encrypt(recipients, List.of())));
+        assertTrue(docker.getMessage().contains("docker archive"), docker.getMessage());
+        assertFalse(Files.exists(directory.resolve("d.tar")));
         assertFails(
                 ErrorKind.PERMISSION_DENIED,
                 () ->

@@ -39,6 +39,7 @@ final class CmsEnvelope implements LayerEnvelope {
     private static final String MGF1 = "2a864886f70d010108";
     private static final int CONTENT = 0x80;
     private static final int CBC_256 = 42;
+    private static final int GO_SEQUENCE = 0x10;
 
     /// @param oaep the parameters of OAEP; empty for PKCS#1 v1.5
     private record Recipient(Optional<OAEPParameterSpec> oaep, Bytes encryptedKey) {}
@@ -198,10 +199,13 @@ final class CmsEnvelope implements LayerEnvelope {
     }
 
     private static ContentCipher gcm(int keyBytes, Der parameters) throws ImageException {
-        // Go's library gives the sequence and the nonce in it tags of their own making.
-        List<Der> parts =
-                new Der(parameters.tag() | 0x20, parameters.content())
-                        .items(WHAT, Der.SEQUENCE);
+        // Go's library wraps the sequence once more, without the bit that says so, and gives the
+        // nonce in it a tag of its own.
+        Der sequence =
+                parameters.tag() == GO_SEQUENCE
+                        ? Der.parse(WHAT, parameters.content())
+                        : parameters;
+        List<Der> parts = sequence.items(WHAT, Der.SEQUENCE);
         if (parts.size() != 2
                 || (parts.getFirst().tag() & 0x7f) != Der.OCTETS
                 || parts.getFirst().content().length != 12
@@ -213,6 +217,11 @@ final class CmsEnvelope implements LayerEnvelope {
                 "AES/GCM/NoPadding",
                 keyBytes,
                 new GCMParameterSpec(128, parts.getFirst().content()));
+    }
+
+    @Override
+    public int size() {
+        return recipients.size();
     }
 
     @Override

@@ -117,6 +117,11 @@ public final class DecryptionKeys {
                         "decryption key " + String.join("; ", read.problems()));
             }
             boolean certificate = read.keys().isEmpty() && read.certificate();
+            if (read.keys().isEmpty() && !certificate) {
+                throw ImageException.invalidArgument(
+                        "decryption key %s: there is no private key in it; wanted PEM"
+                                .formatted(file));
+            }
             return new DecryptionKeys(
                     read.keys(),
                     List.of(file + (certificate ? " (a certificate, not needed)" : "")));

@@ -248,6 +248,11 @@ final class JweEnvelope implements LayerEnvelope {
     }
 
     @Override
+    public int size() {
+        return recipients.size();
+    }
+
+    @Override
     public String recipients() {
         List<String> algorithms = new ArrayList<>();
         for (Recipient recipient : recipients) {

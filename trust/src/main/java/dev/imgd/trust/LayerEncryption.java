@@ -35,8 +35,11 @@ public final class LayerEncryption {
     private static final String PUBLIC = PREFIX + "pubopts";
     private static final String CIPHER = "AES_256_CTR_HMAC_SHA256";
     private static final int MAX_ENVELOPES = 32;
+    private static final int MAX_RECIPIENTS = 32;
     private static final int MAX_ENVELOPE_BYTES = 256 << 10;
     private static final int MAX_PUBLIC_CHARS = 4096;
+    private static final String MALFORMED =
+            "not a JSON object with each name once, as it was decrypted";
 
     private LayerEncryption() {}
 
@@ -54,6 +57,11 @@ public final class LayerEncryption {
             List<LayerEnvelope> envelopes = new ArrayList<>();
             envelopes(layer.annotations(), "jwe", envelopes);
             envelopes(layer.annotations(), "pkcs7", envelopes);
+            // Each costs an operation with each private key.
+            if (envelopes.stream().mapToInt(LayerEnvelope::size).sum() > MAX_RECIPIENTS) {
+                throw ImageException.invalidContent(
+                        "it has more than %d recipients".formatted(MAX_RECIPIENTS));
+            }
             for (LayerEnvelope envelope : envelopes) {
                 Optional<byte[]> content = envelope.open(keys.keys());
                 if (content.isPresent()) {
@@ -107,7 +115,7 @@ public final class LayerEncryption {
     }
 
     private static LayerSecret secret(byte[] content, byte[] mac) throws ImageException {
-        JsonNode options = Json.parse("private options", content);
+        JsonNode options = privateOptions(content);
         only(options, List.of("symkey", "digest", "cipheroptions"));
         byte[] key = bytes(options, "symkey", LayerSecret.KEY_BYTES);
         try {
@@ -119,6 +127,15 @@ public final class LayerEncryption {
                     mac);
         } finally {
             Arrays.fill(key, (byte) 0);
+        }
+    }
+
+    /// The cause is left out: it could quote what is secret.
+    private static JsonNode privateOptions(byte[] content) throws ImageException {
+        try {
+            return Json.parse("private options", content);
+        } catch (ImageException e) {
+            throw ImageException.invalidContent("private options: " + MALFORMED);
         }
     }
 

@@ -10,6 +10,9 @@ import java.util.stream.Collectors;
 
 /// The secret of a layer, encrypted for one or more recipients.
 interface LayerEnvelope {
+    /// For how many it is.
+    int size();
+
     /// For whom it is, as far as it says, for messages.
     String recipients();
 

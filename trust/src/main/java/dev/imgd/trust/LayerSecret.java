@@ -14,7 +14,7 @@ import javax.crypto.spec.SecretKeySpec;
 
 /// What encrypts one layer: AES-256 in counter mode, and an HMAC with SHA-256 over what comes out.
 ///
-/// The key never leaves this object, and no method shows it. Immutable. **Source:** ocicrypt's
+/// The key is only lent, and no message shows it. Immutable. **Source:** ocicrypt's
 /// cipher `AES_256_CTR_HMAC_SHA256`.
 public final class LayerSecret {
     static final int KEY_BYTES = 32;
@@ -55,8 +55,29 @@ public final class LayerSecret {
         return plain;
     }
 
-    /// Encrypts and decrypts, which is the same, from byte `offset` of the layer on.
-    public Cipher cipher(long offset) {
+    /// Sets something up with the key.
+    ///
+    /// @param <T> what is set up
+    @FunctionalInterface
+    public interface KeyUser<T> {
+        /// @param key a copy that is overwritten when this returns
+        /// @param counter the first counter block
+        T use(byte[] key, byte[] counter);
+    }
+
+    /// Lends the key, for a cipher or an HMAC that the JDK has not.
+    ///
+    /// @param offset of the byte of the layer from whose block on the cipher is to run
+    public <T> T lend(long offset, KeyUser<T> user) {
+        byte[] copy = key.clone();
+        try {
+            return user.use(copy, counter(offset));
+        } finally {
+            Arrays.fill(copy, (byte) 0);
+        }
+    }
+
+    private byte[] counter(long offset) {
         byte[] counter = new byte[BLOCK_BYTES];
         byte[] sum =
                 new BigInteger(1, nonce)
@@ -65,12 +86,17 @@ public final class LayerSecret {
         // A carry out of the highest byte is lost, as in the cipher itself.
         int size = Math.min(sum.length, BLOCK_BYTES);
         System.arraycopy(sum, sum.length - size, counter, BLOCK_BYTES - size, size);
+        return counter;
+    }
+
+    /// Encrypts and decrypts, which is the same, from byte `offset` of the layer on.
+    public Cipher cipher(long offset) {
         try {
             Cipher cipher = Cipher.getInstance("AES/CTR/NoPadding");
             cipher.init(
                     Cipher.ENCRYPT_MODE,
                     new SecretKeySpec(key, "AES"),
-                    new IvParameterSpec(counter));
+                    new IvParameterSpec(counter(offset)));
             int skipped = (int) (offset % BLOCK_BYTES);
             if (skipped > 0) {
                 var _ = cipher.update(new byte[skipped]);
@@ -123,20 +149,6 @@ public final class LayerSecret {
 
     byte[] nonce() {
         return nonce;
-    }
-
-    @Override
-    public boolean equals(Object other) {
-        return other instanceof LayerSecret secret
-                && MessageDigest.isEqual(key, secret.key)
-                && Arrays.equals(nonce, secret.nonce)
-                && plain.equals(secret.plain)
-                && Arrays.equals(mac, secret.mac);
-    }
-
-    @Override
-    public int hashCode() {
-        return Arrays.hashCode(nonce);
     }
 
     /// Without the key.

@@ -18,6 +18,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Base64;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -104,7 +105,17 @@ class LayerEncryptionTest {
         assertEquals(PLAIN, opened.plain());
         assertTrue(opened.authentic(mac));
         assertFalse(opened.authentic(new byte[32]));
-        assertNotEquals(secret, LayerSecret.create(PLAIN));
+        assertNotEquals(
+                secret.tree(PLAIN, PLAIN), LayerSecret.create(PLAIN).tree(PLAIN, PLAIN));
+        byte[] lent =
+                opened.lend(
+                        16L,
+                        (key, counter) -> {
+                            assertArrayEquals(secret.key(), key);
+                            assertEquals(16, counter.length);
+                            return key;
+                        });
+        assertArrayEquals(new byte[32], lent, "still there after it was lent");
     }
 
     @Test
@@ -182,6 +193,12 @@ class LayerEncryptionTest {
     @Test
     void open_annotationsMissingOrNoBase64_refusedWithReason() throws Exception {
         Map<String, String> good = sealed(LayerSecret.create(PLAIN));
+        String many =
+                Base64.getEncoder()
+                        .encodeToString(
+                                JweEnvelope.seal(
+                                        new byte[10],
+                                        Collections.nCopies(32, recipients.keys().getFirst())));
         for (String[] row :
                 new String[][] {
                     {PUBLIC, null, "with its HMAC is missing"},
@@ -192,6 +209,7 @@ class LayerEncryptionTest {
                     {JWE, good.get(JWE) + ",", "JWE"},
                     {JWE, good.get(JWE) + "\n", "canonical base64"},
                     {JWE, (good.get(JWE) + ",").repeat(33), "more than 32 envelopes"},
+                    {JWE, many + "," + good.get(JWE), "more than 32 recipients"},
                     {JWE, "A".repeat(400_000), "larger than 256 KiB"},
                     {PKCS7, "AAAA", "PKCS7"}
                 }) {
@@ -228,7 +246,7 @@ class LayerEncryptionTest {
                 "{\"symkey\":\"K\",\"digest\":\"D\",\"cipheroptions\":{\"nonce\":\"AAAA\"}}|wanted 16 bytes, got 3",
                 "{\"symkey\":\"K\",\"digest\":\"D\",\"cipheroptions\":{\"nonce\":\"N\",\"x\":\"\"}}|unknown field \"x\"",
                 "{\"symkey\":\"K\",\"digest\":\"D\",\"cipheroptions\":{\"nonce\":\"N\"},\"x\":1}|unknown field \"x\"",
-                "{\"symkey\":\"K\",\"symkey\":\"K\",\"digest\":\"D\",\"cipheroptions\":{\"nonce\":\"N\"}}|symkey",
+                "{\"symkey\":\"K\",\"symkey\":\"K\",\"digest\":\"D\",\"cipheroptions\":{\"nonce\":\"N\"}}|each name once",
                 "nothing|private options"
             })
     void open_privateOptionsWrong_refusedWithReason(String options, String reason)
@@ -389,6 +407,14 @@ class LayerEncryptionTest {
             assertFalse(error.contains("right"), error);
         }
         assertKeyFails(ErrorKind.NOT_FOUND, directory.resolve("none").toString());
+        assertTrue(
+                assertKeyFails(ErrorKind.INVALID_ARGUMENT, openssl.publicKey(pem).toString())
+                        .getMessage()
+                        .contains("no private key in it"));
+        // skopeo wants the certificate beside the key, so users name it.
+        assertEquals(
+                0,
+                DecryptionKeys.named(openssl.root(pem, "/CN=x").toString()).keys().size());
         assertKeyFails(ErrorKind.NOT_FOUND, encrypted + ":file=" + directory.resolve("none"));
         Path weak = openssl.key("RSA1024");
         assertTrue(
