@@ -9,6 +9,7 @@ import dev.imgd.model.MediaType;
 import dev.imgd.trust.DecryptionKeys;
 import dev.imgd.trust.LayerEncryption;
 import dev.imgd.trust.LayerSecret;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -56,10 +57,18 @@ record UnlockedLayers(
                 trees.add(secret.tree(diffIds.get(i), layer.digest()));
             } else {
                 secrets.add(Optional.empty());
-                trees.add(diffIds.get(i));
+                trees.add(plainTree(diffIds.get(i)));
             }
         }
         return new UnlockedLayers(diffIds, trees, secrets);
+    }
+
+    /// Its diffID; for one that is not SHA-256, as no layer is that can be unpacked, a name that no
+    /// tree has. Otherwise an image could state the name of a decrypted tree as a diffID.
+    private static Digest plainTree(Digest diffId) {
+        return diffId.algorithm() == Digest.Algorithm.SHA256
+                ? diffId
+                : Digest.sha256(diffId.toString().getBytes(StandardCharsets.US_ASCII));
     }
 
     private static DecryptionKeys loaded(

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.image.ImageService.CopyPlatforms;
@@ -29,6 +30,8 @@ import dev.imgd.model.Platform;
 import dev.imgd.model.Reference;
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
+import dev.imgd.testkit.LayerSpec;
+import dev.imgd.testkit.TarWriter;
 import dev.imgd.testkit.TestImage;
 import dev.imgd.trust.DecryptionKeys;
 import dev.imgd.trust.LayerEncryption;
@@ -324,6 +327,32 @@ class EncryptedImageTest {
         assertFails(ErrorKind.INVALID_CONTENT, () -> host.pull(name("enc:forged")));
         assertEquals(2, host.layers());
         assertEquals(List.of(name("enc:1")), host.names());
+    }
+
+    /// The name of a tree is no secret to everybody: who may use the image can print it.
+    @Test
+    void pull_plainImageWithTheNameOfADecryptedTreeAsDiffId_neverGetsIt() throws Exception {
+        TestImage image = ImageBuilder.oci().layer(tar -> tar.file("secret", CANARY)).build();
+        String enc = encrypted(image);
+        host.pull(enc);
+        Digest tree =
+                Digest.parse(
+                        host.images.inspect(enc, Optional.empty()).snapshot().orElseThrow());
+        assertTrue(host.snapshots.hasLayer(tree, Optional.empty()));
+        LayerSpec other = LayerSpec.of(new TarWriter().file("a", "b").finish(), Compression.GZIP);
+        for (Digest stated : List.of(tree, Digest.sha256(tree.toString().getBytes(UTF_8)))) {
+            registry.push(
+                    "forged",
+                    "1",
+                    ImageBuilder.oci()
+                            .layer(new LayerSpec(other.blob(), stated, Compression.GZIP))
+                            .build());
+            ImageException e =
+                    assertThrows(ImageException.class, () -> host.pull(name("forged:1")));
+            assertEquals(5, e.kind().exitCode(), e.toString());
+            assertEquals(List.of(enc), host.names());
+            assertEquals(1, host.layers());
+        }
     }
 
     private String changed(String what, String by) {

@@ -124,22 +124,22 @@ public final class LayerSecret {
     }
 
     /// Names the tree of the decrypted layer. Only who can open an envelope of the layer can
-    /// compute it, because the key goes into it, and nobody can compute the key from it; a layer
-    /// that is not encrypted never has such a name.
+    /// compute it, because the key goes into it, and nobody can compute the key from it. It is a
+    /// SHA-512 digest, which no layer that is not encrypted is known by.
     ///
     /// @param diffId of the layer
     /// @param blob the digest of the encrypted layer
     public Digest tree(Digest diffId, Digest blob) {
         try {
-            MessageDigest sha = MessageDigest.getInstance("SHA-256");
+            MessageDigest sha = MessageDigest.getInstance("SHA-512");
             sha.update(TREE);
             sha.update(key);
             sha.update(nonce);
             sha.update(
                     (diffId + "\n" + blob + "\n" + plain).getBytes(StandardCharsets.US_ASCII));
-            return Digest.of(Digest.Algorithm.SHA256, sha.digest());
+            return Digest.of(Digest.Algorithm.SHA512, sha.digest());
         } catch (GeneralSecurityException e) {
-            throw new AssertionError("every JDK has SHA-256", e);
+            throw new AssertionError("every JDK has SHA-512", e);
         }
     }
 
