@@ -65,7 +65,7 @@ final class CopyCommands {
         abstract CopyRequest request() throws ImageException;
 
         /// What happens to the layers; null for nothing.
-        @Nullable LayerRewriting rewriting(Config config) throws ImageException {
+        @Nullable LayerRewriting rewriting() throws ImageException {
             return null;
         }
 
@@ -98,8 +98,7 @@ final class CopyCommands {
 
         private CopyResult copy(CopyRequest request, ProgressRenderer progress)
                 throws ImageException {
-            Config config = Config.load(options().config);
-            LayerRewriting rewriting = rewriting(config);
+            LayerRewriting rewriting = rewriting();
             if (ImageCopier.needsStore(request)) {
                 try (Session session = Objects.requireNonNull(parent).sessions.open(options())) {
                     return rewriting == null
@@ -107,6 +106,7 @@ final class CopyCommands {
                             : local(session).copy(request, progress, rewriting);
                 }
             }
+            Config config = Config.load(options().config);
             try (RegistryClients registries = Assembly.registries(config);
                     Interruption _ = Interruption.guard()) {
                 return new ImageCopier(
@@ -264,7 +264,7 @@ final class CopyCommands {
         List<Integer> layers = List.of();
 
         @Override
-        LayerRewriting rewriting(Config config) throws ImageException {
+        LayerRewriting rewriting() throws ImageException {
             return LayerRewriting.encrypt(LayerRecipients.named(recipients), layers);
         }
     }
@@ -286,8 +286,9 @@ final class CopyCommands {
         List<String> keys = List.of();
 
         @Override
-        LayerRewriting rewriting(Config config) throws ImageException {
-            return LayerRewriting.decrypt(Assembly.keys(config, Session.keys(keys)));
+        LayerRewriting rewriting() throws ImageException {
+            return LayerRewriting.decrypt(
+                    Assembly.keys(Config.load(options().config), Session.keys(keys)));
         }
     }
 

@@ -74,10 +74,11 @@ public record LayerRecipients(List<PublicKey> keys, List<X509Certificate> certif
         if (keys.isEmpty() && certificates.isEmpty()) {
             throw ImageException.invalidArgument("no recipient is named; wanted at least one");
         }
-        if (Math.max(keys.size(), certificates.size()) > JweEnvelope.MAX_RECIPIENTS) {
+        int count = keys.size() + certificates.size();
+        if (count > JweEnvelope.MAX_RECIPIENTS) {
             throw ImageException.invalidArgument(
-                    "wanted at most %d recipients of a kind"
-                            .formatted(JweEnvelope.MAX_RECIPIENTS));
+                    "wanted at most %d recipients, got %d"
+                            .formatted(JweEnvelope.MAX_RECIPIENTS, count));
         }
         return new LayerRecipients(keys, certificates);
     }

@@ -24,7 +24,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 import javax.crypto.Cipher;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -487,10 +486,12 @@ class LayerEncryptionTest {
             assertTrue(e.getMessage().contains(row[1]), e.getMessage());
         }
         assertThrows(ImageException.class, () -> LayerRecipients.named(List.of()));
-        assertThrows(
-                ImageException.class,
-                () ->
-                        LayerRecipients.named(
-                                Stream.generate(() -> "pkcs7:" + ec).limit(33).toList()));
+        String own = "jwe:" + openssl.publicKey(pem);
+        assertEquals(32, LayerRecipients.named(Collections.nCopies(32, own)).keys().size());
+        ImageException e =
+                assertThrows(
+                        ImageException.class,
+                        () -> LayerRecipients.named(Collections.nCopies(33, own)));
+        assertTrue(e.getMessage().contains("at most 32 recipients, got 33"), e.getMessage());
     }
 }
