@@ -82,8 +82,7 @@ final class DecodeCommand implements Callable<Integer> {
                 throw new InvalidProtocolBufferException("another type");
             }
             return Descriptor.read(
-                    Json.parse("payload", payload.getValue().toByteArray())
-                            .require("Descriptor"));
+                    Json.parse("payload", payload.getValue().toByteArray()).require("Descriptor"));
         } catch (InvalidProtocolBufferException e) {
             throw new ImageException(
                     ErrorKind.INVALID_CONTENT,

@@ -32,9 +32,7 @@ class DecryptionConfigTest {
         assertEquals(ErrorKind.FAILED_PRECONDITION, e.kind());
         assertEquals(
                 ErrorKind.INVALID_ARGUMENT,
-                assertThrows(
-                                ImageException.class,
-                                () -> keys(path + "key_model = \"provider\"\n"))
+                assertThrows(ImageException.class, () -> keys(path + "key_model = \"provider\"\n"))
                         .kind());
     }
 }

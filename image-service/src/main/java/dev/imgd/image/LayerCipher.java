@@ -6,10 +6,11 @@ import java.nio.ByteBuffer;
 import java.security.GeneralSecurityException;
 import javax.crypto.Cipher;
 
-/// The cipher of an encrypted layer with the fastest engine this host has, in place. For one thread.
+/// The cipher of an encrypted layer with the fastest engine this host has, in place. For one
+/// thread.
 interface LayerCipher extends AutoCloseable {
-    /// Encrypts or decrypts, which is the same, the remaining bytes of a buffer that can be written.
-    /// Its position stays.
+    /// Encrypts or decrypts, which is the same, the remaining bytes of a buffer that can be
+    /// written. Its position stays.
     void update(ByteBuffer data);
 
     @Override
@@ -21,8 +22,7 @@ interface LayerCipher extends AutoCloseable {
             return new Jdk(secret.cipher(offset));
         }
         LayerCipher cipher =
-                secret.lend(
-                        offset, (key, counter) -> new Native(new NativeAesCtr(key, counter)));
+                secret.lend(offset, (key, counter) -> new Native(new NativeAesCtr(key, counter)));
         cipher.update(ByteBuffer.allocateDirect((int) (offset % Native.BLOCK_BYTES)));
         return cipher;
     }

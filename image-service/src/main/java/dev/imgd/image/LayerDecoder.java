@@ -30,8 +30,8 @@ public final class LayerDecoder {
     /// @param in the encrypted layer
     /// @param out gets the layer in plain; what it got counts only when this returns
     /// @param directory for the file
-    /// @throws ImageException `PERMISSION_DENIED` when no key fits, `INVALID_CONTENT` or `DATA_LOSS`
-    ///   when the layer is not what the manifest describes
+    /// @throws ImageException `PERMISSION_DENIED` when no key fits, `INVALID_CONTENT` or
+    ///   `DATA_LOSS` when the layer is not what the manifest describes
     public static void decode(
             Descriptor layer,
             DecryptionKeys.Source keys,

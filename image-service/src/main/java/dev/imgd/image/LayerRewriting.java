@@ -201,11 +201,7 @@ public abstract sealed class LayerRewriting {
 
     /// Reads a layer to its end, its digest checked.
     private static void read(
-            String what,
-            Descriptor layer,
-            BlobSource bytes,
-            Check check,
-            Consumer<ByteBuffer> sink)
+            String what, Descriptor layer, BlobSource bytes, Check check, Consumer<ByteBuffer> sink)
             throws ImageException {
         try (VerifiedBlob verified =
                         new VerifiedBlob(layer, bytes, new AtomicLong(), new AtomicBoolean());
@@ -220,8 +216,8 @@ public abstract sealed class LayerRewriting {
         }
     }
 
-    /// Without content that the descriptor embeds and without other places to get it from: both
-    /// are those of the layer before.
+    /// Without content that the descriptor embeds and without other places to get it from: both are
+    /// those of the layer before.
     private static Descriptor described(
             Descriptor layer, String mediaType, Digest digest, Map<String, String> annotations) {
         return new Descriptor(

@@ -68,8 +68,7 @@ final class RewrittenSource implements CopySource {
         String name = "%s %s".formatted(what, descriptor.digest());
         Bytes content = source.document(descriptor);
         ManifestDocument parsed =
-                ManifestDocument.parse(
-                        name, content, Optional.of(descriptor.mediaType()), limits);
+                ManifestDocument.parse(name, content, Optional.of(descriptor.mediaType()), limits);
         JsonNode root = Json.parse(name, content.toArray(), limits);
         return switch (parsed) {
             case Manifest manifest -> {
@@ -172,8 +171,7 @@ final class RewrittenSource implements CopySource {
     }
 
     /// Writes a descriptor with all it has, members that are unknown here included.
-    private void descriptor(
-            JsonWriter json, JsonNode node, @Nullable Descriptor changed)
+    private void descriptor(JsonWriter json, JsonNode node, @Nullable Descriptor changed)
             throws ImageException {
         json.beginObject();
         boolean annotated = false;

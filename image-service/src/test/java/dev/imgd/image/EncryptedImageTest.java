@@ -84,8 +84,7 @@ class EncryptedImageTest {
         KeyPair pair = KeyPairGenerator.getInstance("EC").generateKeyPair();
         Path key = pem("PRIVATE KEY", pair.getPrivate());
         own = DecryptionKeys.named(key.toString());
-        recipients =
-                LayerRecipients.named(List.of("jwe:" + pem("PUBLIC KEY", pair.getPublic())));
+        recipients = LayerRecipients.named(List.of("jwe:" + pem("PUBLIC KEY", pair.getPublic())));
         host.keys = own;
     }
 
@@ -222,8 +221,7 @@ class EncryptedImageTest {
         for (DecryptionKeys keys : List.of(DecryptionKeys.NONE, others())) {
             host.keys = keys;
             registry.clearAccessLog();
-            ImageException e =
-                    assertFails(ErrorKind.PERMISSION_DENIED, () -> host.pull(reference));
+            ImageException e = assertFails(ErrorKind.PERMISSION_DENIED, () -> host.pull(reference));
             Descriptor layer = manifest("enc", "1").layers().getFirst();
             assertTrue(e.getMessage().contains(layer.digest().toString()), e.getMessage());
             assertTrue(e.getMessage().contains("jwe for ECDH-ES+A256KW"), e.getMessage());
@@ -235,8 +233,7 @@ class EncryptedImageTest {
                 new PullRequest(reference, Optional.empty(), false, false, false),
                 ProgressListener.NONE);
         assertFails(ErrorKind.PERMISSION_DENIED, () -> read(reference, "etc/secret"));
-        assertEquals(
-                Optional.empty(), host.images.inspect(reference, Optional.empty()).snapshot());
+        assertEquals(Optional.empty(), host.images.inspect(reference, Optional.empty()).snapshot());
         host.keys = own;
         assertEquals(CANARY, read(reference, "etc/secret"));
     }
@@ -265,8 +262,7 @@ class EncryptedImageTest {
                                     directory.resolve("bundle"),
                                     List.of()));
             assertEquals(
-                    Optional.empty(),
-                    host.images.inspect(reference, Optional.empty()).snapshot());
+                    Optional.empty(), host.images.inspect(reference, Optional.empty()).snapshot());
         }
         host.keys = own;
         registry.clearAccessLog();
@@ -336,8 +332,7 @@ class EncryptedImageTest {
         String enc = encrypted(image);
         host.pull(enc);
         Digest tree =
-                Digest.parse(
-                        host.images.inspect(enc, Optional.empty()).snapshot().orElseThrow());
+                Digest.parse(host.images.inspect(enc, Optional.empty()).snapshot().orElseThrow());
         assertTrue(host.snapshots.hasLayer(tree, Optional.empty()));
         LayerSpec other = LayerSpec.of(new TarWriter().file("a", "b").finish(), Compression.GZIP);
         for (Digest stated : List.of(tree, Digest.sha256(tree.toString().getBytes(UTF_8)))) {
@@ -393,11 +388,9 @@ class EncryptedImageTest {
                 List.of(
                         changed(annotation(layer, "pubopts"), changedOptions),
                         changed(layer.digest().toString(), swapped.toString()))) {
-            ImageException e =
-                    assertFails(ErrorKind.INVALID_CONTENT, () -> host.pull(reference));
+            ImageException e = assertFails(ErrorKind.INVALID_CONTENT, () -> host.pull(reference));
             assertTrue(
-                    e.getMessage()
-                            .contains("its HMAC is wrong: the encrypted bytes or the HMAC"),
+                    e.getMessage().contains("its HMAC is wrong: the encrypted bytes or the HMAC"),
                     e.getMessage());
             host.assertNoMess();
         }
@@ -417,14 +410,15 @@ class EncryptedImageTest {
                 LayerEncryption.seal(secret, secret.mac().doFinal(bytes), recipients);
         String text = new String(content("enc", "1").toArray(), UTF_8);
         for (Map.Entry<String, String> annotation : annotations.entrySet()) {
-            text = text.replace(layer.annotations().get(annotation.getKey()), annotation.getValue());
+            text =
+                    text.replace(
+                            layer.annotations().get(annotation.getKey()), annotation.getValue());
         }
         text = text.replace(layer.digest().toString(), digest.toString());
         registry.content()
                 .putManifest(
                         "enc", MediaType.OCI_MANIFEST, Bytes.of(text.getBytes(UTF_8)), "other");
-        ImageException e =
-                assertFails(ErrorKind.DATA_LOSS, () -> host.pull(name("enc:other")));
+        ImageException e = assertFails(ErrorKind.DATA_LOSS, () -> host.pull(name("enc:other")));
         assertTrue(e.getMessage().contains("decrypted"), e.getMessage());
         host.assertNoMess();
     }
@@ -440,9 +434,7 @@ class EncryptedImageTest {
             ImageException e =
                     assertFails(
                             ErrorKind.FAILED_PRECONDITION,
-                            () ->
-                                    provider.provide(
-                                            reference, Optional.empty(), chain.getLast()));
+                            () -> provider.provide(reference, Optional.empty(), chain.getLast()));
             assertTrue(e.getMessage().contains("no key opens it"), e.getMessage());
             host.keys = own;
             LayerProvider.Layer layer =
@@ -638,11 +630,7 @@ class EncryptedImageTest {
         TestImage image = image(Compression.GZIP);
         host.images.pull(
                 new PullRequest(
-                        registry.push("plain", "1", image),
-                        Optional.empty(),
-                        false,
-                        false,
-                        false),
+                        registry.push("plain", "1", image), Optional.empty(), false, false, false),
                 ProgressListener.NONE);
         String layout = "oci:" + directory.resolve("layout");
         copy(
@@ -676,8 +664,7 @@ class EncryptedImageTest {
             byte[] bytes = blob(layer.digest());
             ByteArrayOutputStream out = new ByteArrayOutputStream();
             LayerDecoder.decode(layer, () -> own, new ByteArrayInputStream(bytes), out, spool);
-            assertEquals(
-                    image.blob(image.layers().get(i).digest()), Bytes.of(out.toByteArray()));
+            assertEquals(image.blob(image.layers().get(i).digest()), Bytes.of(out.toByteArray()));
 
             ByteArrayOutputStream none = new ByteArrayOutputStream();
             byte[] cut = Arrays.copyOf(bytes, bytes.length - 1);
@@ -733,8 +720,7 @@ class EncryptedImageTest {
             ByteBuffer into = ByteBuffer.allocateDirect(piece);
             ByteArrayOutputStream out = new ByteArrayOutputStream();
             try (DecryptedBlob blob =
-                    new DecryptedBlob(
-                            "test", FileChannel.open(file), opened, () -> {})) {
+                    new DecryptedBlob("test", FileChannel.open(file), opened, () -> {})) {
                 while (blob.read(into.clear()) >= 0) {
                     byte[] read = new byte[into.flip().remaining()];
                     into.get(read);

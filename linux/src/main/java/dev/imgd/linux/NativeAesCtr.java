@@ -86,8 +86,7 @@ public final class NativeAesCtr implements AutoCloseable {
         private static final MemorySegment INIT = CRYPTO.address("EVP_EncryptInit_ex");
         private static final MemorySegment UPDATE = CRYPTO.address("EVP_EncryptUpdate");
         private static final MemorySegment FREE = CRYPTO.address("EVP_CIPHER_CTX_free");
-        private static final MethodHandle POINTER =
-                Library.shape(FunctionDescriptor.of(JAVA_LONG));
+        private static final MethodHandle POINTER = Library.shape(FunctionDescriptor.of(JAVA_LONG));
         private static final MethodHandle FIVE =
                 Library.shape(
                         FunctionDescriptor.of(

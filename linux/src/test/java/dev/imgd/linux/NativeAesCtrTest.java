@@ -57,8 +57,7 @@ class NativeAesCtrTest {
         byte[] counter = new byte[16];
         Arrays.fill(counter, (byte) 0xff);
         Cipher jdk = Cipher.getInstance("AES/CTR/NoPadding");
-        jdk.init(
-                Cipher.ENCRYPT_MODE, new SecretKeySpec(key, "AES"), new IvParameterSpec(counter));
+        jdk.init(Cipher.ENCRYPT_MODE, new SecretKeySpec(key, "AES"), new IvParameterSpec(counter));
         ByteBuffer data = ByteBuffer.allocateDirect(64);
         try (NativeAesCtr cipher = new NativeAesCtr(key, counter)) {
             cipher.update(data);

@@ -270,9 +270,7 @@ final class CmsEnvelope implements LayerEnvelope {
 
     /// The padding of CBC alone lets one wrong key in 256 pass.
     private static boolean isObject(byte[] content) {
-        return content.length > 1
-                && content[0] == '{'
-                && content[content.length - 1] == '}';
+        return content.length > 1 && content[0] == '{' && content[content.length - 1] == '}';
     }
 
     private static byte[] oaep(OAEPParameterSpec parameters, RSAPrivateKey key, byte[] data)
@@ -314,8 +312,7 @@ final class CmsEnvelope implements LayerEnvelope {
         random.nextBytes(iv);
         try {
             Cipher aes = Cipher.getInstance("AES/CBC/PKCS5Padding");
-            aes.init(
-                    Cipher.ENCRYPT_MODE, new SecretKeySpec(key, "AES"), new IvParameterSpec(iv));
+            aes.init(Cipher.ENCRYPT_MODE, new SecretKeySpec(key, "AES"), new IvParameterSpec(iv));
             Der[] recipients = new Der[certificates.size()];
             for (int i = 0; i < recipients.length; i++) {
                 recipients[i] = recipient(key, certificates.get(i));
@@ -332,15 +329,8 @@ final class CmsEnvelope implements LayerEnvelope {
                                     new Der(Der.OCTETS, iv)),
                             new Der(CONTENT, aes.doFinal(content)));
             Der enveloped =
-                    Der.of(
-                            Der.SEQUENCE,
-                            Der.integer(0),
-                            Der.of(Der.SET, recipients),
-                            encrypted);
-            return Der.of(
-                            Der.SEQUENCE,
-                            Der.oid(ENVELOPED_DATA),
-                            Der.of(Der.CONTEXT_0, enveloped))
+                    Der.of(Der.SEQUENCE, Der.integer(0), Der.of(Der.SET, recipients), encrypted);
+            return Der.of(Der.SEQUENCE, Der.oid(ENVELOPED_DATA), Der.of(Der.CONTEXT_0, enveloped))
                     .encoded();
         } catch (GeneralSecurityException e) {
             throw new AssertionError("keys that were checked", e);
@@ -363,10 +353,7 @@ final class CmsEnvelope implements LayerEnvelope {
                 Der.SEQUENCE,
                 Der.integer(0),
                 new Der(Der.SEQUENCE, id.toByteArray()),
-                Der.of(
-                        Der.SEQUENCE,
-                        Der.oid(PrivateKeyFile.RSA),
-                        new Der(Der.NULL, new byte[0])),
+                Der.of(Der.SEQUENCE, Der.oid(PrivateKeyFile.RSA), new Der(Der.NULL, new byte[0])),
                 new Der(Der.OCTETS, rsa.doFinal(key)));
     }
 }

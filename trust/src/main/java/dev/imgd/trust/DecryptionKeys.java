@@ -42,21 +42,19 @@ public final class DecryptionKeys {
 
     /// The keys of a directory: of each file that is not hidden, the private keys in PEM (PKCS#8,
     /// PKCS#1, SEC1); RSA of 2048 to 8192 bits, and EC of the curves P-256, P-384 and P-521. Other
-    /// files, such as certificates, are passed over. Links are followed, because secrets are
-    /// often mounted as such.
+    /// files, such as certificates, are passed over. Links are followed, because secrets are often
+    /// mounted as such.
     ///
     /// @param required whether the directory has to be there
     /// @throws ImageException `FAILED_PRECONDITION` when it cannot be read
-    public static DecryptionKeys directory(Path directory, boolean required)
-            throws ImageException {
+    public static DecryptionKeys directory(Path directory, boolean required) throws ImageException {
         if (!required && Files.notExists(directory)) {
             return new DecryptionKeys(List.of(), List.of(directory + " (does not exist)"));
         }
         List<Path> files = new ArrayList<>();
         try (DirectoryStream<Path> entries = Files.newDirectoryStream(directory)) {
             for (Path entry : entries) {
-                if (!entry.getFileName().toString().startsWith(".")
-                        && Files.isRegularFile(entry)) {
+                if (!entry.getFileName().toString().startsWith(".") && Files.isRegularFile(entry)) {
                     files.add(entry);
                 }
             }

@@ -71,8 +71,7 @@ record EcCurve(String name, ECParameterSpec parameters, int bytes) {
         try {
             return (ECPublicKey)
                     KeyFactory.getInstance("EC")
-                            .generatePublic(
-                                    new ECPublicKeySpec(new ECPoint(px, py), parameters));
+                            .generatePublic(new ECPublicKeySpec(new ECPoint(px, py), parameters));
         } catch (GeneralSecurityException e) {
             throw ImageException.invalidContent(what + ": not a public key");
         }

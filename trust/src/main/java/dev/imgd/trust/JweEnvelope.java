@@ -39,8 +39,8 @@ import org.jspecify.annotations.Nullable;
 
 /// JSON Web Encryption as ocicrypt uses it: RSA-OAEP with SHA-1 or SHA-256, ECDH-ES with AES key
 /// wrap; AES in GCM, or in CBC with an HMAC. Read in the compact and in both JSON forms; what would
-/// have to be expanded, derived from a password or understood specially is refused.
-/// **Source:** RFC 7516, RFC 7518.
+/// have to be expanded, derived from a password or understood specially is refused. **Source:** RFC
+/// 7516, RFC 7518.
 final class JweEnvelope implements LayerEnvelope {
     static final int MAX_RECIPIENTS = 32;
 
@@ -106,8 +106,15 @@ final class JweEnvelope implements LayerEnvelope {
         Strict.only(
                 root,
                 List.of(
-                        "protected", "unprotected", "header", "encrypted_key", "recipients", "iv",
-                        "ciphertext", "tag", "aad"));
+                        "protected",
+                        "unprotected",
+                        "header",
+                        "encrypted_key",
+                        "recipients",
+                        "iv",
+                        "ciphertext",
+                        "tag",
+                        "aad"));
         String protectedText = root.text("protected", "");
         Map<String, JsonNode> shared = new LinkedHashMap<>();
         if (!protectedText.isEmpty()) {
@@ -148,8 +155,7 @@ final class JweEnvelope implements LayerEnvelope {
         boolean repeated =
                 single.isEmpty()
                         || (!listed.isEmpty()
-                                && single.equals(
-                                        listed.getFirst().text("encrypted_key", "")));
+                                && single.equals(listed.getFirst().text("encrypted_key", "")));
         if (root.find("header").isPresent() || !repeated) {
             throw root.invalid("it has \"recipients\", and another one beside them");
         }
@@ -199,7 +205,8 @@ final class JweEnvelope implements LayerEnvelope {
         String encryption = recipients.getFirst().text("enc");
         for (Recipient recipient : recipients) {
             if (recipient.header.containsKey("zip")) {
-                throw ImageException.invalidContent(WHAT + ": \"zip\" is refused: it is compressed");
+                throw ImageException.invalidContent(
+                        WHAT + ": \"zip\" is refused: it is compressed");
             }
             if (recipient.header.containsKey("crit")) {
                 throw ImageException.invalidContent(
@@ -258,8 +265,7 @@ final class JweEnvelope implements LayerEnvelope {
         for (Recipient recipient : recipients) {
             JsonNode algorithm = recipient.header.get("alg");
             try {
-                algorithms.add(
-                        algorithm == null ? "" : Text.printable(algorithm.text(), 40));
+                algorithms.add(algorithm == null ? "" : Text.printable(algorithm.text(), 40));
             } catch (ImageException e) {
                 throw new AssertionError("read before", e);
             }
@@ -285,15 +291,18 @@ final class JweEnvelope implements LayerEnvelope {
     }
 
     /// The key of the content, if it was encrypted for this one.
-    private Optional<byte[]> contentKey(Recipient recipient, PrivateKey key)
-            throws ImageException {
+    private Optional<byte[]> contentKey(Recipient recipient, PrivateKey key) throws ImageException {
         String algorithm = recipient.text("alg");
         byte @Nullable [] unwrapped;
         try {
             unwrapped =
                     switch (key) {
                         case RSAPrivateKey rsa when algorithm.startsWith("RSA-OAEP") ->
-                                oaep(algorithm, Cipher.DECRYPT_MODE, rsa, recipient.encryptedKey.toArray());
+                                oaep(
+                                        algorithm,
+                                        Cipher.DECRYPT_MODE,
+                                        rsa,
+                                        recipient.encryptedKey.toArray());
                         case ECPrivateKey ec when algorithm.startsWith("ECDH-ES+") ->
                                 agreed(algorithm, recipient, ec);
                         default -> null;
@@ -365,7 +374,8 @@ final class JweEnvelope implements LayerEnvelope {
                         wrapBytes);
         Cipher unwrap = Cipher.getInstance("AESWrap");
         unwrap.init(Cipher.UNWRAP_MODE, new SecretKeySpec(wrapKey, "AES"));
-        return unwrap.unwrap(recipient.encryptedKey.toArray(), "AES", Cipher.SECRET_KEY).getEncoded();
+        return unwrap.unwrap(recipient.encryptedKey.toArray(), "AES", Cipher.SECRET_KEY)
+                .getEncoded();
     }
 
     private static byte[] party(Recipient recipient, String name) throws ImageException {
@@ -435,8 +445,7 @@ final class JweEnvelope implements LayerEnvelope {
         mac.update(iv);
         mac.update(ciphertext);
         byte[] computed =
-                mac.doFinal(
-                        ByteBuffer.allocate(8).putLong(8L * authenticated.length).array());
+                mac.doFinal(ByteBuffer.allocate(8).putLong(8L * authenticated.length).array());
         if (!MessageDigest.isEqual(Arrays.copyOf(computed, half), tag)) {
             throw new GeneralSecurityException("another tag");
         }
@@ -465,8 +474,7 @@ final class JweEnvelope implements LayerEnvelope {
         }
     }
 
-    private static byte[] seal(
-            byte[] content, List<PublicKey> recipients, byte[] key, byte[] iv)
+    private static byte[] seal(byte[] content, List<PublicKey> recipients, byte[] key, byte[] iv)
             throws GeneralSecurityException, ImageException {
         JsonWriter header = JsonWriter.compact().beginObject();
         boolean single = recipients.size() == 1;
@@ -487,20 +495,17 @@ final class JweEnvelope implements LayerEnvelope {
         cipher.updateAAD(protectedHeader.getBytes(StandardCharsets.US_ASCII));
         byte[] encrypted = cipher.doFinal(content);
         int end = encrypted.length - 16;
-        JsonWriter json =
-                JsonWriter.compact().beginObject().member("protected", protectedHeader);
+        JsonWriter json = JsonWriter.compact().beginObject().member("protected", protectedHeader);
         if (single) {
             json.member("encrypted_key", encryptedKey);
         } else {
-            json.name("recipients")
-                    .value(Json.parse("recipients", others.endArray().toBytes()));
+            json.name("recipients").value(Json.parse("recipients", others.endArray().toBytes()));
         }
         return json.member("iv", BASE64.encodeToString(iv))
                 .member("ciphertext", BASE64.encodeToString(Arrays.copyOf(encrypted, end)))
                 .member(
                         "tag",
-                        BASE64.encodeToString(
-                                Arrays.copyOfRange(encrypted, end, encrypted.length)))
+                        BASE64.encodeToString(Arrays.copyOfRange(encrypted, end, encrypted.length)))
                 .endObject()
                 .toBytes();
     }

@@ -47,8 +47,8 @@ public final class LayerEncryption {
     ///
     /// @param what the image, for messages
     /// @param layer with the annotations of its manifest
-    /// @throws ImageException `PERMISSION_DENIED` when no key opens an envelope;
-    ///   `INVALID_CONTENT` when the annotations are malformed, forbidden or were changed
+    /// @throws ImageException `PERMISSION_DENIED` when no key opens an envelope; `INVALID_CONTENT`
+    ///   when the annotations are malformed, forbidden or were changed
     public static LayerSecret open(String what, Descriptor layer, DecryptionKeys keys)
             throws ImageException {
         String name = "%s: encrypted layer %s".formatted(what, layer.digest());
@@ -151,8 +151,7 @@ public final class LayerEncryption {
     private static void only(JsonNode object, List<String> allowed) throws ImageException {
         for (String name : object.members().keySet()) {
             if (!allowed.contains(name)) {
-                throw object.invalid(
-                        "unknown field \"%s\"".formatted(Text.printable(name, 40)));
+                throw object.invalid("unknown field \"%s\"".formatted(Text.printable(name, 40)));
             }
         }
     }
@@ -187,19 +186,15 @@ public final class LayerEncryption {
             }
             byte[] content = Strict.base64("envelope of the kind " + scheme, item);
             envelopes.add(
-                    scheme.equals("jwe")
-                            ? JweEnvelope.parse(content)
-                            : CmsEnvelope.parse(content));
+                    scheme.equals("jwe") ? JweEnvelope.parse(content) : CmsEnvelope.parse(content));
         }
     }
 
-    private static String schemes(
-            Map<String, String> annotations, List<LayerEnvelope> envelopes) {
+    private static String schemes(Map<String, String> annotations, List<LayerEnvelope> envelopes) {
         List<String> schemes = new ArrayList<>();
         envelopes.forEach(envelope -> schemes.add(envelope.recipients()));
         for (String annotation : annotations.keySet()) {
-            String scheme =
-                    annotation.startsWith(KEYS) ? annotation.substring(KEYS.length()) : "";
+            String scheme = annotation.startsWith(KEYS) ? annotation.substring(KEYS.length()) : "";
             if (!scheme.isEmpty() && !scheme.equals("jwe") && !scheme.equals("pkcs7")) {
                 schemes.add(Text.printable(scheme, 40) + " (not supported)");
             }

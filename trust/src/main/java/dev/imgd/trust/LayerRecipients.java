@@ -107,8 +107,7 @@ public record LayerRecipients(List<PublicKey> keys, List<X509Certificate> certif
         for (String family : List.of("RSA", "EC")) {
             try {
                 PublicKey key =
-                        KeyFactory.getInstance(family)
-                                .generatePublic(new X509EncodedKeySpec(der));
+                        KeyFactory.getInstance(family).generatePublic(new X509EncodedKeySpec(der));
                 if (key instanceof RSAPublicKey rsa) {
                     PrivateKeyFile.checkModulus(rsa.getModulus());
                 } else if (key instanceof ECPublicKey ec) {

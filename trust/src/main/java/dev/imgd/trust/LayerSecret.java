@@ -14,8 +14,8 @@ import javax.crypto.spec.SecretKeySpec;
 
 /// What encrypts one layer: AES-256 in counter mode, and an HMAC with SHA-256 over what comes out.
 ///
-/// The key is only lent, and no message shows it. Immutable. **Source:** ocicrypt's
-/// cipher `AES_256_CTR_HMAC_SHA256`.
+/// The key is only lent, and no message shows it. Immutable. **Source:** ocicrypt's cipher
+/// `AES_256_CTR_HMAC_SHA256`.
 public final class LayerSecret {
     static final int KEY_BYTES = 32;
     static final int NONCE_BYTES = 16;
@@ -135,8 +135,7 @@ public final class LayerSecret {
             sha.update(TREE);
             sha.update(key);
             sha.update(nonce);
-            sha.update(
-                    (diffId + "\n" + blob + "\n" + plain).getBytes(StandardCharsets.US_ASCII));
+            sha.update((diffId + "\n" + blob + "\n" + plain).getBytes(StandardCharsets.US_ASCII));
             return Digest.of(Digest.Algorithm.SHA512, sha.digest());
         } catch (GeneralSecurityException e) {
             throw new AssertionError("every JDK has SHA-512", e);

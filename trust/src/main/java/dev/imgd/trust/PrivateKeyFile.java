@@ -39,7 +39,8 @@ record PrivateKeyFile(List<PrivateKey> keys, List<String> problems, boolean cert
 
     private static final String EC = "2a8648ce3d0201";
     private static final Pattern BLOCK =
-            Pattern.compile("-----BEGIN ([A-Z0-9 ]+)-----\\s(.*?)-----END \\1-----", Pattern.DOTALL);
+            Pattern.compile(
+                    "-----BEGIN ([A-Z0-9 ]+)-----\\s(.*?)-----END \\1-----", Pattern.DOTALL);
     private static final Pattern ENCRYPTION =
             Pattern.compile("DEK-Info: ([A-Z0-9-]+),([0-9A-Fa-f]+)");
 
@@ -74,8 +75,7 @@ record PrivateKeyFile(List<PrivateKey> keys, List<String> problems, boolean cert
         int end = body.startsWith("Proc-Type:") ? body.replace("\r", "").indexOf("\n\n") : -1;
         String headers = end < 0 ? "" : body.substring(0, end);
         byte[] der = base64(end < 0 ? body : body.replace("\r", "").substring(end));
-        byte[] plain =
-                headers.contains("ENCRYPTED") ? decryptOld(headers, der, password) : der;
+        byte[] plain = headers.contains("ENCRYPTED") ? decryptOld(headers, der, password) : der;
         try {
             return usable(
                     switch (label) {

@@ -20,13 +20,13 @@ import java.util.Optional;
 import javax.crypto.Cipher;
 import javax.crypto.spec.GCMParameterSpec;
 import javax.crypto.spec.SecretKeySpec;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import org.jspecify.annotations.Nullable;
 
 /// CMS in both directions with the program openssl.
 class CmsEnvelopeTest {
@@ -59,8 +59,15 @@ class CmsEnvelopeTest {
         List<String> command =
                 new ArrayList<>(
                         List.of(
-                                "cms", "-encrypt", "-binary", "-outform", "DER", "-in",
-                                in.toString(), "-out", out.toString()));
+                                "cms",
+                                "-encrypt",
+                                "-binary",
+                                "-outform",
+                                "DER",
+                                "-in",
+                                in.toString(),
+                                "-out",
+                                out.toString()));
         command.addAll(options);
         for (Path one : certificates) {
             command.add(one.toString());
@@ -95,8 +102,13 @@ class CmsEnvelopeTest {
         byte[] message =
                 encrypted(
                         List.of(
-                                "-aes256", "-recip", certificate.toString(), "-keyopt",
-                                "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:" + hash));
+                                "-aes256",
+                                "-recip",
+                                certificate.toString(),
+                                "-keyopt",
+                                "rsa_padding_mode:oaep",
+                                "-keyopt",
+                                "rsa_oaep_md:" + hash));
         assertArrayEquals(CONTENT, open(message, key).orElseThrow());
         assertEquals("pkcs7 for RSA-OAEP", CmsEnvelope.parse(message).recipients());
     }
@@ -105,16 +117,13 @@ class CmsEnvelopeTest {
     void open_severalRecipients_eachAlone() throws Exception {
         Path second = openssl.key("RSA3072");
         byte[] message =
-                encrypted(
-                        List.of("-aes256"), certificate, openssl.root(second, "/CN=second"));
+                encrypted(List.of("-aes256"), certificate, openssl.root(second, "/CN=second"));
         assertArrayEquals(CONTENT, open(message, key).orElseThrow());
         assertArrayEquals(CONTENT, open(message, privateKey(second)).orElseThrow());
         Path curve = openssl.key("P-256");
-        byte[] mixed =
-                encrypted(List.of("-aes256"), openssl.root(curve, "/CN=ec"), certificate);
+        byte[] mixed = encrypted(List.of("-aes256"), openssl.root(curve, "/CN=ec"), certificate);
         assertArrayEquals(CONTENT, open(mixed, key).orElseThrow());
-        assertEquals(
-                "pkcs7 for RSA, another kind of key", CmsEnvelope.parse(mixed).recipients());
+        assertEquals("pkcs7 for RSA, another kind of key", CmsEnvelope.parse(mixed).recipients());
     }
 
     /// As ocicrypt writes it: GCM in the structure that is meant for CBC, and the parameters of GCM
@@ -186,8 +195,7 @@ class CmsEnvelopeTest {
         Path second = openssl.key("RSA2048");
         Path secondCertificate = openssl.root(second, "/CN=second/O=with more than a name");
         List<X509Certificate> certificates =
-                LayerRecipients.named(
-                                List.of("pkcs7:" + certificate, "pkcs7:" + secondCertificate))
+                LayerRecipients.named(List.of("pkcs7:" + certificate, "pkcs7:" + secondCertificate))
                         .certificates();
         byte[] message = CmsEnvelope.seal(CONTENT, certificates);
         for (List<Path> one :
@@ -195,8 +203,15 @@ class CmsEnvelopeTest {
             byte[] content =
                     openssl.filter(
                             message,
-                            "cms", "-decrypt", "-binary", "-inform", "DER", "-inkey",
-                            one.get(0).toString(), "-recip", one.get(1).toString());
+                            "cms",
+                            "-decrypt",
+                            "-binary",
+                            "-inform",
+                            "DER",
+                            "-inkey",
+                            one.get(0).toString(),
+                            "-recip",
+                            one.get(1).toString());
             assertArrayEquals(CONTENT, content);
         }
         assertArrayEquals(CONTENT, open(message, key).orElseThrow());
@@ -239,8 +254,7 @@ class CmsEnvelopeTest {
 
     private static int indexOf(byte[] bytes, byte[] wanted) {
         for (int i = 0; i <= bytes.length - wanted.length; i++) {
-            if (Arrays.equals(
-                    bytes, i, i + wanted.length, wanted, 0, wanted.length)) {
+            if (Arrays.equals(bytes, i, i + wanted.length, wanted, 0, wanted.length)) {
                 return i;
             }
         }

@@ -150,8 +150,7 @@ class JweEnvelopeTest {
                         "rsa_oaep_md:" + hash,
                         "rsa_mgf1_md:" + hash);
         byte[] iv = Arrays.copyOfRange(key, 3, 19);
-        byte[] ciphertext =
-                openssl.aesCbc(CONTENT, Arrays.copyOfRange(key, 32, 64), iv);
+        byte[] ciphertext = openssl.aesCbc(CONTENT, Arrays.copyOfRange(key, 32, 64), iv);
         String header =
                 URL.encodeToString(
                         "{\"alg\":\"%s\",\"enc\":\"A256CBC-HS512\"}"
@@ -165,8 +164,7 @@ class JweEnvelopeTest {
                         .putLong(8L * header.length())
                         .array();
         byte[] tag =
-                Arrays.copyOf(
-                        openssl.hmac("sha512", Arrays.copyOf(key, 32), authenticated), 32);
+                Arrays.copyOf(openssl.hmac("sha512", Arrays.copyOf(key, 32), authenticated), 32);
         String message =
                 String.join(
                         ".",
@@ -193,8 +191,7 @@ class JweEnvelopeTest {
         Path pem = openssl.key("RSA3072");
         String message = new String(JweEnvelope.seal(CONTENT, List.of(publicKey(pem))), UTF_8);
         byte[] encryptedKey = url(message.replaceAll(".*\"encrypted_key\":\"([^\"]*)\".*", "$1"));
-        assertEquals(
-                32, openssl.decryptKey(pem, encryptedKey, "rsa_padding_mode:oaep").length);
+        assertEquals(32, openssl.decryptKey(pem, encryptedKey, "rsa_padding_mode:oaep").length);
         assertArrayEquals(CONTENT, open(message, privateKey(pem)).orElseThrow());
     }
 
@@ -229,8 +226,7 @@ class JweEnvelopeTest {
         String first = message.replaceAll(".*?(\"encrypted_key\":\"[^\"]*\").*", "$1");
         String repeated = message.replace("],\"iv\"", "]," + first + ",\"iv\"");
         assertArrayEquals(CONTENT, open(repeated, privateKey(keys.get(2))).orElseThrow());
-        String another =
-                message.replace("],\"iv\"", "],\"encrypted_key\":\"AAAA\",\"iv\"");
+        String another = message.replace("],\"iv\"", "],\"encrypted_key\":\"AAAA\",\"iv\"");
         assertTrue(assertInvalid(another).contains("another one beside"));
     }
 
@@ -239,16 +235,14 @@ class JweEnvelopeTest {
         for (String kind : List.of("RSA2048", "P-256")) {
             Path pem = openssl.key(kind);
             PrivateKey key = privateKey(pem);
-            String message =
-                    new String(JweEnvelope.seal(CONTENT, List.of(publicKey(pem))), UTF_8);
+            String message = new String(JweEnvelope.seal(CONTENT, List.of(publicKey(pem))), UTF_8);
             for (String name : List.of("iv", "ciphertext", "tag")) {
                 String error = assertInvalid(flipped(message, name), key);
                 assertTrue(error.contains("was changed"), error);
             }
             assertEquals(Optional.empty(), open(flipped(message, "encrypted_key"), key));
             // A header that says more is another header.
-            String protectedHeader =
-                    message.replaceAll(".*\"protected\":\"([^\"]*)\".*", "$1");
+            String protectedHeader = message.replaceAll(".*\"protected\":\"([^\"]*)\".*", "$1");
             String more =
                     URL.encodeToString(
                             new String(url(protectedHeader), UTF_8)
@@ -307,11 +301,8 @@ class JweEnvelopeTest {
     @ParameterizedTest
     @ValueSource(strings = {"RSA1_5", "dir", "A256KW", "ECDH-ES", "RSA-OAEP-512", "none"})
     void open_algorithmOfOthers_noKeyOpensIt(String algorithm) throws Exception {
-        String message =
-                message("{\"alg\":\"%s\",\"enc\":\"A256GCM\"}".formatted(algorithm), "");
-        PrivateKey[] keys = {
-            privateKey(openssl.key("RSA2048")), privateKey(openssl.key("P-256"))
-        };
+        String message = message("{\"alg\":\"%s\",\"enc\":\"A256GCM\"}".formatted(algorithm), "");
+        PrivateKey[] keys = {privateKey(openssl.key("RSA2048")), privateKey(openssl.key("P-256"))};
         assertEquals(Optional.empty(), open(message, keys));
     }
 
@@ -361,7 +352,6 @@ class JweEnvelopeTest {
                 "00".repeat(65) + "07",
                 HexFormat.of().formatHex(curve.coordinate(BigInteger.valueOf(7))));
         BigInteger large = BigInteger.ONE.shiftLeft(521).subtract(BigInteger.ONE);
-        assertEquals(
-                "01" + "ff".repeat(65), HexFormat.of().formatHex(curve.coordinate(large)));
+        assertEquals("01" + "ff".repeat(65), HexFormat.of().formatHex(curve.coordinate(large)));
     }
 }

@@ -83,8 +83,7 @@ class LayerEncryptionTest {
                         ImageException.class,
                         () -> LayerEncryption.open("image a:1", layer(annotations), with));
         assertEquals(kind, e.kind(), e.toString());
-        assertTrue(
-                e.getMessage().startsWith("image a:1: encrypted layer sha256:"), e.getMessage());
+        assertTrue(e.getMessage().startsWith("image a:1: encrypted layer sha256:"), e.getMessage());
         assertFalse(e.getMessage().contains(KEY), e.getMessage());
         return e;
     }
@@ -96,16 +95,13 @@ class LayerEncryptionTest {
         mac[5] = 9;
         LayerSecret opened =
                 LayerEncryption.open(
-                        "a",
-                        layer(LayerEncryption.seal(secret, mac, recipients)),
-                        directoryKeys());
+                        "a", layer(LayerEncryption.seal(secret, mac, recipients)), directoryKeys());
         assertArrayEquals(secret.key(), opened.key());
         assertArrayEquals(secret.nonce(), opened.nonce());
         assertEquals(PLAIN, opened.plain());
         assertTrue(opened.authentic(mac));
         assertFalse(opened.authentic(new byte[32]));
-        assertNotEquals(
-                secret.tree(PLAIN, PLAIN), LayerSecret.create(PLAIN).tree(PLAIN, PLAIN));
+        assertNotEquals(secret.tree(PLAIN, PLAIN), LayerSecret.create(PLAIN).tree(PLAIN, PLAIN));
         byte[] lent =
                 opened.lend(
                         16L,
@@ -129,8 +125,7 @@ class LayerEncryptionTest {
                                 "pkcs7:" + certificate));
         Map<String, String> annotations =
                 new HashMap<>(
-                        LayerEncryption.seal(
-                                LayerSecret.create(PLAIN), new byte[32], several));
+                        LayerEncryption.seal(LayerSecret.create(PLAIN), new byte[32], several));
         annotations.put("org.opencontainers.image.enc.keys.pgp", "AAAA");
         Path others = Files.createDirectory(directory.resolve("others"));
         Files.copy(openssl.key("P-384"), others.resolve("a.pem"));
@@ -151,9 +146,13 @@ class LayerEncryptionTest {
         assertTrue(none.getMessage().endsWith("no keys are configured"), none.getMessage());
         // Each of the three opens it alone.
         Files.copy(rsa, others.resolve("b.pem"));
-        var _ = LayerEncryption.open("a", layer(annotations), DecryptionKeys.directory(others, true));
+        var _ =
+                LayerEncryption.open(
+                        "a", layer(annotations), DecryptionKeys.directory(others, true));
         annotations.remove(JWE);
-        var _ = LayerEncryption.open("a", layer(annotations), DecryptionKeys.directory(others, true));
+        var _ =
+                LayerEncryption.open(
+                        "a", layer(annotations), DecryptionKeys.directory(others, true));
         assertFails(ErrorKind.PERMISSION_DENIED, annotations, directoryKeys());
     }
 
@@ -180,12 +179,10 @@ class LayerEncryptionTest {
                 "{\"cipher\":\"AES_256_CTR_HMAC_SHA256\",\"hmac\":\"M\"} {}|public options",
                 "[]|public options"
             })
-    void open_publicOptionsWrong_refusedWithReason(String options, String reason)
-            throws Exception {
+    void open_publicOptionsWrong_refusedWithReason(String options, String reason) throws Exception {
         Map<String, String> annotations = new HashMap<>(sealed(LayerSecret.create(PLAIN)));
         annotations.put(PUBLIC, base64(options.replace("\"M\"", "\"" + KEY + "\"")));
-        ImageException e =
-                assertFails(ErrorKind.INVALID_CONTENT, annotations, directoryKeys());
+        ImageException e = assertFails(ErrorKind.INVALID_CONTENT, annotations, directoryKeys());
         assertTrue(e.getMessage().contains(reason), e.getMessage());
     }
 
@@ -218,8 +215,7 @@ class LayerEncryptionTest {
             } else {
                 annotations.put(row[0], row[1]);
             }
-            ImageException e =
-                    assertFails(ErrorKind.INVALID_CONTENT, annotations, directoryKeys());
+            ImageException e = assertFails(ErrorKind.INVALID_CONTENT, annotations, directoryKeys());
             assertTrue(e.getMessage().contains(row[2]), e.getMessage());
         }
         ImageException none =
@@ -260,8 +256,7 @@ class LayerEncryptionTest {
                 Base64.getEncoder()
                         .encodeToString(
                                 JweEnvelope.seal(content.getBytes(UTF_8), recipients.keys())));
-        ImageException e =
-                assertFails(ErrorKind.INVALID_CONTENT, annotations, directoryKeys());
+        ImageException e = assertFails(ErrorKind.INVALID_CONTENT, annotations, directoryKeys());
         assertTrue(e.getMessage().contains(reason), e.getMessage());
     }
 
@@ -355,30 +350,33 @@ class LayerEncryptionTest {
         String family = kind.startsWith("RSA") ? "rsa" : "ec";
         assertOpens(kind, key.toString());
         String in = key.toString();
-        assertOpens(
-                "traditional",
-                converted("pkey", "-traditional", "-in", in).toString());
+        assertOpens("traditional", converted("pkey", "-traditional", "-in", in).toString());
         String pass = "file:" + password;
         for (String cipher : List.of("-aes128", "-aes192", "-aes256", "-des3")) {
-            Path old =
-                    converted(
-                            "pkey", "-traditional", cipher, "-passout", pass, "-in", in);
+            Path old = converted("pkey", "-traditional", cipher, "-passout", pass, "-in", in);
             assertTrue(Files.readString(old).contains("Proc-Type: 4,ENCRYPTED"));
             assertOpens(family + cipher, old + ":file=" + password);
         }
         for (String prf : List.of("hmacWithSHA1", "hmacWithSHA256", "hmacWithSHA512")) {
             Path modern =
                     converted(
-                            "pkcs8", "-topk8", "-v2", "aes256", "-v2prf", prf, "-passout", pass,
-                            "-in", in);
+                            "pkcs8",
+                            "-topk8",
+                            "-v2",
+                            "aes256",
+                            "-v2prf",
+                            prf,
+                            "-passout",
+                            pass,
+                            "-in",
+                            in);
             assertTrue(Files.readString(modern).contains("BEGIN ENCRYPTED PRIVATE KEY"));
             assertOpens(prf, modern + ":file=" + password);
         }
     }
 
     private static ImageException assertKeyFails(ErrorKind kind, String name) {
-        ImageException e =
-                assertThrows(ImageException.class, () -> DecryptionKeys.named(name));
+        ImageException e = assertThrows(ImageException.class, () -> DecryptionKeys.named(name));
         assertEquals(kind, e.kind(), e.toString());
         return e;
     }
@@ -388,8 +386,7 @@ class LayerEncryptionTest {
         Path password = Files.writeString(directory.resolve("password"), "right");
         Path wrong = Files.writeString(directory.resolve("wrong"), "wrong");
         Path encrypted =
-                converted(
-                        "pkcs8", "-topk8", "-passout", "file:" + password, "-in", pem.toString());
+                converted("pkcs8", "-topk8", "-passout", "file:" + password, "-in", pem.toString());
         assertTrue(
                 assertKeyFails(ErrorKind.INVALID_ARGUMENT, encrypted + ":file=" + wrong)
                         .getMessage()
@@ -400,8 +397,7 @@ class LayerEncryptionTest {
                         .contains("needs a password"));
         for (String onTheLine : List.of(":right", ":pass=right")) {
             String error =
-                    assertKeyFails(ErrorKind.INVALID_ARGUMENT, encrypted + onTheLine)
-                            .getMessage();
+                    assertKeyFails(ErrorKind.INVALID_ARGUMENT, encrypted + onTheLine).getMessage();
             assertTrue(error.contains("no password on the command line"), error);
             assertFalse(error.contains("right"), error);
         }
@@ -411,9 +407,7 @@ class LayerEncryptionTest {
                         .getMessage()
                         .contains("no private key in it"));
         // skopeo wants the certificate beside the key, so users name it.
-        assertEquals(
-                0,
-                DecryptionKeys.named(openssl.root(pem, "/CN=x").toString()).keys().size());
+        assertEquals(0, DecryptionKeys.named(openssl.root(pem, "/CN=x").toString()).keys().size());
         assertKeyFails(ErrorKind.NOT_FOUND, encrypted + ":file=" + directory.resolve("none"));
         Path weak = openssl.key("RSA1024");
         assertTrue(
@@ -443,7 +437,8 @@ class LayerEncryptionTest {
         assertEquals(2, read.keys().size());
         String text = read.toString();
         assertTrue(
-                text.startsWith("keys were looked for in " + keys + " (2 keys); passed over there: "),
+                text.startsWith(
+                        "keys were looked for in " + keys + " (2 keys); passed over there: "),
                 text);
         assertTrue(text.contains("broken.pem: wanted an RSA or EC private key"), text);
         assertTrue(text.contains("large: too large"), text);
@@ -461,8 +456,7 @@ class LayerEncryptionTest {
                 "keys were looked for in " + absent + " (does not exist)",
                 DecryptionKeys.directory(absent, false).toString());
         ImageException e =
-                assertThrows(
-                        ImageException.class, () -> DecryptionKeys.directory(absent, true));
+                assertThrows(ImageException.class, () -> DecryptionKeys.directory(absent, true));
         assertEquals(ErrorKind.FAILED_PRECONDITION, e.kind());
     }
 

@@ -91,9 +91,7 @@ class EncryptionIT {
         for (String recipient : recipients) {
             options.addAll(List.of("--encryption-key", recipient));
         }
-        return workspace
-                .registry()
-                .push(workspace.image().layout(), repository, options.toArray());
+        return workspace.registry().push(workspace.image().layout(), repository, options.toArray());
     }
 
     @Test
@@ -114,8 +112,12 @@ class EncryptionIT {
             assertEquals(
                     workspace.image().manifestDigest(),
                     imgctl.ok(
-                            "decrypt", "-q", "docker://" + reference,
-                            "oci:" + workspace.path("dec") + ":1", "--key", one.key()));
+                            "decrypt",
+                            "-q",
+                            "docker://" + reference,
+                            "oci:" + workspace.path("dec") + ":1",
+                            "--key",
+                            one.key()));
         }
         StoreFiles files = new StoreFiles(root);
         workspace
@@ -133,7 +135,9 @@ class EncryptionIT {
             List<Object> words =
                     new ArrayList<>(
                             List.of(
-                                    "encrypt", "-q", "docker://" + workspace.reference(),
+                                    "encrypt",
+                                    "-q",
+                                    "docker://" + workspace.reference(),
                                     "docker://" + name("ours" + number + ":1")));
             one.recipients().forEach(to -> words.addAll(List.of("--recipient", to)));
             if (number == 0) {
@@ -147,9 +151,16 @@ class EncryptionIT {
                     written);
             Path out = workspace.path("out" + number++);
             Program.of(
-                            "skopeo", "copy", "--quiet", "--src-tls-verify=false",
-                            "--decryption-key", one.key(), "--decryption-key", certificate,
-                            words.get(3), "oci:" + out + ":1")
+                            "skopeo",
+                            "copy",
+                            "--quiet",
+                            "--src-tls-verify=false",
+                            "--decryption-key",
+                            one.key(),
+                            "--decryption-key",
+                            certificate,
+                            words.get(3),
+                            "oci:" + out + ":1")
                     .ok();
             JsonNode index = JSON.readTree(Files.readAllBytes(out.resolve("index.json")));
             assertEquals(
@@ -167,9 +178,7 @@ class EncryptionIT {
         assertTrue(refused.contains("keys were looked for in " + keys + " (no key)"), refused);
         String own =
                 imgd.imgctl()
-                        .fails(
-                                8, "pull", "-q", "--plain-http", "--decryption-key", ec,
-                                reference);
+                        .fails(8, "pull", "-q", "--plain-http", "--decryption-key", ec, reference);
         assertTrue(own.contains("uses its own keys only"), own);
         // Without a restart.
         Files.copy(ec, keys.resolve("ec.pem"));
@@ -199,9 +208,7 @@ class EncryptionIT {
         Containerd containerd =
                 workspace.keep(
                         Containerd.start(
-                                workspace.path("c"),
-                                "imgd",
-                                imgd.place().snapshotterAddress()));
+                                workspace.path("c"), "imgd", imgd.place().snapshotterAddress()));
         try (Cri cri = containerd.cri()) {
             // It has no stream processor that could decrypt.
             assertThrows(StatusRuntimeException.class, () -> cri.pull(reference));
@@ -217,8 +224,15 @@ class EncryptionIT {
         String output =
                 containerd
                         .ctr(
-                                "--namespace", "k8s.io", "run", "--rm", "--snapshotter", "imgd",
-                                again, "e2e-" + workspace.directory().getFileName(), "cat",
+                                "--namespace",
+                                "k8s.io",
+                                "run",
+                                "--rm",
+                                "--snapshotter",
+                                "imgd",
+                                again,
+                                "e2e-" + workspace.directory().getFileName(),
+                                "cat",
                                 "/etc/debian_version.moved")
                         .ok();
         assertTrue(output.startsWith("12."), output);
@@ -279,8 +293,7 @@ class EncryptionIT {
         String changed = name("changed:1");
         imgctl.ok("copy", enc, "docker://" + changed);
         JsonNode manifest = JSON.readTree(imgctl.ok("manifest", "get", changed));
-        String options =
-                manifest.get("layers").get(0).get("annotations").get(PUBLIC).asString();
+        String options = manifest.get("layers").get(0).get("annotations").get(PUBLIC).asString();
         char[] characters =
                 new String(Base64.getDecoder().decode(options), ISO_8859_1).toCharArray();
         int at = new String(characters).indexOf("\"hmac\":\"") + 12;
@@ -312,8 +325,13 @@ class EncryptionIT {
         Path layout = workspace.path("layout");
         String enc = "oci:" + layout + ":enc";
         imgctl.ok(
-                "encrypt", "oci:" + workspace.image().layout() + ":12", enc, "--recipient",
-                pkcs7(), "--recipient", jwe(ec));
+                "encrypt",
+                "oci:" + workspace.image().layout() + ":12",
+                enc,
+                "--recipient",
+                pkcs7(),
+                "--recipient",
+                jwe(ec));
         String reference = name("canary:1");
         imgctl.ok("copy", enc, "docker://" + reference);
         JsonNode manifest = JSON.readTree(imgctl.ok("manifest", "get", reference));
@@ -341,7 +359,13 @@ class EncryptionIT {
         assertEquals(4, refused.exit(), refused.toString());
         Program.Finished embedded =
                 Imgctl.embedded(root)
-                        .command("--debug", "pull", "--plain-http", "--decryption-key", rsa, reference)
+                        .command(
+                                "--debug",
+                                "pull",
+                                "--plain-http",
+                                "--decryption-key",
+                                rsa,
+                                reference)
                         .run();
         assertEquals(0, embedded.exit(), embedded.toString());
         String printed = refused.toString() + embedded + imgd.log();
@@ -375,8 +399,18 @@ class EncryptionIT {
         Files.write(message, Base64.getDecoder().decode(envelope));
         String options =
                 Program.of(
-                                "openssl", "cms", "-decrypt", "-binary", "-inform", "DER", "-in",
-                                message, "-inkey", rsa, "-recip", certificate)
+                                "openssl",
+                                "cms",
+                                "-decrypt",
+                                "-binary",
+                                "-inform",
+                                "DER",
+                                "-in",
+                                message,
+                                "-inkey",
+                                rsa,
+                                "-recip",
+                                certificate)
                         .ok();
         return JSON.readTree(options).get("symkey").asString();
     }
