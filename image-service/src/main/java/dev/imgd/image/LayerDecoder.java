@@ -1,6 +1,7 @@
 package dev.imgd.image;
 
 import dev.imgd.model.Descriptor;
+import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
 import dev.imgd.registry.RegistryClient.BlobStream;
 import dev.imgd.trust.DecryptionKeys;
@@ -19,8 +20,8 @@ import java.util.concurrent.atomic.AtomicLong;
 
 /// Decrypts one layer that somebody else has fetched and will unpack.
 ///
-/// The encrypted layer is put into a file without a name first, because its HMAC is at the end of
-/// it: nothing is given out before that, the digest and the size are right.
+/// The encrypted layer is put into a file first, because its HMAC is over all of it: nothing is given out
+/// before that, its digests and its size are right.
 public final class LayerDecoder {
     private static final int BUFFER_BYTES = 256 << 10;
 
@@ -28,7 +29,7 @@ public final class LayerDecoder {
 
     /// @param layer as the manifest describes it
     /// @param in the encrypted layer
-    /// @param out gets the layer in plain; what it got counts only when this returns
+    /// @param out gets the layer in plain
     /// @param directory for the file
     /// @throws ImageException `PERMISSION_DENIED` when no key fits, `INVALID_CONTENT` or
     ///   `DATA_LOSS` when the layer is not what the manifest describes
@@ -40,34 +41,30 @@ public final class LayerDecoder {
             Path directory)
             throws ImageException {
         LayerSecret secret = LayerEncryption.open("decode", layer, keys.load());
+        String what = "decode: layer " + layer.digest();
         try {
             Path file = Files.createTempFile(directory, "imgd-decode", null);
-            // On Linux the name goes when the file is opened.
-            try (FileChannel spool =
-                    FileChannel.open(
-                            file,
-                            StandardOpenOption.READ,
-                            StandardOpenOption.WRITE,
-                            StandardOpenOption.DELETE_ON_CLOSE)) {
-                fill(spool, layer, in);
-                try (DecryptedBlob plain =
-                        new DecryptedBlob(
-                                "layer " + layer.digest(), spool.position(0), secret, () -> {})) {
-                    ByteBuffer buffer = ByteBuffer.allocate(BUFFER_BYTES);
-                    while (plain.read(buffer.clear()) >= 0) {
-                        out.write(buffer.array(), 0, buffer.position());
-                    }
-                }
+            try {
+                fill(file, layer, in);
+                Digest _ =
+                        PlainLayer.verify(
+                                what,
+                                layer,
+                                secret,
+                                _ -> LocalBlob.of(FileChannel.open(file), "the input"),
+                                () -> {});
+                drain(file, secret, out);
+            } finally {
+                Files.delete(file);
             }
-            out.flush();
         } catch (IOException e) {
-            throw CopyFailures.of("decode: layer " + layer.digest(), e);
+            throw CopyFailures.of(what, e);
         }
     }
 
-    private static void fill(FileChannel spool, Descriptor layer, InputStream in)
-            throws IOException {
-        try (VerifiedBlob verified =
+    private static void fill(Path file, Descriptor layer, InputStream in) throws IOException {
+        try (FileChannel spool = FileChannel.open(file, StandardOpenOption.WRITE);
+                VerifiedBlob verified =
                         new VerifiedBlob(
                                 layer,
                                 _ -> LocalBlob.of(in, "the input"),
@@ -81,6 +78,20 @@ public final class LayerDecoder {
                     spool.write(buffer);
                 }
             }
+        }
+    }
+
+    private static void drain(Path file, LayerSecret secret, OutputStream out)
+            throws IOException {
+        try (FileChannel spool = FileChannel.open(file);
+                LayerCipher cipher = LayerCipher.of(secret, 0)) {
+            ByteBuffer buffer = ByteBuffer.allocate(BUFFER_BYTES);
+            while (spool.read(buffer.clear()) >= 0) {
+                buffer.flip();
+                cipher.update(buffer);
+                out.write(buffer.array(), 0, buffer.limit());
+            }
+            out.flush();
         }
     }
 }

@@ -4,21 +4,15 @@ import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.MediaType;
-import dev.imgd.registry.RegistryClient.BlobStream;
 import dev.imgd.registry.RegistryWriter.BlobSource;
 import dev.imgd.trust.DecryptionKeys;
 import dev.imgd.trust.LayerEncryption;
 import dev.imgd.trust.LayerRecipients;
 import dev.imgd.trust.LayerSecret;
-import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.concurrent.atomic.AtomicLong;
-import java.util.function.Consumer;
 
 /// What happens to layers on their way from one place to another: they are encrypted, or decrypted.
 ///
@@ -26,8 +20,6 @@ import java.util.function.Consumer;
 /// manifest states about it, and once for its bytes. Of a layer that is decrypted, the first time
 /// is for its HMAC, before anything of it is decrypted.
 public abstract sealed class LayerRewriting {
-    private static final int BUFFER_BYTES = 256 << 10;
-
     /// A layer before and after.
     record Rewritten(Descriptor before, Descriptor after, LayerSecret secret) {}
 
@@ -102,8 +94,8 @@ public abstract sealed class LayerRewriting {
             try (LayerCipher cipher = LayerCipher.of(secret, 0);
                     LayerMac mac = LayerMac.of(secret);
                     BlobDigest digest = BlobDigest.of(Digest.Algorithm.SHA256)) {
-                read(
-                        what,
+                PlainLayer.read(
+                        "layer %s of %s".formatted(layer.digest(), what),
                         layer,
                         bytes,
                         check,
@@ -168,11 +160,13 @@ public abstract sealed class LayerRewriting {
                 return Optional.empty();
             }
             LayerSecret secret = LayerEncryption.open(what, layer, keys.load());
-            try (LayerMac mac = LayerMac.of(secret)) {
-                read(what, layer, bytes, check, mac::update);
-                DecryptedBlob.require(
-                        "layer %s of %s".formatted(layer.digest(), what), secret, mac.finish());
-            }
+            Digest plain =
+                    PlainLayer.verify(
+                            "layer %s of %s".formatted(layer.digest(), what),
+                            layer,
+                            secret,
+                            bytes,
+                            check);
             Map<String, String> annotations = new LinkedHashMap<>(layer.annotations());
             annotations.keySet().removeIf(LayerEncryption::isAnnotation);
             String type = layer.mediaType();
@@ -183,7 +177,7 @@ public abstract sealed class LayerRewriting {
                                     layer,
                                     type.substring(
                                             0, type.length() - LayerEncryption.SUFFIX.length()),
-                                    secret.plain(),
+                                    plain,
                                     annotations),
                             secret));
         }
@@ -196,23 +190,6 @@ public abstract sealed class LayerRewriting {
         @Override
         ImageException nothing(String what) {
             return ImageException.failedPrecondition(what + ": has no encrypted layers");
-        }
-    }
-
-    /// Reads a layer to its end, its digest checked.
-    private static void read(
-            String what, Descriptor layer, BlobSource bytes, Check check, Consumer<ByteBuffer> sink)
-            throws ImageException {
-        try (VerifiedBlob verified =
-                        new VerifiedBlob(layer, bytes, new AtomicLong(), new AtomicBoolean());
-                BlobStream stream = verified.open(0)) {
-            ByteBuffer buffer = ByteBuffer.allocateDirect(BUFFER_BYTES);
-            while (stream.read(buffer.clear()) >= 0) {
-                check.run();
-                sink.accept(buffer.flip());
-            }
-        } catch (IOException e) {
-            throw CopyFailures.of("%s: layer %s".formatted(what, layer.digest()), e);
         }
     }
 

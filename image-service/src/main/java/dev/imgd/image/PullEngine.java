@@ -634,7 +634,11 @@ final class PullEngine implements AutoCloseable {
                 ReadableByteChannel bytes =
                         job.secret.isPresent()
                                 ? new DecryptedBlob(
-                                        what(job), blob, job.secret.get(), this::checkCancelled)
+                                        what(job),
+                                        blob,
+                                        job.secret.get(),
+                                        job.diffId.orElseThrow(),
+                                        this::checkCancelled)
                                 : blob;
                 unpack(job, bytes, job.descriptor::sizeBytes, job.unpacked);
             } catch (IOException | RuntimeException | Error e) {

@@ -396,13 +396,12 @@ class EncryptedImageTest {
         }
     }
 
-    @Test
-    void pull_envelopeStatesAnotherDigest_refused() throws Exception {
-        TestImage image = image(Compression.NONE);
+    /// Makes `enc:other` out of `enc:1`, its lowest layer encrypted with a statement of our own.
+    private String stating(TestImage image, Digest plainDigest) throws Exception {
         encrypted(image);
         Descriptor layer = manifest("enc", "1").layers().getFirst();
         byte[] plain = image.blob(image.layers().getFirst().digest()).toArray();
-        LayerSecret secret = LayerSecret.create(Digest.sha256(new byte[] {1}));
+        LayerSecret secret = LayerSecret.create(plainDigest);
         byte[] bytes = secret.cipher(0).update(plain);
         Digest digest = Digest.sha256(bytes);
         registry.content().putBlob("enc", digest, bytes);
@@ -410,17 +409,63 @@ class EncryptedImageTest {
                 LayerEncryption.seal(secret, secret.mac().doFinal(bytes), recipients);
         String text = new String(content("enc", "1").toArray(), UTF_8);
         for (Map.Entry<String, String> annotation : annotations.entrySet()) {
-            text =
-                    text.replace(
-                            layer.annotations().get(annotation.getKey()), annotation.getValue());
+            text = text.replace(layer.annotations().get(annotation.getKey()), annotation.getValue());
         }
         text = text.replace(layer.digest().toString(), digest.toString());
         registry.content()
                 .putManifest(
                         "enc", MediaType.OCI_MANIFEST, Bytes.of(text.getBytes(UTF_8)), "other");
-        ImageException e = assertFails(ErrorKind.DATA_LOSS, () -> host.pull(name("enc:other")));
-        assertTrue(e.getMessage().contains("decrypted"), e.getMessage());
-        host.assertNoMess();
+        return name("enc:other");
+    }
+
+    @Test
+    void pull_envelopeStatesAnotherDigest_refused() throws Exception {
+        for (Compression compression : List.of(Compression.NONE, Compression.GZIP)) {
+            String other = stating(image(compression), Digest.sha256(new byte[] {1}));
+            ImageException e = assertFails(ErrorKind.DATA_LOSS, () -> host.pull(other));
+            assertTrue(e.getMessage().contains("decrypted"), e.getMessage());
+            host.assertNoMess();
+            ImageException copied =
+                    assertFails(
+                            ErrorKind.DATA_LOSS,
+                            () ->
+                                    copy(
+                                            "docker://" + other,
+                                            "docker://" + name("dec:1"),
+                                            CopyPlatforms.ALL,
+                                            LayerRewriting.decrypt(() -> own)));
+            assertTrue(copied.getMessage().contains("decrypted"), copied.getMessage());
+            assertEquals(Optional.empty(), registry.content().manifest("dec", "1"));
+        }
+    }
+
+    /// As Podman and Buildah push from their stores of uncompressed layers.
+    @Test
+    void pull_compressedAndEncryptedInOneGo_theDiffIdIsWhatTheEnvelopeStates() throws Exception {
+        for (Compression compression : List.of(Compression.GZIP, Compression.ZSTD)) {
+            TestImage image = image(compression);
+            String other = stating(image, image.diffIds().getFirst());
+            host.pull(other);
+            assertEquals(CANARY, read(other, "etc/secret"));
+            CopyResult copied =
+                    copy(
+                            "docker://" + other,
+                            "docker://" + name("dec:1"),
+                            CopyPlatforms.ALL,
+                            LayerRewriting.decrypt(() -> own));
+            assertEquals(image.manifest().digest(), copied.digest());
+            ByteArrayOutputStream out = new ByteArrayOutputStream();
+            Descriptor layer = manifest("enc", "other").layers().getFirst();
+            LayerDecoder.decode(
+                    layer,
+                    () -> own,
+                    new ByteArrayInputStream(blob(layer.digest())),
+                    out,
+                    directory);
+            assertEquals(
+                    image.blob(image.layers().getFirst().digest()), Bytes.of(out.toByteArray()));
+            host.images.remove(List.of(other));
+        }
     }
 
     @Test
@@ -720,7 +765,7 @@ class EncryptedImageTest {
             ByteBuffer into = ByteBuffer.allocateDirect(piece);
             ByteArrayOutputStream out = new ByteArrayOutputStream();
             try (DecryptedBlob blob =
-                    new DecryptedBlob("test", FileChannel.open(file), opened, () -> {})) {
+                    new DecryptedBlob("test", FileChannel.open(file), opened, layer.digest(), () -> {})) {
                 while (blob.read(into.clear()) >= 0) {
                     byte[] read = new byte[into.flip().remaining()];
                     into.get(read);

@@ -50,7 +50,8 @@ public final class LayerSecret {
         return new LayerSecret(key, nonce, plain, NO_MAC);
     }
 
-    /// The digest of the blob before encryption.
+    /// The digest of the blob before encryption; or of what it decompresses to, where it was
+    /// compressed and encrypted in one go.
     public Digest plain() {
         return plain;
     }

@@ -6,6 +6,10 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.imgd.model.MediaType;
+import dev.imgd.testkit.ImageBuilder;
+import dev.imgd.testkit.InMemoryRegistry;
+import dev.imgd.testkit.TestImage;
 import io.grpc.StatusRuntimeException;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -126,6 +130,37 @@ class EncryptionIT {
                 .forEach(layer -> assertFalse(files.blobs().contains(layer.digest())));
         assertEquals(List.of(), files.damagedBlobs());
         assertEquals("", imgctl.ok("fsck", "--rehash"));
+    }
+
+    /// Its envelope states the digest of what it compressed.
+    @Test
+    void skopeoCompressesAndEncrypts_weUnpackIt() throws Exception {
+        TestImage image =
+                ImageBuilder.oci()
+                        .layer(
+                                MediaType.Compression.NONE,
+                                tar -> tar.file("zeros", 0644, new byte[500_000]))
+                        .layer(MediaType.Compression.NONE, tar -> tar.file("hello", "hello"))
+                        .build();
+        String reference = name("compressed:1");
+        try (InMemoryRegistry memory = InMemoryRegistry.start()) {
+            Program.of(
+                            "skopeo", "copy", "--quiet", "--src-tls-verify=false",
+                            "--dest-tls-verify=false", "--encryption-key", jwe(ec),
+                            "docker://" + memory.push("plain", "1", image),
+                            "docker://" + reference)
+                    .ok();
+        }
+        assertTrue(imgctl.ok("manifest", "get", reference).contains("tar+gzip+encrypted"));
+        imgctl.ok("pull", "--plain-http", "--decryption-key", ec, reference);
+        Path mounted = workspace.newDirectory("m");
+        imgctl.ok("mount", "--decryption-key", ec, reference, mounted);
+        String hello = Files.readString(mounted.resolve("hello"));
+        imgctl.ok("unmount", mounted);
+        assertEquals("hello", hello);
+        String layout = "oci:" + workspace.path("dec") + ":1";
+        imgctl.ok("decrypt", "docker://" + reference, layout, "--key", ec);
+        imgctl.ok("import", "--name", "dec:1", workspace.path("dec"));
     }
 
     @Test
