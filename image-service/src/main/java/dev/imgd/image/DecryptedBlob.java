@@ -12,8 +12,8 @@ import java.nio.channels.ReadableByteChannel;
 /// An encrypted layer of the store in plain.
 ///
 /// The first read computes the HMAC of the whole file; not one byte is given out before that is
-/// right. The end of the stream comes only when what was given out has the digest that the
-/// envelope states for it. For one thread.
+/// right. The end of the stream comes only when what was given out has the digest that the envelope
+/// states for it. For one thread.
 final class DecryptedBlob implements ReadableByteChannel {
     private static final int BUFFER_BYTES = 256 << 10;
 
@@ -31,8 +31,7 @@ final class DecryptedBlob implements ReadableByteChannel {
     /// @param file the encrypted layer from its beginning; closed with this
     /// @param diffId of the layer, which whoever reads this verifies
     /// @param check asked before each read whether to go on
-    DecryptedBlob(
-            String what, FileChannel file, LayerSecret secret, Digest diffId, Check check) {
+    DecryptedBlob(String what, FileChannel file, LayerSecret secret, Digest diffId, Check check) {
         this.what = what;
         this.file = file;
         this.secret = secret;

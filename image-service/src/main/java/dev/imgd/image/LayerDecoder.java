@@ -20,8 +20,8 @@ import java.util.concurrent.atomic.AtomicLong;
 
 /// Decrypts one layer that somebody else has fetched and will unpack.
 ///
-/// The encrypted layer is put into a file first, because its HMAC is over all of it: nothing is given out
-/// before that, its digests and its size are right.
+/// The encrypted layer is put into a file first, because its HMAC is over all of it: nothing is
+/// given out before that, its digests and its size are right.
 public final class LayerDecoder {
     private static final int BUFFER_BYTES = 256 << 10;
 
@@ -81,8 +81,7 @@ public final class LayerDecoder {
         }
     }
 
-    private static void drain(Path file, LayerSecret secret, OutputStream out)
-            throws IOException {
+    private static void drain(Path file, LayerSecret secret, OutputStream out) throws IOException {
         try (FileChannel spool = FileChannel.open(file);
                 LayerCipher cipher = LayerCipher.of(secret, 0)) {
             ByteBuffer buffer = ByteBuffer.allocate(BUFFER_BYTES);

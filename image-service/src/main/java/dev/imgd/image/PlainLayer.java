@@ -79,11 +79,7 @@ final class PlainLayer {
 
     /// Reads a layer to its end, its digest checked.
     static void read(
-            String what,
-            Descriptor layer,
-            BlobSource bytes,
-            Check check,
-            Consumer<ByteBuffer> sink)
+            String what, Descriptor layer, BlobSource bytes, Check check, Consumer<ByteBuffer> sink)
             throws ImageException {
         try (VerifiedBlob verified =
                         new VerifiedBlob(layer, bytes, new AtomicLong(), new AtomicBoolean());

@@ -409,7 +409,9 @@ class EncryptedImageTest {
                 LayerEncryption.seal(secret, secret.mac().doFinal(bytes), recipients);
         String text = new String(content("enc", "1").toArray(), UTF_8);
         for (Map.Entry<String, String> annotation : annotations.entrySet()) {
-            text = text.replace(layer.annotations().get(annotation.getKey()), annotation.getValue());
+            text =
+                    text.replace(
+                            layer.annotations().get(annotation.getKey()), annotation.getValue());
         }
         text = text.replace(layer.digest().toString(), digest.toString());
         registry.content()
@@ -765,7 +767,8 @@ class EncryptedImageTest {
             ByteBuffer into = ByteBuffer.allocateDirect(piece);
             ByteArrayOutputStream out = new ByteArrayOutputStream();
             try (DecryptedBlob blob =
-                    new DecryptedBlob("test", FileChannel.open(file), opened, layer.digest(), () -> {})) {
+                    new DecryptedBlob(
+                            "test", FileChannel.open(file), opened, layer.digest(), () -> {})) {
                 while (blob.read(into.clear()) >= 0) {
                     byte[] read = new byte[into.flip().remaining()];
                     into.get(read);

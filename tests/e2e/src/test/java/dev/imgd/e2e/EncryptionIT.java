@@ -145,8 +145,13 @@ class EncryptionIT {
         String reference = name("compressed:1");
         try (InMemoryRegistry memory = InMemoryRegistry.start()) {
             Program.of(
-                            "skopeo", "copy", "--quiet", "--src-tls-verify=false",
-                            "--dest-tls-verify=false", "--encryption-key", jwe(ec),
+                            "skopeo",
+                            "copy",
+                            "--quiet",
+                            "--src-tls-verify=false",
+                            "--dest-tls-verify=false",
+                            "--encryption-key",
+                            jwe(ec),
                             "docker://" + memory.push("plain", "1", image),
                             "docker://" + reference)
                     .ok();
