@@ -15,6 +15,7 @@ import dev.imgd.registry.TransferOptions;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.overlay.OverlayOptions;
 import dev.imgd.snapshot.overlay.OverlaySnapshotService;
+import dev.imgd.trust.DecryptionKeys;
 import dev.imgd.trust.PolicyGate;
 import java.time.Clock;
 import java.time.Duration;
@@ -32,6 +33,11 @@ record Assembly(
 
     /// Opens the store and everything on top of it. Opens no connection.
     static Assembly open(Config config) throws ImageException {
+        return open(config, DecryptionKeys.NONE);
+    }
+
+    /// @param more keys for encrypted layers, in addition to those of the configuration
+    static Assembly open(Config config, DecryptionKeys more) throws ImageException {
         StoreOptions defaults = StoreOptions.defaults();
         Store store =
                 Store.open(
@@ -68,12 +74,24 @@ record Assembly(
                             config.get(Config.CONCURRENT_DOWNLOADS),
                             config.get(Config.CONCURRENT_UNPACKS),
                             config.get(Config.PULL_DEADLINE),
+                            keys(config, more),
                             Clock.systemUTC());
             return new Assembly(store, snapshots, registries, images);
         } catch (ImageException | RuntimeException e) {
             store.close();
             throw e;
         }
+    }
+
+    /// The keys for encrypted layers; those of the directory are read when they are needed.
+    static DecryptionKeys.Source keys(Config config, DecryptionKeys more) {
+        return () ->
+                config.get(Config.KEY_MODEL).equals("node")
+                        ? more.and(
+                                DecryptionKeys.directory(
+                                        config.get(Config.KEYS_PATH),
+                                        config.sets(Config.KEYS_PATH)))
+                        : more;
     }
 
     private static TransferOptions transfer(Config config) {

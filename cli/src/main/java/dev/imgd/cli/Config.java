@@ -221,6 +221,20 @@ final class Config {
                     Path.of("/etc/imgd/notation"),
                     "directory of trustpolicy.json and truststore for signatures of Notation");
 
+    static final ConfigKey<String> KEY_MODEL =
+            key(
+                    "decryption.key_model",
+                    ConfigKey.oneOf("node", "none"),
+                    "node",
+                    "node: this host's keys open encrypted layers; none: it has none");
+
+    static final ConfigKey<Path> KEYS_PATH =
+            key(
+                    "decryption.keys_path",
+                    ConfigKey.PATH,
+                    Path.of("/etc/imgd/keys"),
+                    "directory of private keys for encrypted layers; may be absent at the default place");
+
     static final ConfigKey<Long> STORE_CACHE =
             key(
                     "store.cache",

@@ -5,11 +5,15 @@ import dev.imgd.image.ImageLocation;
 import dev.imgd.image.ImageService.CopyPlatforms;
 import dev.imgd.image.ImageService.CopyRequest;
 import dev.imgd.image.ImageService.CopyResult;
+import dev.imgd.image.LayerRewriting;
+import dev.imgd.image.LocalImageService;
 import dev.imgd.image.RegistryClients;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.Reference;
+import dev.imgd.trust.LayerRecipients;
 import java.io.PrintStream;
+import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -60,6 +64,11 @@ final class CopyCommands {
 
         abstract CopyRequest request() throws ImageException;
 
+        /// What happens to the layers; null for nothing.
+        @Nullable LayerRewriting rewriting() throws ImageException {
+            return null;
+        }
+
         CopyPlatforms platforms(CopyPlatforms usual) throws ImageException {
             if (allPlatforms && platform != null) {
                 throw ImageException.invalidArgument(
@@ -89,9 +98,12 @@ final class CopyCommands {
 
         private CopyResult copy(CopyRequest request, ProgressRenderer progress)
                 throws ImageException {
+            LayerRewriting rewriting = rewriting();
             if (ImageCopier.needsStore(request)) {
                 try (Session session = Objects.requireNonNull(parent).sessions.open(options())) {
-                    return session.images().copy(request, progress);
+                    return rewriting == null
+                            ? session.images().copy(request, progress)
+                            : local(session).copy(request, progress, rewriting);
                 }
             }
             Config config = options().configuration();
@@ -101,8 +113,18 @@ final class CopyCommands {
                                 registries,
                                 config.limits(),
                                 config.get(Config.CONCURRENT_DOWNLOADS))
-                        .copy(request, progress);
+                        .copy(request, progress, rewriting);
             }
+        }
+
+        /// Recipients and keys are files of this process, which a daemon does not read for it.
+        private static LocalImageService local(Session session) throws ImageException {
+            Assembly assembly = session.assembly();
+            if (assembly == null) {
+                throw ImageException.failedPrecondition(
+                        "a daemon has the store, and does not encrypt or decrypt for others; copy the image to or from oci:DIR with imgctl copy");
+            }
+            return assembly.images();
         }
 
         private void print(CopyResult result) {
@@ -209,17 +231,74 @@ final class CopyCommands {
                 "  docker-archive:FILE[:REF]  dir:DIR",
                 "Of an index, this host's platform is copied unless told otherwise."
             })
-    static final class Copy extends Copying {
+    static final class Copy extends Between {
+        @Option(
+                names = "--referrers",
+                description = "Also signatures and other artifacts that refer to the image.")
+        boolean referrers;
+
+        @Override
+        boolean withReferrers() {
+            return referrers;
+        }
+    }
+
+    @Command(
+            name = "encrypt",
+            description = {
+                "Copies an image with its layers encrypted, as ocicrypt and skopeo do.",
+                "SRC and DST are as for copy. Each layer is read twice."
+            })
+    static final class Encrypt extends Between {
+        @Option(
+                names = {"--recipient", "--encryption-key"},
+                required = true,
+                paramLabel = "jwe:PUBLICKEY|pkcs7:CERTIFICATE",
+                description = "Who can decrypt it: a file in PEM. May be repeated.")
+        List<String> recipients = List.of();
+
+        @Option(
+                names = {"--layer", "--encrypt-layer"},
+                paramLabel = "N",
+                description = "Only this layer: 0 is the lowest, -1 the topmost. May be repeated.")
+        List<Integer> layers = List.of();
+
+        @Override
+        LayerRewriting rewriting() throws ImageException {
+            return LayerRewriting.encrypt(LayerRecipients.named(recipients), layers);
+        }
+    }
+
+    @Command(
+            name = "decrypt",
+            description = {
+                "Copies an image with its layers decrypted; not into the store.",
+                "SRC and DST are as for copy. Each layer is read twice, first for its HMAC."
+            })
+    static final class Decrypt extends Between {
+        @Option(
+                names = {"--key", "--decryption-key"},
+                paramLabel = "FILE[:file=F|:fd=N]",
+                description = {
+                    "A private key, and where its password is, in addition to those of",
+                    "the directory of decryption.keys_path. May be repeated."
+                })
+        List<String> keys = List.of();
+
+        @Override
+        LayerRewriting rewriting() throws ImageException {
+            return LayerRewriting.decrypt(
+                    Assembly.keys(Config.load(options().config), Session.keys(keys)));
+        }
+    }
+
+    /// A command from one place to another.
+    abstract static class Between extends Copying {
         @Parameters(index = "0", paramLabel = "SRC")
         String source = "";
 
         @Parameters(index = "1", paramLabel = "DST")
         String destination = "";
-
-        @Option(
-                names = "--referrers",
-                description = "Also signatures and other artifacts that refer to the image.")
-        boolean referrers;
 
         @Option(
                 names = "--src-plain-http",
@@ -231,6 +310,10 @@ final class CopyCommands {
                 description = "Speak http, not https, to the destination.")
         boolean destinationPlainHttp;
 
+        boolean withReferrers() {
+            return false;
+        }
+
         @Override
         CopyRequest request() throws ImageException {
             return new CopyRequest(
@@ -238,7 +321,7 @@ final class CopyCommands {
                     ImageLocation.parse(destination),
                     platforms(CopyPlatforms.ONE),
                     Optional.ofNullable(platform),
-                    referrers,
+                    withReferrers(),
                     foreignLayers,
                     sourcePlainHttp,
                     destinationPlainHttp);

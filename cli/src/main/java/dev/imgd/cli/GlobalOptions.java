@@ -2,6 +2,7 @@ package dev.imgd.cli;
 
 import dev.imgd.model.ImageException;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
@@ -71,6 +72,9 @@ final class GlobalOptions {
             scope = ScopeType.INHERIT,
             description = "Log what is done, and stack traces of errors.")
     boolean debug;
+
+    /// Keys for encrypted layers, of commands that have an option for them.
+    List<String> decryptionKeys = List.of();
 
     /// The configuration, with what these options say instead of it; `--root` and `--address` are for
     /// [Session].

@@ -68,6 +68,24 @@ final class ImageCommands {
         }
     }
 
+    /// Commands that may unpack, and need keys for layers that are encrypted.
+    abstract static class UnpackingCommand extends ImageCommand {
+        @Option(
+                names = "--decryption-key",
+                paramLabel = "FILE[:file=F|:fd=N]",
+                description = {
+                    "A private key for encrypted layers, and where its password is;",
+                    "not with a daemon, which has keys of its own."
+                })
+        List<String> decryptionKeys = List.of();
+
+        @Override
+        public Integer call() throws ImageException {
+            options().decryptionKeys = decryptionKeys;
+            return super.call();
+        }
+    }
+
     private static JsonWriter summary(JsonWriter json, ImageSummary image) {
         return json.beginObject()
                 .member("name", image.name())
@@ -97,7 +115,7 @@ final class ImageCommands {
                 "Fetches, verifies, stores and unpacks an image.",
                 "What is there already is not fetched again; an interrupted pull goes on where it stopped."
             })
-    static final class Pull extends ImageCommand {
+    static final class Pull extends UnpackingCommand {
         @Parameters(
                 paramLabel = "REF",
                 description = "For example debian:12 or localhost:5000/a@sha256:…")
@@ -430,7 +448,7 @@ final class ImageCommands {
     @Command(
             name = "mount",
             description = "Mounts an image at a directory; unpacks it first if it was only stored.")
-    static final class MountImage extends ImageCommand {
+    static final class MountImage extends UnpackingCommand {
         @Parameters(index = "0", paramLabel = "REF")
         String reference = "";
 
@@ -493,7 +511,7 @@ final class ImageCommands {
                 "Makes an OCI runtime bundle: config.json and a writable rootfs, ready for runc run.",
                 "Everything after DIR is the command of the container. Remove the bundle with: imgctl unmount DIR"
             })
-    static final class Bundle extends ImageCommand {
+    static final class Bundle extends UnpackingCommand {
         @Parameters(index = "0", paramLabel = "REF")
         String reference = "";
 
@@ -537,7 +555,7 @@ final class ImageCommands {
                 "Reads images from an OCI layout (directory or tar) or a docker archive.",
                 "A tar may be compressed with gzip or zstd."
             })
-    static final class Import extends ImageCommand {
+    static final class Import extends UnpackingCommand {
         @Parameters(paramLabel = "PATH")
         Path source = Path.of("");
 

@@ -73,6 +73,9 @@ public final class Imgctl implements Runnable {
             case "export" -> new ImageCommands.Export();
             case "push" -> new CopyCommands.Push();
             case "copy", "cp" -> new CopyCommands.Copy();
+            case "encrypt" -> new CopyCommands.Encrypt();
+            case "decrypt" -> new CopyCommands.Decrypt();
+            case "decode" -> new DecodeCommand();
             case "registry" -> new RegistryCommands();
             case "manifest" -> new ManifestCommands();
             case "blob" -> new BlobCommands();
@@ -93,7 +96,8 @@ public final class Imgctl implements Runnable {
     private static final List<String> COMMANDS =
             List.of(
                     "pull", "ls", "inspect", "tag", "rm", "gc", "fsck", "mount", "unmount", "bundle",
-                    "import", "export", "push", "copy", "login", "logout", "whoami", "registry",
+                    "import", "export", "push", "copy", "encrypt", "decrypt", "decode",
+                    "login", "logout", "whoami", "registry",
                     "manifest", "blob", "verify", "sign", "quickstart", "config", "version", "completion",
                     "help");
 

@@ -219,7 +219,11 @@ public final class Imgd implements AutoCloseable {
                                         request.image(),
                                         request.manifestDigest(),
                                         request.chainId());
-                        return new ProvidedLayer(layer.diffId(), layer.parentChain());
+                        return new ProvidedLayer(
+                                layer.diffId(),
+                                layer.parentChain(),
+                                layer.tree(),
+                                layer.parentTree());
                     }
                 };
         Set<LabelSource> sources =

@@ -4,12 +4,14 @@ import dev.imgd.image.ImageService;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.plugin.RemoteImageService;
+import dev.imgd.trust.DecryptionKeys;
 import java.io.IOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.channels.SocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /// What one command works with: the daemon if there is one, else the store itself.
@@ -46,14 +48,29 @@ record Session(ImageService images, @Nullable Assembly assembly, Interruption in
                 options.root == null
                         ? config
                         : config.with(Config.ROOT, options.root.toAbsolutePath().normalize());
-        Assembly assembly = Assembly.open(effective);
+        Assembly assembly = Assembly.open(effective, keys(options.decryptionKeys));
         return new Session(assembly.images(), assembly, Interruption.guard());
+    }
+
+    /// Keys that a user names.
+    static DecryptionKeys keys(List<String> names) throws ImageException {
+        DecryptionKeys keys = DecryptionKeys.NONE;
+        for (String name : names) {
+            keys = keys.and(DecryptionKeys.named(name));
+        }
+        return keys;
     }
 
     private static Session remote(Path address, GlobalOptions options) throws ImageException {
         if (options.authFile != null) {
             throw ImageException.invalidArgument(
                     "--authfile: the daemon at %s asks registries itself; set registry.auth_file in its configuration, or use --root"
+                            .formatted(address));
+        }
+        if (!options.decryptionKeys.isEmpty()) {
+            // A key that went over the socket would be in two processes, and in the daemon for good.
+            throw ImageException.failedPrecondition(
+                    "the daemon at %s uses its own keys only; put the key into the directory of its decryption.keys_path, or use a store of your own with --root"
                             .formatted(address));
         }
         return new Session(RemoteImageService.connect(address), null, Interruption.guard());

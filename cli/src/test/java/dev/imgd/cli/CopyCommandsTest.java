@@ -3,8 +3,13 @@ package dev.imgd.cli;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.KeyPairGenerator;
+import java.util.Base64;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -33,6 +38,28 @@ class CopyCommandsTest {
         Cli run = Cli.run(images, words.split(" ", -1));
         assertEquals(0, run.exit(), run.toString());
         assertEquals(List.of(call), images.calls);
+    }
+
+    /// Keys are files of this process: a daemon is not asked to use them.
+    @Test
+    void rewriting_aStoreOfADaemon_isRefused(@TempDir Path directory) throws Exception {
+        Path key =
+                Files.writeString(
+                        directory.resolve("key.pub"),
+                        "-----BEGIN PUBLIC KEY-----\n%s\n-----END PUBLIC KEY-----\n"
+                                .formatted(
+                                        Base64.getMimeEncoder()
+                                                .encodeToString(
+                                                        KeyPairGenerator.getInstance("EC")
+                                                                .generateKeyPair()
+                                                                .getPublic()
+                                                                .getEncoded())));
+        Cli encrypt =
+                Cli.run(images, "encrypt", "store:a", "oci:/x", "--recipient", "jwe:" + key);
+        assertEquals(8, encrypt.exit(), encrypt.toString());
+        assertTrue(encrypt.err().contains("a daemon has the store"), encrypt.err());
+        assertEquals(8, Cli.run(images, "decrypt", "store:a", "oci:/x").exit());
+        assertEquals(List.of(), images.calls);
     }
 
     @Test
@@ -65,6 +92,12 @@ class CopyCommandsTest {
             strings = {
                 "copy debian:12 oci:/x",
                 "push a --all-platforms --platform linux/arm64",
+                "encrypt oci:/a oci:/b",
+                "encrypt oci:/a oci:/b --recipient pgp:me",
+                "encrypt oci:/a oci:/b --recipient /a.pem",
+                "encrypt oci:/a oci:/b --recipient jwe:/a.pem --layer top",
+                "encrypt oci:/a oci:/b --recipient jwe:/a.pem --referrers",
+                "decrypt oci:/a",
                 "registry delete localhost:5000/a",
                 "registry delete --blob localhost:5000/a:1",
                 "registry catalog localhost:5000/a",

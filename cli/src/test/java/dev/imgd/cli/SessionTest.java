@@ -16,6 +16,7 @@ import java.net.UnixDomainSocketAddress;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -43,6 +44,21 @@ class SessionTest {
                 .bind(UnixDomainSocketAddress.of(socket));
     }
 
+    @Test
+    void decryptionKeys_withADaemon_areRefused() throws Exception {
+        options.decryptionKeys = List.of(directory.resolve("none.pem").toString());
+        try (ServerSocketChannel _ = listen(configured)) {
+            ImageException e =
+                    assertThrows(ImageException.class, () -> Session.open(options).close());
+            assertEquals(ErrorKind.FAILED_PRECONDITION, e.kind());
+            assertTrue(e.getMessage().contains("decryption.keys_path"), e.getMessage());
+        }
+        Files.delete(configured);
+        ImageException e =
+                assertThrows(ImageException.class, () -> Session.open(options).close());
+        assertEquals(ErrorKind.NOT_FOUND, e.kind());
+    }
+
     private void assertRemote() throws ImageException {
         try (Session session = Session.open(options)) {
             assertInstanceOf(RemoteImageService.class, session.images());
@@ -55,7 +71,7 @@ class SessionTest {
             Assembly assembly = session.assembly();
             assertNotNull(assembly);
             assertEquals(root, assembly.store().root());
-            assertEquals(java.util.List.of(), session.images().list());
+            assertEquals(List.of(), session.images().list());
         }
     }
 

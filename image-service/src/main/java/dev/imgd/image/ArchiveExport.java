@@ -258,6 +258,7 @@ final class ArchiveExport {
                             .formatted(record.name()));
         }
         PlatformImage image = chosen.get();
+        UnlockedLayers.refuseEncrypted("export " + record.name(), image.manifest());
         docker.beginObject()
                 .member("Config", blobName(image.manifest().config().digest()))
                 .member(

@@ -98,10 +98,29 @@ public final class ImageCopier {
 
     /// As [ImageService#copy].
     public CopyResult copy(CopyRequest request, ProgressListener progress) throws ImageException {
+        return copy(request, progress, null);
+    }
+
+    /// As [#copy(CopyRequest, ProgressListener)], with other layers on the way; then without
+    /// referrers.
+    ///
+    /// @param rewriting what happens to the layers; null for nothing
+    /// @throws ImageException also `FAILED_PRECONDITION` when nothing is to be rewritten, and
+    ///   `INVALID_ARGUMENT` for what would put a decrypted layer into the store
+    public CopyResult copy(
+            CopyRequest request, ProgressListener progress, @Nullable LayerRewriting rewriting)
+            throws ImageException {
         if (needsStore(request) && store == null) {
             throw new IllegalArgumentException("a copier without a store: " + request);
         }
-        Run run = new Run(request, progress);
+        if (rewriting != null
+                && rewriting.discloses()
+                && request.destination().transport() == ImageLocation.Transport.STORE) {
+            throw ImageException.invalidArgument(
+                    "copy to %s: decrypted layers are not kept in the store, where other images would share them; use oci:, or pull the encrypted image"
+                            .formatted(request.destination()));
+        }
+        Run run = new Run(request, progress, rewriting);
         try {
             return Interruptible.call("copy of " + request.source(), run::cancel, run::go);
         } finally {
@@ -260,6 +279,8 @@ public final class ImageCopier {
     private final class Run {
         private final CopyRequest request;
         private final ProgressListener progress;
+        private final @Nullable LayerRewriting rewriting;
+        private long reportedNanos = System.nanoTime();
         private final long started = System.nanoTime();
         private final AtomicBoolean cancelled = new AtomicBoolean();
         private final List<RegistryClient> sessions = new CopyOnWriteArrayList<>();
@@ -273,9 +294,13 @@ public final class ImageCopier {
         private int manifests;
         private int referrers;
 
-        Run(CopyRequest request, ProgressListener progress) {
+        Run(
+                CopyRequest request,
+                ProgressListener progress,
+                @Nullable LayerRewriting rewriting) {
             this.request = request;
             this.progress = progress;
+            this.rewriting = rewriting;
         }
 
         void cancel() {
@@ -330,10 +355,15 @@ public final class ImageCopier {
 
         CopyResult go() throws ImageException {
             progress.progress(state("resolving"));
-            try (CopySource source = source();
+            try (CopySource original = source();
                     CopyDestination destination = destination()) {
+                CopySource source = original;
                 Part image = image(source);
                 admit(source, image);
+                if (rewriting != null) {
+                    source = rewritten(rewriting, original, image);
+                    image = all(source, source.target());
+                }
                 Set<Digest> all = new LinkedHashSet<>(image.documents().keySet());
                 all.addAll(image.blobs().keySet());
                 source.hold(all);
@@ -369,6 +399,33 @@ public final class ImageCopier {
                         copiedBytes.get(),
                         (System.nanoTime() - started) / 1_000_000,
                         warnings);
+            }
+        }
+
+        private CopySource rewritten(LayerRewriting how, CopySource original, Part image)
+                throws ImageException {
+            Set<Digest> all = new LinkedHashSet<>(image.documents().keySet());
+            all.addAll(image.blobs().keySet());
+            original.hold(all);
+            return new RewrittenSource(
+                    original,
+                    request.source().toString(),
+                    image.target(),
+                    how,
+                    limits,
+                    this::stillWanted);
+        }
+
+        /// For long work that moves nothing yet.
+        private void stillWanted() throws ImageException {
+            if (cancelled.get()) {
+                throw new ImageException(
+                        ErrorKind.CANCELLED, "copy of " + request.source() + ": cancelled");
+            }
+            long now = System.nanoTime();
+            if (now - reportedNanos > TimeUnit.MILLISECONDS.toNanos(PROGRESS_MILLIS)) {
+                reportedNanos = now;
+                progress.progress(state("reading"));
             }
         }
 

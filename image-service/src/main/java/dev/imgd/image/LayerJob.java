@@ -8,6 +8,7 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.DigestMismatchException;
 import dev.imgd.registry.RegistryClient.Span;
 import dev.imgd.snapshot.SnapshotService.Staging;
+import dev.imgd.trust.LayerSecret;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -34,6 +35,12 @@ final class LayerJob {
     /// Empty when the layer is only stored.
     final Optional<Digest> diffId;
 
+    /// What the snapshotter knows the layer by; empty when it is only stored.
+    final Optional<Digest> tree;
+
+    /// Of a layer that is encrypted and unpacked.
+    final Optional<LayerSecret> secret;
+
     final Optional<Digest> parentChain;
     final AtomicLong stored = new AtomicLong();
     final AtomicLong fetched = new AtomicLong();
@@ -57,9 +64,21 @@ final class LayerJob {
 
     volatile LayerState state = LayerState.WAITING;
 
-    LayerJob(Descriptor descriptor, Optional<Digest> diffId, Optional<Digest> parentChain) {
+    /// A layer that is only stored.
+    LayerJob(Descriptor descriptor) {
+        this(descriptor, Optional.empty(), Optional.empty(), Optional.empty(), Optional.empty());
+    }
+
+    LayerJob(
+            Descriptor descriptor,
+            Optional<Digest> diffId,
+            Optional<Digest> tree,
+            Optional<LayerSecret> secret,
+            Optional<Digest> parentChain) {
         this.descriptor = descriptor;
         this.diffId = diffId;
+        this.tree = tree;
+        this.secret = secret;
         this.parentChain = parentChain;
     }
 
@@ -67,8 +86,17 @@ final class LayerJob {
     /// fetcher.
     boolean isAwaited() {
         long backlog = stored.get() - unpackedBytes.get();
-        awaited = diffId.isEmpty() || unpacked.isDone() || backlog <= (awaited ? ENOUGH_BYTES : LITTLE_BYTES);
+        awaited =
+                diffId.isEmpty()
+                        || secret.isPresent()
+                        || unpacked.isDone()
+                        || backlog <= (awaited ? ENOUGH_BYTES : LITTLE_BYTES);
         return awaited;
+    }
+
+    /// The same layer once more, at another place.
+    LayerJob above(Optional<Digest> otherParentChain) {
+        return new LayerJob(descriptor, diffId, tree, secret, otherParentChain);
     }
 
     LayerProgress progress() {

@@ -65,7 +65,18 @@ public final class LayerProvider implements AutoCloseable {
     /// A layer that is on disk.
     ///
     /// @param parentChain the chainID of the layers below; empty for the lowest
-    public record Layer(Digest diffId, Optional<Digest> parentChain) {}
+    /// @param tree what the snapshotter knows the layer by: its diffID, unless it was decrypted
+    /// @param parentTree what it knows the layers below by, as a chainID
+    public record Layer(
+            Digest diffId,
+            Optional<Digest> parentChain,
+            Digest tree,
+            Optional<Digest> parentTree) {
+        /// A layer of which nothing is encrypted.
+        Layer(Digest diffId, Optional<Digest> parentChain) {
+            this(diffId, parentChain, diffId, parentChain);
+        }
+    }
 
     /// @param images whose engine, store and limits are used
     /// @param grace how long layers are kept for the caller after the last one is there
@@ -188,6 +199,8 @@ public final class LayerProvider implements AutoCloseable {
             PlatformImage image = tree.images().getFirst();
             List<Digest> diffIds = ImageTree.diffIds(reference.toString(), image);
             List<Digest> chain = ChainId.of(diffIds);
+            UnlockedLayers unlocked = unlock(reference, image, diffIds);
+            List<Digest> names = unlocked.chain();
             Map<Digest, CompletableFuture<Layer>> futures = new HashMap<>();
             chain.forEach(id -> futures.put(id, new CompletableFuture<>()));
             try {
@@ -199,7 +212,7 @@ public final class LayerProvider implements AutoCloseable {
             }
             List<NodeId> nodes =
                     PullEngine.nodes(
-                            image.layers().stream().map(Descriptor::digest).toList(), chain);
+                            image.layers().stream().map(Descriptor::digest).toList(), names);
             store.leases().hold(NAMESPACE, lease, nodes);
             layers.complete(futures);
             long started = System.nanoTime();
@@ -210,7 +223,7 @@ public final class LayerProvider implements AutoCloseable {
                                     reference,
                                     client,
                                     image.layers(),
-                                    diffIds,
+                                    unlocked,
                                     List.of(),
                                     false),
                             ending.listening(ImageService.ProgressListener.NONE),
@@ -221,10 +234,13 @@ public final class LayerProvider implements AutoCloseable {
                                     images.snapshots()
                                             .sync(SnapshotService.LOCAL, List.of(id.toString()));
                                 }
-                                Optional<Digest> parent =
-                                        i == 0 ? Optional.empty() : Optional.of(chain.get(i - 1));
-                                Objects.requireNonNull(futures.get(id))
-                                        .complete(new Layer(diffIds.get(i), parent));
+                                Objects.requireNonNull(futures.get(chain.get(i)))
+                                        .complete(
+                                                new Layer(
+                                                        diffIds.get(i),
+                                                        below(chain, i),
+                                                        unlocked.trees().get(i),
+                                                        below(names, i)));
                             });
             LOG.info(
                     "image={} layers={} fetched_bytes={} duration_ms={} msg=\"provided\"",
@@ -232,6 +248,24 @@ public final class LayerProvider implements AutoCloseable {
                     diffIds.size(),
                     outcome.fetchedBytes(),
                     (System.nanoTime() - started) / 1_000_000);
+        }
+
+        /// Missing keys are no refusal: containerd may have its own way to decrypt.
+        private UnlockedLayers unlock(
+                Reference reference, PlatformImage image, List<Digest> diffIds)
+                throws ImageException {
+            try {
+                return images.unlock(reference.toString(), image.layers(), diffIds);
+            } catch (ImageException e) {
+                throw e.kind() == ErrorKind.PERMISSION_DENIED
+                        ? new ImageException(
+                                ErrorKind.FAILED_PRECONDITION, e.getMessage(), e)
+                        : e;
+            }
+        }
+
+        private static Optional<Digest> below(List<Digest> chain, int index) {
+            return index == 0 ? Optional.empty() : Optional.of(chain.get(index - 1));
         }
 
         private void fail(Throwable cause) {

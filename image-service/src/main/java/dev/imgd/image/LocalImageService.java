@@ -21,6 +21,7 @@ import dev.imgd.model.Reference;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryClient.FetchedManifest;
 import dev.imgd.snapshot.SnapshotService;
+import dev.imgd.trust.DecryptionKeys;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Clock;
@@ -36,6 +37,7 @@ import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.Lock;
+import org.jspecify.annotations.Nullable;
 
 /// The image service over a store and a snapshotter of this process. Thread-safe.
 public final class LocalImageService implements ImageService {
@@ -58,6 +60,7 @@ public final class LocalImageService implements ImageService {
     private final Mounting mounting;
     private final int fetches;
     private final Duration deadline;
+    private final DecryptionKeys.Source keys;
     private final Object documents = new Object();
     private final Object names = new Object();
     private final Set<String> activeLeases = ConcurrentHashMap.newKeySet();
@@ -68,6 +71,7 @@ public final class LocalImageService implements ImageService {
     /// @param fetches how many blobs are downloaded at once
     /// @param unpacks how many layers are unpacked at once
     /// @param deadline how long one pull may ask registries; zero for no limit
+    /// @param keys asked for the keys of encrypted layers, each time such layers are used
     public LocalImageService(
             Store store,
             SnapshotService snapshots,
@@ -77,6 +81,7 @@ public final class LocalImageService implements ImageService {
             int fetches,
             int unpacks,
             Duration deadline,
+            DecryptionKeys.Source keys,
             Clock clock)
             throws ImageException {
         this.store = store;
@@ -87,6 +92,7 @@ public final class LocalImageService implements ImageService {
         this.clock = clock;
         this.fetches = fetches;
         this.deadline = deadline;
+        this.keys = keys;
         this.engine = new PullEngine(
                         store, snapshots, limits, collector.assembly(), fetches, unpacks);
         this.mounting = new Mounting(snapshots);
@@ -209,7 +215,7 @@ public final class LocalImageService implements ImageService {
         return new PullResult(
                 reference.toString(),
                 target.descriptor().digest(),
-                fetched.chain.isEmpty() ? Optional.empty() : Optional.of(fetched.chain.getLast()),
+                fetched.chainId,
                 fetched.fetchedBytes,
                 fetched.reusedBytes,
                 fetched.layers,
@@ -306,8 +312,11 @@ public final class LocalImageService implements ImageService {
         }
     }
 
+    /// @param chain the names of the snapshots
+    /// @param chainId of the whole image
     private record Fetched(
             List<Digest> chain,
+            Optional<Digest> chainId,
             long fetchedBytes,
             long reusedBytes,
             int layers,
@@ -328,7 +337,9 @@ public final class LocalImageService implements ImageService {
                 unpackable.isPresent()
                         ? ImageTree.diffIds(reference.toString(), unpackable.get())
                         : List.of();
-        List<Digest> chain = ChainId.of(diffIds);
+        List<Descriptor> layers = unpackable.map(PlatformImage::layers).orElse(List.of());
+        UnlockedLayers unlocked = unlock(reference.toString(), layers, diffIds);
+        List<Digest> chain = unlocked.chain();
         Set<Digest> blobs = new LinkedHashSet<>(tree.documents().keySet());
         Map<Digest, Descriptor> others = new LinkedHashMap<>();
         Set<Digest> unpacked = new LinkedHashSet<>();
@@ -362,7 +373,6 @@ public final class LocalImageService implements ImageService {
                                 List.of());
             }
         }
-        List<Descriptor> layers = unpackable.map(PlatformImage::layers).orElse(List.of());
         PullEngine.Outcome outcome =
                 engine.run(
                         new PullEngine.Plan(
@@ -370,7 +380,7 @@ public final class LocalImageService implements ImageService {
                                 reference,
                                 client,
                                 layers,
-                                diffIds,
+                                unlocked,
                                 List.copyOf(others.values()),
                                 true),
                         progress,
@@ -378,11 +388,22 @@ public final class LocalImageService implements ImageService {
         writeDocuments(tree);
         return new Fetched(
                 chain,
+                diffIds.isEmpty()
+                        ? Optional.empty()
+                        : Optional.of(ChainId.of(diffIds).getLast()),
                 outcome.fetchedBytes(),
                 Math.max(0, total - outcome.fetchedBytes()),
                 tree.images().stream().mapToInt(i -> i.manifest().layers().size()).sum(),
                 outcome.sources(),
                 outcome.warnings());
+    }
+
+    /// What using the layers of an image takes. Asked for each use, also of what is unpacked.
+    ///
+    /// @throws ImageException `PERMISSION_DENIED` when a layer is encrypted and no key opens it
+    UnlockedLayers unlock(String what, List<Descriptor> layers, List<Digest> diffIds)
+            throws ImageException {
+        return UnlockedLayers.of("image " + what, layers, diffIds, keys);
     }
 
     /// Stores manifests and indexes, after everything they point to.
@@ -529,11 +550,14 @@ public final class LocalImageService implements ImageService {
         List<Digest> diffIds = ImageTree.diffIds(image.name(), selected);
         List<Digest> chain = ChainId.of(diffIds);
         List<LayerDetails> layers = new ArrayList<>();
+        List<Digest> snapshotNames = snapshotNames(image.name(), selected.layers(), diffIds);
         int unpackable = 0;
         for (Descriptor layer : selected.manifest().layers()) {
             boolean isLayer = selected.layers().contains(layer) && unpackable < diffIds.size();
             Optional<Digest> diffId = isLayer ? Optional.of(diffIds.get(unpackable)) : none();
             Optional<Digest> chainId = isLayer ? Optional.of(chain.get(unpackable)) : none();
+            Optional<String> snapshot =
+                    isLayer ? committed(snapshotNames, unpackable) : Optional.empty();
             if (isLayer) {
                 unpackable++;
             }
@@ -545,9 +569,7 @@ public final class LocalImageService implements ImageService {
                             store.content().find(NAMESPACE, layer.digest()).isPresent(),
                             diffId,
                             chainId,
-                            chainId.isPresent() && isCommitted(chainId.get())
-                                    ? Optional.of(chainId.get().toString())
-                                    : Optional.empty()));
+                            snapshot));
         }
         return new ImageDetails(
                 image.name(),
@@ -559,12 +581,30 @@ public final class LocalImageService implements ImageService {
                 selected.manifest().config().digest(),
                 selected.configBytes().map(LocalImageService::text).orElse(""),
                 layers,
-                !chain.isEmpty() && isCommitted(chain.getLast())
-                        ? Optional.of(chain.getLast().toString())
-                        : Optional.empty(),
+                committed(snapshotNames, diffIds.size() - 1),
                 image.created(),
                 image.updated(),
                 image.labels());
+    }
+
+    /// The names of the snapshots; none for who has no keys of an encrypted image, whom they do not
+    /// concern.
+    private List<Digest> snapshotNames(
+            String what, List<Descriptor> layers, List<Digest> diffIds) throws ImageException {
+        try {
+            return unlock(what, layers, diffIds).chain();
+        } catch (ImageException e) {
+            if (layers.stream().noneMatch(UnlockedLayers::isEncrypted)) {
+                throw e;
+            }
+            return List.of();
+        }
+    }
+
+    private Optional<String> committed(List<Digest> names, int index) throws ImageException {
+        return index >= 0 && index < names.size() && isCommitted(names.get(index))
+                ? Optional.of(names.get(index).toString())
+                : Optional.empty();
     }
 
     private static Optional<Digest> none() {
@@ -654,13 +694,14 @@ public final class LocalImageService implements ImageService {
     /// The top snapshot of one platform, unpacked if it was not.
     private Digest unpackedTop(ImageRecord image, PlatformImage selected) throws ImageException {
         List<Digest> diffIds = ImageTree.diffIds(image.name(), selected);
-        List<Digest> chain = ChainId.of(diffIds);
+        UnlockedLayers unlocked = unlock(image.name(), selected.layers(), diffIds);
+        List<Digest> chain = unlocked.chain();
         if (chain.isEmpty()) {
             throw ImageException.failedPrecondition(
                     "image %s: an artifact without a file system; it cannot be mounted"
                             .formatted(image.name()));
         }
-        if (!isUnpacked(diffIds, chain)) {
+        if (!isUnpacked(unlocked.trees(), chain)) {
             try (CallLease lease = new CallLease(UNPACK)) {
                 unpackStored(image, selected, lease.id);
                 // Not by name: it may have been removed or moved while its layers were unpacked.
@@ -685,10 +726,10 @@ public final class LocalImageService implements ImageService {
     }
 
     /// Whether all layers are on disk; a power cut may have taken some that had been.
-    private boolean isUnpacked(List<Digest> diffIds, List<Digest> chain) throws ImageException {
+    private boolean isUnpacked(List<Digest> trees, List<Digest> chain) throws ImageException {
         for (int i = 0; i < chain.size(); i++) {
             Optional<Digest> parent = i == 0 ? Optional.empty() : Optional.of(chain.get(i - 1));
-            if (!isCommitted(chain.get(i)) || !snapshots.hasLayer(diffIds.get(i), parent)) {
+            if (!isCommitted(chain.get(i)) || !snapshots.hasLayer(trees.get(i), parent)) {
                 return false;
             }
         }
@@ -714,14 +755,15 @@ public final class LocalImageService implements ImageService {
     /// Unpacks what was stored without unpacking.
     ///
     /// @param lease holds the snapshots until somebody else does
-    /// @return the chainIDs
+    /// @return the names of the snapshots
     private List<Digest> unpackStored(ImageRecord image, PlatformImage selected, String lease)
             throws ImageException {
         Reference reference = Reference.parse(image.name());
         List<Digest> diffIds = ImageTree.diffIds(image.name(), selected);
+        UnlockedLayers unlocked = unlock(image.name(), selected.layers(), diffIds);
         List<Digest> blobs = new ArrayList<>();
         selected.layers().forEach(layer -> blobs.add(layer.digest()));
-        store.leases().hold(NAMESPACE, lease, PullEngine.nodes(blobs, ChainId.of(diffIds)));
+        store.leases().hold(NAMESPACE, lease, PullEngine.nodes(blobs, unlocked.chain()));
         try (RegistryClient client = registries.client(reference.registry(), false).session()) {
             return engine.run(
                             new PullEngine.Plan(
@@ -729,7 +771,7 @@ public final class LocalImageService implements ImageService {
                                     reference,
                                     client,
                                     selected.layers(),
-                                    diffIds,
+                                    unlocked,
                                     List.of(),
                                     true),
                             ProgressListener.NONE,
@@ -827,8 +869,17 @@ public final class LocalImageService implements ImageService {
 
     @Override
     public CopyResult copy(CopyRequest request, ProgressListener progress) throws ImageException {
+        return copy(request, progress, null);
+    }
+
+    /// Copies an image with other layers; see [ImageCopier#copy(CopyRequest, ProgressListener,
+    /// LayerRewriting)].
+    public CopyResult copy(
+            CopyRequest request, ProgressListener progress, @Nullable LayerRewriting rewriting)
+            throws ImageException {
         if (!ImageCopier.needsStore(request)) {
-            return new ImageCopier(registries, limits, fetches).copy(request, progress);
+            return new ImageCopier(registries, limits, fetches)
+                    .copy(request, progress, rewriting);
         }
         try (CallLease lease = new CallLease(COPY)) {
             ImageCopier.Images images =
@@ -851,7 +902,8 @@ public final class LocalImageService implements ImageService {
                                     });
                         }
                     };
-            return new ImageCopier(registries, limits, fetches, images).copy(request, progress);
+            return new ImageCopier(registries, limits, fetches, images)
+                    .copy(request, progress, rewriting);
         }
     }
 

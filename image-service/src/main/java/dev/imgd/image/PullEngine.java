@@ -11,7 +11,6 @@ import dev.imgd.image.ImageService.SourceUse;
 import dev.imgd.image.LayerJob.Unpacked;
 import dev.imgd.layers.Applied;
 import dev.imgd.layers.LayerApplier;
-import dev.imgd.model.ChainId;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.DigestMismatchException;
@@ -115,7 +114,7 @@ final class PullEngine implements AutoCloseable {
     ///
     /// @param client for this pull alone: it is closed when the pull ends early
     /// @param layers the layers to store, lowest first
-    /// @param diffIds of the layers to unpack, in the order of `layers`; empty to only store
+    /// @param unlocked the layers to unpack, in the order of `layers`; none to only store
     /// @param others further blobs to store
     /// @param keepBlobs whether the compressed bytes are wanted even where the layer is unpacked
     ///   already
@@ -124,11 +123,11 @@ final class PullEngine implements AutoCloseable {
             Reference reference,
             RegistryClient client,
             List<Descriptor> layers,
-            List<Digest> diffIds,
+            UnlockedLayers unlocked,
             List<Descriptor> others,
             boolean keepBlobs) {}
 
-    /// @param chain the chainIDs of the unpacked layers, lowest first
+    /// @param chain the names of the snapshots of the unpacked layers, lowest first
     record Outcome(
             List<Digest> chain,
             long fetchedBytes,
@@ -212,34 +211,36 @@ final class PullEngine implements AutoCloseable {
             this.plan = plan;
             this.listener = listener;
             this.budget = new UnpackBudget("pull of " + plan.reference, limits);
-            this.chain = ChainId.of(plan.diffIds);
+            this.chain = plan.unlocked.chain();
         }
 
         Outcome execute(LayerListener committed) throws ImageException {
-            boolean unpack = !plan.diffIds.isEmpty();
+            UnlockedLayers unlocked = plan.unlocked;
+            boolean unpack = !unlocked.diffIds().isEmpty();
             Map<Digest, LayerJob> byDigest = new LinkedHashMap<>();
             List<LayerJob> stack = new ArrayList<>();
             for (int i = 0; i < plan.layers.size(); i++) {
                 Descriptor layer = plan.layers.get(i);
-                Optional<Digest> diffId =
-                        unpack ? Optional.of(plan.diffIds.get(i)) : Optional.empty();
-                Optional<Digest> parent =
-                        unpack && i > 0 ? Optional.of(chain.get(i - 1)) : Optional.empty();
+                LayerJob here =
+                        unpack
+                                ? new LayerJob(
+                                        layer,
+                                        Optional.of(unlocked.diffIds().get(i)),
+                                        Optional.of(unlocked.trees().get(i)),
+                                        unlocked.secrets().get(i),
+                                        parentChain(i))
+                                : new LayerJob(layer);
                 // Images repeat layers (the empty one, mostly); one job serves all places.
-                LayerJob job =
-                        byDigest.computeIfAbsent(
-                                layer.digest(), _ -> new LayerJob(layer, diffId, parent));
-                if (!job.diffId.equals(diffId)) {
+                LayerJob job = byDigest.computeIfAbsent(layer.digest(), _ -> here);
+                if (!job.diffId.equals(here.diffId) || !job.tree.equals(here.tree)) {
                     throw ImageException.invalidContent(
-                            "%s: the manifest lists layer %s twice, the configuration gives it two diffIDs"
+                            "%s: the manifest lists layer %s twice, with two diffIDs or two keys"
                                     .formatted(plan.reference, layer.digest()));
                 }
                 stack.add(job);
             }
             for (Descriptor other : plan.others) {
-                byDigest.computeIfAbsent(
-                        other.digest(),
-                        _ -> new LayerJob(other, Optional.empty(), Optional.empty()));
+                byDigest.computeIfAbsent(other.digest(), _ -> new LayerJob(other));
             }
             jobs.addAll(byDigest.values());
             List<LayerJob> longestFirst = new ArrayList<>(jobs);
@@ -292,7 +293,7 @@ final class PullEngine implements AutoCloseable {
                                     .formatted(plan.reference, job.descriptor.digest()),
                             null);
                 }
-                LayerJob once = new LayerJob(job.descriptor, job.diffId, parentChain(index));
+                LayerJob once = job.above(parentChain(index));
                 again.add(once);
                 start(fetchers, () -> fetch(once));
                 await(once.blob);
@@ -307,7 +308,7 @@ final class PullEngine implements AutoCloseable {
         /// @return false when the layer is not on disk
         private boolean link(int index, Unpacked result) throws ImageException {
             String parent = index == 0 ? "" : chain.get(index - 1).toString();
-            Digest diffId = plan.diffIds.get(index);
+            Digest tree = plan.unlocked.trees().get(index);
             lockAssembly();
             try {
                 Applied applied = result.applied();
@@ -319,14 +320,14 @@ final class PullEngine implements AutoCloseable {
                                 parent);
                     }
                 }
-                if (!snapshots.hasLayer(diffId, parentChain(index))) {
+                if (!snapshots.hasLayer(tree, parentChain(index))) {
                     return false;
                 }
                 snapshots.link(
                         SnapshotService.LOCAL,
                         chain.get(index).toString(),
                         parent,
-                        diffId,
+                        tree,
                         parentChain(index),
                         Map.of());
                 return true;
@@ -404,7 +405,7 @@ final class PullEngine implements AutoCloseable {
         }
 
         private boolean needsUnpacking(LayerJob job) throws ImageException {
-            return job.diffId.isPresent() && !snapshots.hasLayer(job.diffId.get(), job.parentChain);
+            return job.tree.isPresent() && !snapshots.hasLayer(job.tree.get(), job.parentChain);
         }
 
         private boolean download(LayerJob job, ContentStore content, boolean unpack)
@@ -419,7 +420,8 @@ final class PullEngine implements AutoCloseable {
             try (ingest) {
                 resumed = ingest.offset();
                 job.stored.set(resumed);
-                if (unpack) {
+                // Nothing of an encrypted layer is of use before the whole is known to be right.
+                if (unpack && job.secret.isEmpty()) {
                     ReadableByteChannel bytes = ingest.follow();
                     CompletableFuture<Unpacked> unpacking = new CompletableFuture<>();
                     follower = unpacking;
@@ -453,6 +455,10 @@ final class PullEngine implements AutoCloseable {
             }
             blame(job);
             job.blob.complete(null);
+            if (unpack && job.secret.isPresent()) {
+                job.state = LayerState.UNPACKING;
+                start(unpackers, () -> unpackStored(job));
+            }
             if (follower != null) {
                 if (job.state == LayerState.DOWNLOADING) {
                     job.state = LayerState.UNPACKING;
@@ -646,10 +652,23 @@ final class PullEngine implements AutoCloseable {
 
         private void unpackStored(LayerJob job) {
             try (FileChannel blob = store.content().open(job.descriptor.digest())) {
-                unpack(job, blob, job.descriptor::sizeBytes, job.unpacked);
+                ReadableByteChannel bytes =
+                        job.secret.isPresent()
+                                ? new DecryptedBlob(
+                                        what(job),
+                                        blob,
+                                        job.secret.get(),
+                                        job.diffId.orElseThrow(),
+                                        this::checkCancelled)
+                                : blob;
+                unpack(job, bytes, job.descriptor::sizeBytes, job.unpacked);
             } catch (IOException | RuntimeException | Error e) {
                 job.unpacked.completeExceptionally(e);
             }
+        }
+
+        private String what(LayerJob job) {
+            return "layer %s of %s".formatted(job.descriptor.digest(), plan.reference);
         }
 
         private void unpack(
@@ -658,14 +677,14 @@ final class PullEngine implements AutoCloseable {
                 java.util.function.LongSupplier available,
                 CompletableFuture<Unpacked> result) {
             Digest diffId = job.diffId.orElseThrow();
-            String what = "layer %s of %s".formatted(job.descriptor.digest(), plan.reference);
+            Digest tree = job.tree.orElseThrow();
             try (bytes;
-                    KeyedLocks.Held _ = layerLocks.lock(diffId, this::checkCancelled)) {
-                if (snapshots.hasLayer(diffId, job.parentChain)) {
+                    KeyedLocks.Held _ = layerLocks.lock(tree, this::checkCancelled)) {
+                if (snapshots.hasLayer(tree, job.parentChain)) {
                     result.complete(Unpacked.BEFORE);
                     return;
                 }
-                Staging staging = snapshots.stage(diffId, job.parentChain);
+                Staging staging = snapshots.stage(tree, job.parentChain);
                 boolean complete = false;
                 GatedSource source =
                         new GatedSource(
@@ -679,7 +698,7 @@ final class PullEngine implements AutoCloseable {
                     source.enter();
                     Applied applied =
                             applier.apply(
-                                    what,
+                                    what(job),
                                     source,
                                     staging.directory(),
                                     diffId,
@@ -876,6 +895,8 @@ final class PullEngine implements AutoCloseable {
     }
 
     /// The graph nodes that a pull of these digests will make, for its lease.
+    ///
+    /// @param chain the names of the snapshots
     static List<NodeId> nodes(List<Digest> blobs, List<Digest> chain) {
         List<NodeId> nodes = new ArrayList<>();
         blobs.forEach(digest -> nodes.add(NodeId.blob(digest)));

@@ -220,7 +220,8 @@ final class TarCopyDestination implements CopyDestination {
                 reference.tag().orElse(Reference.DEFAULT_TAG));
     }
 
-    private byte[] dockerManifest(Manifest single) {
+    private byte[] dockerManifest(Manifest single) throws ImageException {
+        UnlockedLayers.refuseEncrypted("copy to " + location, single);
         List<String> layers = new ArrayList<>();
         single.imageLayers()
                 .forEach(layer -> layers.add(FileCopySource.layoutName(layer.digest())));

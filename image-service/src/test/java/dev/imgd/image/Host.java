@@ -25,6 +25,7 @@ import dev.imgd.snapshot.SnapshotMetadata;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.overlay.OverlayOptions;
 import dev.imgd.snapshot.overlay.OverlaySnapshotService;
+import dev.imgd.trust.DecryptionKeys;
 import dev.imgd.trust.PolicyGate;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -51,6 +52,9 @@ final class Host implements AutoCloseable {
     final RegistryClients registries;
     final LocalImageService images;
     final Limits limits;
+
+    /// For encrypted layers.
+    volatile DecryptionKeys keys = DecryptionKeys.NONE;
 
     private Host(
             Path root,
@@ -93,6 +97,7 @@ final class Host implements AutoCloseable {
                         3,
                         2,
                         deadline,
+                        () -> keys,
                         Clock.systemUTC());
     }
 

@@ -246,8 +246,8 @@ final class Acceleration {
                 target.view,
                 target.name(),
                 target.parent,
-                layer.diffId(),
-                layer.parentChain(),
+                layer.tree(),
+                layer.parentTree(),
                 target.labels);
         if (!present(target)) {
             throw ImageException.alreadyExists(

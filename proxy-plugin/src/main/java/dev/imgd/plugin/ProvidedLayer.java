@@ -10,7 +10,15 @@ import java.util.Optional;
 ///
 /// @param diffId digest of the uncompressed layer
 /// @param parentChain chainID of the layers below; empty for the lowest layer
-public record ProvidedLayer(Digest diffId, Optional<Digest> parentChain) {
+/// @param tree what the snapshotter knows the layer by: its diffID, unless it was decrypted
+/// @param parentTree what it knows the layers below by, as a chainID
+public record ProvidedLayer(
+        Digest diffId, Optional<Digest> parentChain, Digest tree, Optional<Digest> parentTree) {
+    /// A layer of which nothing is encrypted.
+    public ProvidedLayer(Digest diffId, Optional<Digest> parentChain) {
+        this(diffId, parentChain, diffId, parentChain);
+    }
+
     /// The chainID of this layer on top of those below.
     public Digest chainId() {
         return parentChain

@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 
@@ -121,6 +122,63 @@ final class OpenSsl {
     byte[] der(Path certificate) throws Exception {
         Path out = fresh("der");
         run("x509", "-in", certificate.toString(), "-outform", "DER", "-out", out.toString());
+        return Files.readAllBytes(out);
+    }
+
+    /// Encrypts a short message, such as a key, for an RSA key.
+    byte[] encryptKey(Path publicKey, byte[] message, String... options) throws Exception {
+        return pkeyutl(List.of("-encrypt", "-pubin", "-inkey", publicKey.toString()), message, options);
+    }
+
+    byte[] decryptKey(Path key, byte[] message, String... options) throws Exception {
+        return pkeyutl(List.of("-decrypt", "-inkey", key.toString()), message, options);
+    }
+
+    private byte[] pkeyutl(List<String> what, byte[] message, String... options)
+            throws Exception {
+        Path in = fresh("in");
+        Files.write(in, message);
+        Path out = fresh("out");
+        List<String> command = new ArrayList<>(List.of("pkeyutl"));
+        command.addAll(what);
+        for (String option : options) {
+            command.addAll(List.of("-pkeyopt", option));
+        }
+        command.addAll(List.of("-in", in.toString(), "-out", out.toString()));
+        run(command.toArray(String[]::new));
+        return Files.readAllBytes(out);
+    }
+
+    /// AES in CBC with padding.
+    byte[] aesCbc(byte[] message, byte[] key, byte[] iv) throws Exception {
+        return filter(
+                message,
+                "enc",
+                "-aes-" + 8 * key.length + "-cbc",
+                "-K",
+                HexFormat.of().formatHex(key),
+                "-iv",
+                HexFormat.of().formatHex(iv));
+    }
+
+    byte[] hmac(String hash, byte[] key, byte[] message) throws Exception {
+        return filter(
+                message,
+                "dgst", "-" + hash, "-binary", "-mac", "HMAC", "-macopt",
+                "hexkey:" + HexFormat.of().formatHex(key));
+    }
+
+    /// Runs a command that reads one file and writes another.
+    byte[] filter(byte[] message, String... command) throws Exception {
+        Path in = fresh("in");
+        Files.write(in, message);
+        Path out = fresh("out");
+        List<String> words = new ArrayList<>(List.of(command));
+        words.addAll(
+                command[0].equals("dgst")
+                        ? List.of("-out", out.toString(), in.toString())
+                        : List.of("-in", in.toString(), "-out", out.toString()));
+        run(words.toArray(String[]::new));
         return Files.readAllBytes(out);
     }
 

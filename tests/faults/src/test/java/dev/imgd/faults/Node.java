@@ -13,6 +13,7 @@ import dev.imgd.registry.RegistryOptions;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.overlay.OverlayOptions;
 import dev.imgd.snapshot.overlay.OverlaySnapshotService;
+import dev.imgd.trust.DecryptionKeys;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Duration;
@@ -45,6 +46,7 @@ final class Node implements AutoCloseable {
                         4,
                         2,
                         Duration.ZERO,
+                        () -> DecryptionKeys.NONE,
                         Clock.systemUTC());
         provider =
                 new LayerProvider(
