@@ -30,6 +30,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -141,6 +142,9 @@ public final class LayerProvider implements AutoCloseable {
         final CompletableFuture<Map<Digest, CompletableFuture<Layer>>> layers =
                 new CompletableFuture<>();
 
+        /// Known when `layers` is.
+        private volatile @Nullable PlatformImage image;
+
         Provision(Key key) {
             this.key = key;
         }
@@ -197,6 +201,7 @@ public final class LayerProvider implements AutoCloseable {
                                         limits);
                             });
             PlatformImage image = tree.images().getFirst();
+            this.image = image;
             List<Digest> diffIds = ImageTree.diffIds(reference.toString(), image);
             List<Digest> chain = ChainId.of(diffIds);
             UnlockedLayers unlocked = unlock(reference, image, diffIds);
@@ -261,6 +266,18 @@ public final class LayerProvider implements AutoCloseable {
                         ? new ImageException(
                                 ErrorKind.FAILED_PRECONDITION, e.getMessage(), e)
                         : e;
+            }
+        }
+
+        /// Refuses who asks later, when the keys have gone in the meantime.
+        void requireKeys() throws ImageException {
+            PlatformImage known = image;
+            if (known != null && known.layers().stream().anyMatch(UnlockedLayers::isEncrypted)) {
+                var _ =
+                        unlock(
+                                key.reference,
+                                known,
+                                ImageTree.diffIds(key.reference.toString(), known));
             }
         }
 
@@ -374,6 +391,7 @@ public final class LayerProvider implements AutoCloseable {
                         "image %s: its configuration has no layer with chainID %s"
                                 .formatted(reference, chainId));
             }
+            provision.requireKeys();
             return layer.get();
         } catch (InterruptedException e) {
             throw new ImageException(

@@ -491,6 +491,11 @@ class EncryptedImageTest {
             assertNotEquals(layer.diffId(), layer.tree());
             assertTrue(host.snapshots.hasLayer(layer.tree(), layer.parentTree()));
             assertFalse(host.snapshots.hasLayer(layer.diffId(), layer.parentChain()));
+            // Still within the grace, but the key is gone.
+            host.keys = DecryptionKeys.NONE;
+            assertFails(
+                    ErrorKind.FAILED_PRECONDITION,
+                    () -> provider.provide(reference, Optional.empty(), chain.getLast()));
         }
     }
 
