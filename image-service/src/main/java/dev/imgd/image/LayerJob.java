@@ -26,10 +26,6 @@ final class LayerJob {
         static final Unpacked BEFORE = new Unpacked(Optional.empty(), null);
     }
 
-    /// So much keeps an unpacker busy for longer than a connection takes to be made.
-    private static final long ENOUGH_BYTES = 1 << 20;
-    private static final long LITTLE_BYTES = 256 << 10;
-
     final Descriptor descriptor;
 
     /// Empty when the layer is only stored.
@@ -60,8 +56,6 @@ final class LayerJob {
     /// What was wrong with the last of them; for the fetcher.
     @Nullable DigestMismatchException wrong;
 
-    private boolean awaited = true;
-
     volatile LayerState state = LayerState.WAITING;
 
     /// A layer that is only stored.
@@ -82,16 +76,10 @@ final class LayerJob {
         this.parentChain = parentChain;
     }
 
-    /// Whether the download is what one waits for: not while its unpacker has enough to do. For the
-    /// fetcher.
-    boolean isAwaited() {
-        long backlog = stored.get() - unpackedBytes.get();
-        awaited =
-                diffId.isEmpty()
-                        || secret.isPresent()
-                        || unpacked.isDone()
-                        || backlog <= (awaited ? ENOUGH_BYTES : LITTLE_BYTES);
-        return awaited;
+    /// How many bytes the unpacker has not got to yet; 0 where none follows the download.
+    long backlog() {
+        boolean followed = diffId.isPresent() && secret.isEmpty() && !unpacked.isDone();
+        return followed ? stored.get() - unpackedBytes.get() : 0;
     }
 
     /// The same layer once more, at another place.

@@ -598,7 +598,7 @@ final class PullEngine implements AutoCloseable {
                     int n;
                     do {
                         checkCancelled();
-                        body.awaited(job.isAwaited());
+                        body.backlog(job.backlog());
                         n = fill(buffer, body, job, ingest);
                         ByteBuffer lent = buffer;
                         buffer = other;

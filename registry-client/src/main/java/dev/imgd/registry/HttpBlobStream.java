@@ -33,6 +33,13 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
 
     private static final long CHECK_BYTES = 256 << 10;
 
+    /// Whoever has no more than this to work on may wait soon.
+    private static final long STARVED_BYTES = 1 << 20;
+
+    /// Whoever has more than this does not wait for some time. Chunks come in bursts, so there is a
+    /// wide gap between the two.
+    private static final long SATED_BYTES = 16 << 20;
+
     /// A connection is judged by samples of so many bytes, or of so much waiting.
     private static final long SAMPLE_BYTES = 1 << 20;
 
@@ -76,7 +83,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     private volatile String from;
     private long position;
     private boolean ended;
-    private boolean awaited = true;
+    private boolean starved = true;
 
     /// @param sources in the order of preference, the registry itself last; not empty
     /// @param oneHost whether all bytes must come from the same host
@@ -123,11 +130,11 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     }
 
     @Override
-    public void awaited(boolean yes) {
-        awaited = yes;
+    public void backlog(long bytes) {
+        starved = bytes <= STARVED_BYTES;
         RangeWindow ahead = window;
-        if (ahead != null) {
-            ahead.awaited(yes);
+        if (ahead != null && (starved || bytes > SATED_BYTES)) {
+            ahead.awaited(starved);
         }
     }
 
@@ -228,7 +235,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             ahead.staff(1);
             return;
         }
-        if (!awaited || leadEnd == size || open.end() != leadEnd) {
+        if (!starved || leadEnd == size || open.end() != leadEnd) {
             return; // fast enough, small, or ranges are ignored
         }
         if (isSlow(open)) {

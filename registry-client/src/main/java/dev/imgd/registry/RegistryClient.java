@@ -92,9 +92,9 @@ public interface RegistryClient extends AutoCloseable {
         ///   (after retries) or longer
         int read(ByteBuffer into) throws IOException;
 
-        /// Says whether what reads these bytes waits for them: no further connections are made for
-        /// somebody who does not. At first it is taken to wait. For the reading thread.
-        default void awaited(boolean yes) {}
+        /// Says how many of the bytes read so far are not used yet: no further connections are made
+        /// for somebody who has enough to do with what there is. For the reading thread.
+        default void backlog(long bytes) {}
 
         /// The host that serves the bytes now, for people and for error messages.
         String from();

@@ -127,7 +127,7 @@ class RangesTest extends Fixture {
     void read_slowButNobodyWaits_isOneConnection() throws Exception {
         toRegistry.limitEachConnection(4 * RATE);
         try (BlobStream stream = client.blob(reference("app:1"), BLOB, 0)) {
-            stream.awaited(false);
+            stream.backlog(SIZE);
             ByteBuffer all = ByteBuffer.allocateDirect(SIZE + 1);
             while (stream.read(all) >= 0) {
                 assertTrue(all.hasRemaining(), "longer than it should be");
@@ -147,7 +147,7 @@ class RangesTest extends Fixture {
             }
             assertTrue(toRegistry.mostConnections() >= 2, "one connection is slow");
             toRegistry.limitEachConnection(100 * RATE);
-            stream.awaited(false);
+            stream.backlog(SIZE);
             while (stream.read(all) >= 0) {
                 assertTrue(all.hasRemaining(), "longer than it should be");
             }
