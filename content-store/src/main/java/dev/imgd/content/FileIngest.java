@@ -35,9 +35,6 @@ final class FileIngest implements Ingest {
     /// How many bytes may have to be hashed again after a kill.
     static final int CHECKPOINT_BYTES = 8 << 20;
 
-    /// Fewer are hashed sooner than another thread begins.
-    private static final int WORTH_A_THREAD_BYTES = 64 << 10;
-
     private static final int REHASH_BUFFER_BYTES = 256 << 10;
     private static final long UNKNOWN = -1;
 
@@ -58,6 +55,7 @@ final class FileIngest implements Ingest {
     private @Nullable FileChannel state;
     private BlobHasher hasher;
     private final HashAhead hashing = new HashAhead();
+    private long hashed;
     private long checkpoints;
     private long checkpointOffset;
     private long rehashed;
@@ -130,6 +128,7 @@ final class FileIngest implements Ingest {
             rehashed = size - from;
             checkpointOffset = from;
             offset = size;
+            hashed = size;
             visible = size;
             hasher = started;
             state = stateFile;
@@ -199,29 +198,48 @@ final class FileIngest implements Ingest {
 
     @Override
     public void write(ByteBuffer bytes) throws IOException {
-        append(bytes, false);
+        requireWritable();
         reclaim();
+        ByteBuffer toHash = append(bytes);
+        hasher.update(toHash);
+        hashedTo(offset);
     }
 
     @Override
     public void lend(ByteBuffer bytes) throws IOException {
-        append(bytes, bytes.remaining() >= WORTH_A_THREAD_BYTES);
+        requireWritable();
+        hashing.add(append(bytes));
+        if (hashing.isFull()) {
+            hashing.await();
+            hashedTo(offset - hashing.gatheredBytes());
+            hashing.start(hasher);
+        }
     }
 
     @Override
     public void reclaim() {
-        hashing.await();
-        if (!closed && offset - checkpointOffset >= CHECKPOINT_BYTES) {
+        hashing.finish(hasher);
+        if (!closed) {
+            hashedTo(offset);
+        }
+    }
+
+    private void hashedTo(long end) {
+        hashed = end;
+        if (hashed - checkpointOffset >= CHECKPOINT_BYTES) {
             checkpoint();
         }
     }
 
-    private void append(ByteBuffer bytes, boolean ahead) throws IOException {
+    private void requireWritable() {
         requireOpen();
-        reclaim();
         if (outcome != null) {
             throw new IllegalStateException("the ingest is finished: " + header.ref());
         }
+    }
+
+    /// @return the same bytes, to be hashed
+    private ByteBuffer append(ByteBuffer bytes) throws IOException {
         long start = offset;
         int size = bytes.remaining();
         if (limit >= 0 && size > limit - start) {
@@ -234,20 +252,16 @@ final class FileIngest implements Ingest {
             throw Failures.of("write", BlobPaths.ingestData(directory), e);
         }
         publish(start + size);
-        if (ahead) {
-            hashing.start(hasher, toHash);
-        } else {
-            hasher.update(toHash);
-        }
         offset = start + size;
         updatedMillis = clock.millis();
+        return toHash;
     }
 
     /// A checkpoint that cannot be written only costs time later, so its errors are not the
     /// writer's.
     private void checkpoint() {
         FileChannel file = state;
-        if (file == null || checkpointOffset == offset) {
+        if (file == null || checkpointOffset == hashed) {
             return;
         }
         try {
@@ -257,10 +271,10 @@ final class FileIngest implements Ingest {
                             ++checkpoints,
                             bootId,
                             Instant.ofEpochMilli(updatedMillis),
-                            offset,
+                            hashed,
                             hasher.algorithm(),
                             Bytes.of(hasher.state())));
-            checkpointOffset = offset;
+            checkpointOffset = hashed;
         } catch (IOException e) {
             state = null;
             try {
@@ -293,6 +307,7 @@ final class FileIngest implements Ingest {
         hasher = shorter;
         generation.incrementAndGet();
         offset = to;
+        hashed = to;
         updatedMillis = clock.millis();
         monitor.lock();
         try {
@@ -427,8 +442,8 @@ final class FileIngest implements Ingest {
         if (closed) {
             return;
         }
+        reclaim();
         closed = true;
-        hashing.await();
         checkpoint();
         fail(new ImageException(ErrorKind.ABORTED, what() + ": closed before it was complete"));
         release(false);
@@ -436,7 +451,7 @@ final class FileIngest implements Ingest {
 
     private void release(boolean delete) throws IOException {
         try {
-            hashing.await();
+            hashing.finish(hasher);
             hasher.close();
             data.close();
             FileChannel file = state;

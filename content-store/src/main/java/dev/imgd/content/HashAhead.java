@@ -1,6 +1,8 @@
 package dev.imgd.content;
 
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executor;
 import java.util.concurrent.FutureTask;
@@ -10,9 +12,14 @@ import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
-/// One piece at a time is hashed beside the thread that writes, which fetches the next one meanwhile.
-/// For that one thread.
+/// Pieces that are hashed beside the thread that writes, which fetches the next ones meanwhile. They
+/// are hashed in batches, because waking a thread costs as much as hashing a small piece.
+///
+/// At most two batches are held: one that is being hashed and one that is gathered. For one thread.
 final class HashAhead {
+    /// Pieces of a batch.
+    static final int BATCH = 4;
+
     private static final class Threads {
         /// As many as there are processors to hash on; where all are busy, the writer hashes itself.
         static final Executor EXECUTOR =
@@ -25,13 +32,31 @@ final class HashAhead {
                         Thread.ofPlatform().name("imgd-hash-", 0).daemon().factory());
     }
 
+    private final List<ByteBuffer> gathered = new ArrayList<>(BATCH);
+    private long gatheredBytes;
     private @Nullable FutureTask<@Nullable Void> running;
 
-    /// Begins to hash all remaining bytes, which must not change before [#await] has returned.
-    void start(BlobHasher hasher, ByteBuffer bytes) {
-        await();
+    /// Gathers all remaining bytes, which must not change before they are hashed.
+    void add(ByteBuffer bytes) {
+        gathered.add(bytes);
+        gatheredBytes += bytes.remaining();
+    }
+
+    boolean isFull() {
+        return gathered.size() >= BATCH;
+    }
+
+    /// Bytes that are gathered and not being hashed.
+    long gatheredBytes() {
+        return gatheredBytes;
+    }
+
+    /// Begins to hash what is gathered, after [#await].
+    void start(BlobHasher hasher) {
+        List<ByteBuffer> batch = List.copyOf(gathered);
         FutureTask<@Nullable Void> task =
-                new FutureTask<>(() -> hasher.update(bytes), null);
+                new FutureTask<>(() -> batch.forEach(hasher::update), null);
+        clear();
         running = task;
         try {
             Threads.EXECUTOR.execute(task);
@@ -65,5 +90,17 @@ final class HashAhead {
                 Thread.currentThread().interrupt();
             }
         }
+    }
+
+    /// Hashes everything that was added and is not hashed yet.
+    void finish(BlobHasher hasher) {
+        await();
+        gathered.forEach(hasher::update);
+        clear();
+    }
+
+    private void clear() {
+        gathered.clear();
+        gatheredBytes = 0;
     }
 }

@@ -26,9 +26,12 @@ public interface Ingest extends AutoCloseable {
     ///   expected size
     void write(ByteBuffer bytes) throws IOException;
 
+    /// So many buffers are lent at a time.
+    int LENT_BUFFERS = 2 * HashAhead.BATCH;
+
     /// As [#write], but bytes are hashed while the caller fetches the next ones: the buffer may be
-    /// read until the next call of this method or of [#reclaim] returns. Two buffers lent in turn
-    /// keep both busy.
+    /// read until [#LENT_BUFFERS] were lent, this one among them, or [#reclaim] returns. So many
+    /// buffers of 256 KiB lent in turn keep both busy.
     void lend(ByteBuffer bytes) throws IOException;
 
     /// Waits until no lent buffer is read any more; also after a failure, and once closed.

@@ -85,7 +85,7 @@ final class FileIngestTest {
     }
 
     @Test
-    void lend_twoBuffersInTurn_hashesEveryByteOnce() throws Exception {
+    void lend_buffersInTurn_hashesEveryByteOnce() throws Exception {
         byte[] bytes = Trees.random(7, 21 * MIB + 4321);
         Digest digest = Digest.sha256(bytes);
         Path copy;
@@ -123,11 +123,14 @@ final class FileIngestTest {
 
     /// Each buffer is overwritten as soon as the ingest may no longer read it.
     private static void lend(Ingest ingest, byte[] bytes, int from, int to) throws IOException {
-        ByteBuffer[] buffers = {ByteBuffer.allocateDirect(MIB), ByteBuffer.allocateDirect(MIB)};
+        ByteBuffer[] buffers = new ByteBuffer[Ingest.LENT_BUFFERS];
+        for (int i = 0; i < buffers.length; i++) {
+            buffers[i] = ByteBuffer.allocateDirect(MIB);
+        }
         int turn = 0;
         for (int at = from; at < to; turn++) {
             int size = Math.min(turn % 3 == 0 ? MIB : 70_000, to - at);
-            ByteBuffer buffer = buffers[turn % 2].clear();
+            ByteBuffer buffer = buffers[turn % buffers.length].clear();
             ingest.lend(buffer.put(bytes, at, size).flip());
             at += size;
         }

@@ -66,9 +66,7 @@ import org.slf4j.LoggerFactory;
 /// pulls of a process; two pulls that need the same layer share the work. Thread-safe.
 final class PullEngine implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(PullEngine.class);
-    private static final int BUFFER_BYTES = 1 << 20;
-    private static final int PIECE_BYTES = 256 << 10;
-    private static final long PATIENCE_NANOS = 2_000_000;
+    private static final int BUFFER_BYTES = 256 << 10;
     private static final long TICK_MILLIS = 100;
     private static final int MAX_ATTEMPTS = 5;
 
@@ -586,8 +584,7 @@ final class PullEngine implements AutoCloseable {
         }
 
         private void transfer(LayerJob job, Ingest ingest) throws IOException {
-            ByteBuffer buffer = takeBuffer();
-            ByteBuffer other = takeBuffer();
+            List<ByteBuffer> lent = new ArrayList<>(Ingest.LENT_BUFFERS);
             try (BlobStream body =
                     plan.client.blob(
                             plan.reference,
@@ -595,15 +592,15 @@ final class PullEngine implements AutoCloseable {
                             ingest.offset(),
                             job.wrongDownloads > 0)) {
                 try {
-                    int n;
-                    do {
+                    int n = 0;
+                    for (int turn = 0; n >= 0; turn = (turn + 1) % Ingest.LENT_BUFFERS) {
                         checkCancelled();
                         body.backlog(job.backlog());
-                        n = fill(buffer, body, job, ingest);
-                        ByteBuffer lent = buffer;
-                        buffer = other;
-                        other = lent;
-                    } while (n >= 0);
+                        if (turn == lent.size()) {
+                            lent.add(takeBuffer());
+                        }
+                        n = fill(lent.get(turn), body, job, ingest);
+                    }
                 } finally {
                     job.spans = body.spans();
                 }
@@ -613,8 +610,7 @@ final class PullEngine implements AutoCloseable {
                 throw e;
             } finally {
                 ingest.reclaim();
-                giveBuffer(buffer);
-                giveBuffer(other);
+                lent.forEach(PullEngine.this::giveBuffer);
             }
         }
 
@@ -626,8 +622,7 @@ final class PullEngine implements AutoCloseable {
             buffer.clear();
             int n = 0;
             try {
-                long start = System.nanoTime();
-                while (n >= 0 && wantsMore(buffer, start)) {
+                while (buffer.hasRemaining() && n >= 0) {
                     n = body.read(buffer);
                 }
                 return n;
@@ -640,14 +635,6 @@ final class PullEngine implements AutoCloseable {
                     job.fetched.addAndGet(got);
                 }
             }
-        }
-
-        /// Large pieces save wake-ups where bytes come fast; where they do not, nobody waits for a
-        /// large one to be full.
-        private static boolean wantsMore(ByteBuffer buffer, long startNanos) {
-            return buffer.hasRemaining()
-                    && (buffer.position() < PIECE_BYTES
-                            || System.nanoTime() - startNanos < PATIENCE_NANOS);
         }
 
         private void unpackStored(LayerJob job) {
