@@ -131,7 +131,6 @@ final class VerifiedBlob implements BlobSource, AutoCloseable {
                     check(from());
                 }
             }
-            progress.set(position);
             return count;
         }
 
@@ -141,6 +140,7 @@ final class VerifiedBlob implements BlobSource, AutoCloseable {
             int last = 0;
             while (last >= 0 && into.hasRemaining()) {
                 last = stream.read(into);
+                progress.set(Math.min(position + into.position() - start, blob.sizeBytes()));
             }
             return into.position() - start;
         }

@@ -39,6 +39,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
@@ -542,7 +543,7 @@ class CopyTest {
                                         failure.set(e);
                                     }
                                 });
-        moving.await();
+        assertTrue(moving.await(60, TimeUnit.SECONDS), "bytes are reported as they come");
         copying.interrupt();
         copying.join(20_000);
         assertFalse(copying.isAlive());
