@@ -170,8 +170,18 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
         }
         return new ImageException(
                 e.kind(),
-                "%s: entry %s: %s".formatted(what, TarReader.quoted(entry.name), e.getMessage()),
+                "%s: entry %s: %s%s"
+                        .formatted(
+                                what, TarReader.quoted(entry.name), e.getMessage(), advice(e)),
                 e);
+    }
+
+    /// What to do about an error that is not the archive's fault, after a semicolon.
+    static String advice(ErrnoException e) {
+        return e.errno() == EPERM
+                ? "; unpacking needs root and the right to make owners and devices; --no-unpack only"
+                        + " stores an image"
+                : "";
     }
 
     private void applyChecked(TarEntry entry, TarReader reader)
