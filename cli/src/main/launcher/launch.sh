@@ -37,6 +37,9 @@ build() {
 
 # Records which classes start-up needs, so that the next start maps them instead of parsing them.
 train() {
+    if [ "$mode" = daemon ]; then
+        echo "imgd: preparing the first start, this takes some seconds ..." >&2
+    fi
     rm -f "$dist/$mode.aot"
     # shellcheck disable=SC2086
     "$java_home/bin/java" $options -XX:AOTCacheOutput="$dist/$mode.aot.new" -Xlog:aot=off,cds=off \

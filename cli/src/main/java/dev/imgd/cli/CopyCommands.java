@@ -226,7 +226,8 @@ final class CopyCommands {
             name = "copy",
             aliases = "cp",
             description = {
-                "Copies an image, digests preserved, from one place to another:",
+                "Copies an image, digests preserved, from one place to another.",
+                "Places are:",
                 "  docker://REF  store:REF  oci:DIR[:NAME]  oci-archive:FILE[:NAME]",
                 "  docker-archive:FILE[:REF]  dir:DIR",
                 "Of an index, this host's platform is copied unless told otherwise."

@@ -4,6 +4,7 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.RegistryException;
+import dev.imgd.model.Text;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.PrintStream;
@@ -202,12 +203,27 @@ public final class Imgctl implements Runnable {
     private static int usageError(ParameterException e, String[] args) {
         CommandLine command = e.getCommandLine();
         PrintWriter err = command.getErr();
-        err.println("imgctl: " + Failure.line(e));
+        String word = unknownCommand(e);
+        err.println(
+                "imgctl: "
+                        + (word == null
+                                ? Failure.line(e)
+                                : "\"%s\": no such command".formatted(Text.printable(word, 100))));
         CommandLine.UnmatchedArgumentException.printSuggestions(e, err);
         err.println(
                 "Run '%s --help' for its usage.".formatted(command.getCommandSpec().qualifiedName()));
         err.flush();
         return EXIT_USAGE;
+    }
+
+    /// The word in the place of a command, where it is none.
+    private static @Nullable String unknownCommand(ParameterException e) {
+        if (e instanceof CommandLine.UnmatchedArgumentException unmatched
+                && e.getCommandLine().getParent() == null) {
+            String word = unmatched.getUnmatched().getFirst();
+            return word.startsWith("-") ? null : word;
+        }
+        return null;
     }
 
     /// Prints what failed, as one line of text or of JSON.

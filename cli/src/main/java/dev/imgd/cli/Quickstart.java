@@ -29,8 +29,9 @@ import picocli.CommandLine.ParentCommand;
 @Command(
         name = "quickstart",
         description = {
-            "Shows the main job on this machine: serves a sample image from an embedded registry,",
-            "pulls, verifies, unpacks, mounts and reads it, and removes everything again."
+            "Shows the main job on this machine with a sample image.",
+            "Serves it from an embedded registry, pulls, verifies, unpacks, mounts and reads it, and"
+                    + " removes everything again."
         })
 final class Quickstart implements Callable<Integer> {
     private static final String REPOSITORY = "sample";

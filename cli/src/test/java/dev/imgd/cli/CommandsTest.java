@@ -296,6 +296,12 @@ class CommandsTest {
     }
 
     @Test
+    void unknownCommand_isNamed() {
+        String error = Cli.run(images, "--debug", "frobnicate", "x").err();
+        assertTrue(error.startsWith("imgctl: \"frobnicate\": no such command\n"), error);
+    }
+
+    @Test
     void misspeltCommand_isSuggested() {
         assertTrue(Cli.run(images, "impotr", "x").err().contains("import"));
     }

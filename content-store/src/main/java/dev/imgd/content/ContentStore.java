@@ -26,6 +26,16 @@ public interface ContentStore {
     /// Like [#info], empty when the namespace does not have the blob.
     Optional<BlobInfo> find(String namespace, Digest digest) throws ImageException;
 
+    /// Like [#find], but empty also when the blob's file is missing or has a wrong size: such a blob
+    /// can be ingested or written once more.
+    Optional<BlobInfo> findWhole(String namespace, Digest digest) throws ImageException;
+
+    /// Reads a blob that made no sense to its reader. A file whose bytes are no longer those of its
+    /// digest is deleted, so that the blob can be fetched once more.
+    ///
+    /// @return whether the bytes are right
+    boolean recheck(Digest digest) throws ImageException;
+
     /// Replaces the labels whose keys are given (all when `keys` is empty); an absent or empty
     /// value deletes.
     BlobInfo updateLabels(
@@ -36,7 +46,7 @@ public interface ContentStore {
     void list(String namespace, Consumer<BlobInfo> visitor) throws ImageException;
 
     /// Makes a blob that the store has visible in this namespace; false when the store does not
-    /// have it.
+    /// have it whole, as far as the size of its file tells.
     boolean adopt(String namespace, Digest digest, Map<String, String> labels)
             throws ImageException;
 
@@ -66,12 +76,12 @@ public interface ContentStore {
     /// @param ref the caller's name of this download, unique within the namespace
     /// @param expected digest and size, where known in advance
     /// @throws ImageException `UNAVAILABLE` when another writer has it; `ALREADY_EXISTS` when the
-    ///   expected blob is already in the namespace
+    ///   expected blob is already in the namespace, see [#findWhole]
     Ingest ingest(String namespace, String ref, Optional<Descriptor> expected)
             throws ImageException;
 
     /// Commits bytes that are already in memory (manifests and configs); does nothing more than
-    /// [#adopt] when the blob exists.
+    /// [#adopt] when the blob exists, and replaces it when its file has other bytes.
     ///
     /// @throws ImageException `DATA_LOSS` when the bytes do not match the digest
     BlobInfo write(

@@ -9,6 +9,8 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
 
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 import java.io.File;
 import java.io.IOException;
@@ -22,6 +24,7 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -37,6 +40,7 @@ import java.util.function.Consumer;
 /// needs it and the same blob coming back at that moment must not cross. Lock order: digest, then
 /// database. A crash leaves, at worst, a file without a row, which the next start adopts.
 final class FileContentStore implements ContentStore {
+    private static final Logger LOG = LoggerFactory.getLogger(FileContentStore.class);
     private static final int LOCKS = 64;
 
     private final BlobPaths paths;
@@ -95,6 +99,55 @@ final class FileContentStore implements ContentStore {
     }
 
     @Override
+    public Optional<BlobInfo> findWhole(String namespace, Digest digest) throws ImageException {
+        Optional<BlobInfo> found = find(namespace, digest);
+        return found.isPresent() && hasFile(digest, found.get().sizeBytes())
+                ? found
+                : Optional.empty();
+    }
+
+    private boolean hasFile(Digest digest, long sizeBytes) throws ImageException {
+        Path blob = paths.blob(digest);
+        try {
+            return Files.size(blob) == sizeBytes;
+        } catch (NoSuchFileException e) {
+            return false;
+        } catch (IOException e) {
+            throw Failures.of("read", blob, e);
+        }
+    }
+
+    @Override
+    public boolean recheck(Digest digest) throws ImageException {
+        if (hasItsBytes(digest)) {
+            return true;
+        }
+        ReentrantLock lock = lock(digest);
+        lock.lock();
+        try {
+            if (hasItsBytes(digest)) {
+                return true; // It was replaced meanwhile.
+            }
+            LOG.warn("the disk lost or changed a blob, it has to be fetched again: {}", digest);
+            clean.drop();
+            trash.take(digest);
+            trash.emptyLater();
+            return false;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private boolean hasItsBytes(Digest digest) {
+        try {
+            return StoreMaintenance.hash(digest, paths.blob(digest)).equals(digest);
+        } catch (IOException e) {
+            LOG.debug("blob cannot be read: digest={}", digest, e);
+            return false;
+        }
+    }
+
+    @Override
     public BlobInfo updateLabels(
             String namespace, Digest digest, Map<String, String> labels, List<String> keys)
             throws ImageException {
@@ -145,7 +198,7 @@ final class FileContentStore implements ContentStore {
         return database.write(
                 tx -> {
                     BlobRows.Blob blob = BlobRows.blob(tx, digest);
-                    if (blob == null) {
+                    if (blob == null || !hasFile(digest, blob.sizeBytes())) {
                         return false;
                     }
                     BlobRows.show(tx, namespace, digest, blob.sizeBytes(), labels, now());
@@ -185,7 +238,11 @@ final class FileContentStore implements ContentStore {
         Digest got = digest.ofSameAlgorithm(content);
         if (!got.equals(digest)) {
             throw new DigestMismatchException(
-                    "blob file " + paths.blob(digest), digest, got, content.length);
+                    "blob file %s, which a pull of its image replaces"
+                            .formatted(paths.blob(digest)),
+                    digest,
+                    got,
+                    content.length);
         }
         return content;
     }
@@ -256,7 +313,8 @@ final class FileContentStore implements ContentStore {
                     null);
         }
         try {
-            if (expected.isPresent() && find(namespace, expected.get().digest()).isPresent()) {
+            if (expected.isPresent()
+                    && findWhole(namespace, expected.get().digest()).isPresent()) {
                 BlobPaths.deleteTree(directory);
                 throw ImageException.alreadyExists(
                         "blob %s: already in namespace %s"
@@ -413,7 +471,7 @@ final class FileContentStore implements ContentStore {
             throws ImageException {
         Names.requireNamespace(namespace);
         Names.requireLabels(labels);
-        BlobInfo existing = showExisting(namespace, digest, labels, references);
+        BlobInfo existing = showExisting(namespace, digest, content, labels, references);
         if (existing != null) {
             return existing;
         }
@@ -424,6 +482,9 @@ final class FileContentStore implements ContentStore {
         }
         Path file = paths.smallBlob(smallBlobs.getAndIncrement());
         try {
+            if (Files.exists(paths.blob(digest))) {
+                recheck(digest);
+            }
             requireSpace(paths.ingests(), content.length);
             BlobPaths.writeDurably(file, content);
             BlobPaths.makeReadOnly(file);
@@ -436,10 +497,14 @@ final class FileContentStore implements ContentStore {
     }
 
     private @Nullable BlobInfo showExisting(
-            String namespace, Digest digest, Map<String, String> labels, List<Digest> references)
+            String namespace,
+            Digest digest,
+            byte[] content,
+            Map<String, String> labels,
+            List<Digest> references)
             throws ImageException {
         if (database.get(Table.CONTENT, BlobRows.BLOBS + digest).isEmpty()
-                || !Files.exists(paths.blob(digest))) {
+                || !holds(digest, content)) {
             return null;
         }
         return database.write(
@@ -453,6 +518,17 @@ final class FileContentStore implements ContentStore {
                     }
                     return BlobRows.show(tx, namespace, digest, blob.sizeBytes(), labels, now());
                 });
+    }
+
+    private boolean holds(Digest digest, byte[] content) {
+        Path blob = paths.blob(digest);
+        try {
+            return Files.size(blob) == content.length
+                    && Arrays.equals(Files.readAllBytes(blob), content);
+        } catch (IOException e) {
+            LOG.debug("blob cannot be read: digest={}", digest, e);
+            return false;
+        }
     }
 
     @Override
@@ -616,6 +692,6 @@ final class FileContentStore implements ContentStore {
         }
         Optional<Digest> expected = saved.header().expected();
         return expected.isPresent()
-                && find(saved.header().namespace(), expected.get()).isPresent();
+                && findWhole(saved.header().namespace(), expected.get()).isPresent();
     }
 }

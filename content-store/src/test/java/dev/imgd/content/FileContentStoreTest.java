@@ -331,6 +331,62 @@ final class FileContentStoreTest {
         assertEquals(List.of(), leftovers());
     }
 
+    private void damage(Digest digest, byte[] bytes) throws IOException {
+        Path file = content.path(digest);
+        Files.delete(file);
+        if (bytes.length > 0) {
+            Files.write(file, bytes);
+        }
+    }
+
+    @Test
+    void recheck_fileThatIsNotWhole_goesAndMayComeAgain() throws Exception {
+        byte[] bytes = Trees.random(5, 50_000);
+        Digest digest = Digest.sha256(bytes);
+        byte[] changed = bytes.clone();
+        changed[40_000] ^= 1;
+        add(NS, bytes);
+        assertTrue(content.recheck(digest));
+        for (byte[] found : List.of(changed, new byte[700], new byte[0])) {
+            damage(digest, found);
+
+            assertFalse(content.recheck(digest));
+
+            assertFalse(Files.exists(content.path(digest)));
+            assertEquals(Optional.empty(), content.findWhole(NS, digest));
+            assertFalse(content.adopt(OTHER, digest, Map.of()));
+            assertEquals(Optional.empty(), content.find(OTHER, digest));
+            try (Ingest ingest = content.ingest(NS, "again", Optional.of(descriptor(bytes)))) {
+                write(ingest, bytes, 0, bytes.length);
+                ingest.commit(bytes.length, digest, Map.of(), List.of());
+            }
+            assertArrayEquals(bytes, content.read(digest, bytes.length));
+            assertEquals(content.find(NS, digest), content.findWhole(NS, digest));
+            assertTrue(content.recheck(digest));
+        }
+        assertEquals(List.of(), store.maintenance().checkFiles(true));
+    }
+
+    @Test
+    void write_whereTheFileHasOtherBytes_replacesIt() throws Exception {
+        byte[] bytes = "a document".getBytes(StandardCharsets.UTF_8);
+        Digest digest = Digest.sha256(bytes);
+        content.write(NS, digest, bytes, Map.of("a", "b"), List.of());
+        for (String found : List.of("A document", "short", "")) {
+            damage(digest, found.getBytes(StandardCharsets.UTF_8));
+
+            content.write(NS, digest, bytes, Map.of(), List.of());
+
+            assertArrayEquals(bytes, content.read(digest, 100));
+            assertEquals(Map.of("a", "b"), content.info(NS, digest).labels());
+        }
+        assertThrows(
+                DigestMismatchException.class,
+                () -> content.write(NS, digest, new byte[10], Map.of(), List.of()));
+        assertArrayEquals(bytes, content.read(digest, 100));
+        assertEquals(List.of(), store.maintenance().checkFiles(true));
+    }
+
     @Test
     void read_damagedFile_isDataLoss() throws Exception {
         Digest digest = add(NS, Trees.random(11, 100)).digest();

@@ -199,7 +199,7 @@ final class ArchiveImport {
     /// Copies one file into the store, verified.
     private void copy(String file, Descriptor expected) throws ImageException {
         ContentStore content = store.content();
-        if (content.find(NAMESPACE, expected.digest()).isEmpty()
+        if (content.findWhole(NAMESPACE, expected.digest()).isEmpty()
                 && !content.adopt(NAMESPACE, expected.digest(), Map.of())) {
             copy(file, Optional.of(expected));
         }

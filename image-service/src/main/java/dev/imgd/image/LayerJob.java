@@ -56,6 +56,9 @@ final class LayerJob {
     /// What was wrong with the last of them; for the fetcher.
     @Nullable DigestMismatchException wrong;
 
+    /// Whether the stored blob was read again because it did not unpack; for the unpacker.
+    volatile boolean rechecked;
+
     volatile LayerState state = LayerState.WAITING;
 
     /// A layer that is only stored.

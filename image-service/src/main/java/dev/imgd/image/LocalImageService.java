@@ -251,14 +251,15 @@ public final class LocalImageService implements ImageService {
                 return target.content();
             }
             ContentStore content = store.content();
-            if (content.find(NAMESPACE, descriptor.digest()).isPresent()) {
+            if (content.findWhole(NAMESPACE, descriptor.digest()).isPresent()) {
                 try {
                     return Bytes.of(content.read(descriptor.digest(), limits.manifestBytes()));
                 } catch (ImageException e) {
-                    if (e.kind() != ErrorKind.NOT_FOUND) {
+                    if (e.kind() != ErrorKind.NOT_FOUND
+                            && content.recheck(descriptor.digest())) {
                         throw e;
                     }
-                    // Nothing held it, and a collection took it in between.
+                    // Nothing held it and a collection took it in between, or the disk changed it.
                 }
             }
             return switch (descriptor.type()) {
@@ -344,7 +345,6 @@ public final class LocalImageService implements ImageService {
         Map<Digest, Descriptor> others = new LinkedHashMap<>();
         Set<Digest> unpacked = new LinkedHashSet<>();
         unpackable.ifPresent(i -> i.layers().forEach(layer -> unpacked.add(layer.digest())));
-        long total = 0;
         for (PlatformImage image : tree.images()) {
             for (Descriptor blob : image.blobs()) {
                 blobs.add(blob.digest());
@@ -352,7 +352,6 @@ public final class LocalImageService implements ImageService {
                         Limits.Key.LAYER_COMPRESSED_BYTES,
                         "%s: blob %s".formatted(reference, blob.digest()),
                         blob.sizeBytes());
-                total += blob.sizeBytes();
                 boolean config =
                         image.configBytes().isPresent()
                                 && blob.digest().equals(image.manifest().config().digest());
@@ -392,7 +391,7 @@ public final class LocalImageService implements ImageService {
                         ? Optional.empty()
                         : Optional.of(ChainId.of(diffIds).getLast()),
                 outcome.fetchedBytes(),
-                Math.max(0, total - outcome.fetchedBytes()),
+                outcome.reusedBytes(),
                 tree.images().stream().mapToInt(i -> i.manifest().layers().size()).sum(),
                 outcome.sources(),
                 outcome.warnings());

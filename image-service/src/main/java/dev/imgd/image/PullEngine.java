@@ -381,7 +381,7 @@ final class PullEngine implements AutoCloseable {
             if (!unpack) {
                 job.unpacked.complete(Unpacked.BEFORE);
             }
-            if (content.find(plan.namespace, layer.digest()).isPresent()
+            if (content.findWhole(plan.namespace, layer.digest()).isPresent()
                     || content.adopt(plan.namespace, layer.digest(), Map.of())) {
                 job.stored.set(layer.sizeBytes());
                 job.blob.complete(null);
@@ -638,6 +638,7 @@ final class PullEngine implements AutoCloseable {
         }
 
         private void unpackStored(LayerJob job) {
+            CompletableFuture<Unpacked> unpacking = new CompletableFuture<>();
             try (FileChannel blob = store.content().open(job.descriptor.digest())) {
                 ReadableByteChannel bytes =
                         job.secret.isPresent()
@@ -648,10 +649,37 @@ final class PullEngine implements AutoCloseable {
                                         job.diffId.orElseThrow(),
                                         this::checkCancelled)
                                 : blob;
-                unpack(job, bytes, job.descriptor::sizeBytes, job.unpacked);
+                unpack(job, bytes, job.descriptor::sizeBytes, unpacking);
             } catch (IOException | RuntimeException | Error e) {
-                job.unpacked.completeExceptionally(e);
+                unpacking.completeExceptionally(e);
             }
+            if (!unpacking.isCompletedExceptionally()) {
+                job.unpacked.complete(unpacking.join());
+            } else if (cancelled == null && isDamaged(job)) {
+                start(fetchers, () -> fetch(job));
+            } else {
+                job.unpacked.completeExceptionally(unpacking.exceptionNow());
+            }
+        }
+
+        /// Whether a layer does not unpack because the disk changed what had been stored; looked at
+        /// once, since a disk may do so again.
+        private boolean isDamaged(LayerJob job) {
+            if (job.rechecked) {
+                return false;
+            }
+            job.rechecked = true;
+            try {
+                if (store.content().recheck(job.descriptor.digest())) {
+                    return false;
+                }
+            } catch (ImageException e) {
+                LOG.warn("{}: {}", plan.reference, e.getMessage());
+                return false;
+            }
+            job.stored.set(0);
+            job.unpackedBytes.set(0);
+            return true;
         }
 
         private String what(LayerJob job) {

@@ -78,7 +78,7 @@ final class StoreCopyDestination implements CopyDestination {
                 "%s: blob %s".formatted(reference, blob.digest()),
                 blob.sizeBytes());
         ContentStore content = store.content();
-        if (content.find(NAMESPACE, blob.digest()).isPresent()
+        if (content.findWhole(NAMESPACE, blob.digest()).isPresent()
                 || content.adopt(NAMESPACE, blob.digest(), Map.of())) {
             return BlobOutcome.EXISTED;
         }

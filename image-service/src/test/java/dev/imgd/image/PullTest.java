@@ -35,6 +35,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -119,6 +120,7 @@ class PullTest {
             assertEquals(
                     image.layers().stream().mapToLong(Descriptor::sizeBytes).sum(),
                     result.fetchedBytes());
+            assertEquals(0, result.reusedBytes());
             assertEquals(
                     List.of(
                             new ImageService.SourceUse(
@@ -155,6 +157,59 @@ class PullTest {
         assertTrue(again.reusedBytes() > 0);
         assertEquals(0, registry.gets("/blobs/"));
         assertEquals(before, host.directories());
+    }
+
+    /// What a disk may do to a file.
+    private enum Damage {
+        CHANGED,
+        CUT,
+        GONE;
+
+        void to(Path file) throws IOException {
+            byte[] bytes = Files.readAllBytes(file);
+            Files.delete(file);
+            switch (this) {
+                case CHANGED -> {
+                    bytes[bytes.length / 2] ^= 1;
+                    Files.write(file, bytes);
+                }
+                case CUT -> Files.write(file, Arrays.copyOf(bytes, bytes.length / 2));
+                case GONE -> {}
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void pull_blobsThatTheDiskChanged_fetchesThemAgain(Damage damage) throws IOException {
+        TestImage image =
+                ImageBuilder.oci()
+                        .layer(Compression.GZIP, file("a", noise(1, 200_000)))
+                        .layer(Compression.GZIP, file("b", noise(2, 200_000)))
+                        .build();
+        String reference = registry.push("a", "1", image);
+        host.images.pull(
+                new PullRequest(reference, Optional.empty(), false, false, false),
+                ProgressListener.NONE);
+        Digest layer = image.layers().getLast().digest();
+        damage.to(host.store.content().path(layer));
+        Digest config = host.images.inspect(reference, Optional.empty()).configDigest();
+        damage.to(host.store.content().path(config));
+        damage.to(host.store.content().path(image.manifest().digest()));
+        registry.clearAccessLog();
+
+        PullResult again = host.pull(reference);
+
+        assertEquals(image.layers().getLast().sizeBytes(), again.fetchedBytes());
+        assertEquals(1, registry.gets(layer.toString()));
+        assertEquals(0, registry.gets(image.layers().getFirst().digest().toString()));
+        for (Map.Entry<Digest, Bytes> blob : image.blobs().entrySet()) {
+            assertArrayEquals(
+                    blob.getValue().toArray(),
+                    host.store.content().read(blob.getKey(), 1 << 20));
+        }
+        assertEquals(1, registry.gets(config.toString()));
+        host.assertSound();
     }
 
     @Test

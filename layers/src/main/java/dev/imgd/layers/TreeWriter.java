@@ -170,8 +170,18 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
         }
         return new ImageException(
                 e.kind(),
-                "%s: entry %s: %s".formatted(what, TarReader.quoted(entry.name), e.getMessage()),
+                "%s: entry %s: %s%s"
+                        .formatted(
+                                what, TarReader.quoted(entry.name), e.getMessage(), advice(e)),
                 e);
+    }
+
+    /// What to do about an error that is not the archive's fault, after a semicolon.
+    static String advice(ErrnoException e) {
+        return e.errno() == EPERM
+                ? "; unpacking needs root and the right to make owners and devices; --no-unpack only"
+                        + " stores an image"
+                : "";
     }
 
     private void applyChecked(TarEntry entry, TarReader reader)
@@ -206,7 +216,7 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
             case FILE -> file(entry, reader, directories.make(parentPath), name);
             case DIRECTORY -> directory(entry, directories.make(parentPath), name);
             case SYMBOLIC_LINK -> symbolicLink(entry, directories.make(parentPath), name);
-            case HARD_LINK -> hardLink(entry, directories.make(parentPath), name);
+            case HARD_LINK -> hardLink(entry, parentPath, name);
             case CHARACTER_DEVICE -> device(entry, parentPath, name, Fs.S_IFCHR);
             case BLOCK_DEVICE -> device(entry, parentPath, name, Fs.S_IFBLK);
             case FIFO -> node(entry, directories.make(parentPath), name, Fs.S_IFIFO);
@@ -512,10 +522,14 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
         return targetBytes < INLINE_LINK_BYTES ? 0 : BLOCK_BYTES;
     }
 
-    private void hardLink(TarEntry entry, Directory parent, String name)
+    private void hardLink(TarEntry entry, String parentPath, String name)
             throws IOException, TarFormatException {
+        String canonical = directories.make(parentPath).path();
         String target = Paths.clean(entry.linkName);
         Directory targetParent = target.isEmpty() ? null : directories.find(Paths.parent(target));
+        // Finding the target may have closed the directory of the link. Its canonical path takes one
+        // descriptor, which does not close the target's.
+        Directory parent = directories.make(canonical);
         String targetName = Paths.base(target);
         Stat file = targetParent == null ? null : Directories.stat(targetParent, targetName);
         if (targetParent == null || file == null || isWhiteout(file)) {
@@ -528,9 +542,12 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
             throw refused(
                     entry, "a hard link to the directory " + TarReader.quoted(entry.linkName));
         }
+        // Removing what is in the way would remove the target.
         if (targetParent.path().equals(parent.path()) && targetName.equals(name)) {
-            // Removing what is in the way would remove the target.
             throw refused(entry, "a hard link to itself");
+        }
+        if (Paths.isInside(targetParent.path(), Paths.join(parent.path(), name))) {
+            throw refused(entry, "a hard link to what is in the directory that it replaces");
         }
         try {
             Fs.linkat(targetParent.fd(), targetName, parent.fd(), name, 0);

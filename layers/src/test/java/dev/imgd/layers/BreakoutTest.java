@@ -103,6 +103,18 @@ class BreakoutTest {
         }
     }
 
+    /// Its target is found through so many directories that their descriptors are all used.
+    private static TarBuilder linkToFarAway() {
+        String d = "d/".repeat(46);
+        String e = "e/".repeat(46);
+        String f = "f/".repeat(46);
+        return tar().directory("near", 0755)
+                .symlink("/" + e + "next", d + "next")
+                .symlink("/" + f, e + "next")
+                .file(f + "far", EXPECTED)
+                .link(d + "next/far", "near/link");
+    }
+
     private static Check isWhiteout(String path) {
         return root -> {
             Stat stat =
@@ -118,6 +130,10 @@ class BreakoutTest {
 
     private List<Case> accepted() {
         return List.of(
+                new Case(
+                        "HardlinkThroughManyDirectories",
+                        linkToFarAway(),
+                        same("near/link", "f/".repeat(46) + "far")),
                 new Case(
                         "SymlinkAbsolute",
                         tar().directory("etc", 0755)
@@ -360,6 +376,10 @@ class BreakoutTest {
                 new Refused("HardlinkToRoot", tar().link("/", "x"), "does not have"),
                 new Refused("HardlinkToDirectory", etc().link("etc", "x"), "the directory"),
                 new Refused("HardlinkToItself", etc().link("etc/passwd", "/etc/passwd"), "itself"),
+                new Refused(
+                        "HardlinkIntoWhatItReplaces",
+                        etc().link("etc/passwd", "etc"),
+                        "in the directory that it replaces"),
                 new Refused("HardlinkToNothing", tar().link("nothing", "x"), "does not have"),
                 new Refused("HardlinkThroughNothing", tar().link("no/thing", "x"), "does not have"),
                 new Refused(

@@ -13,6 +13,7 @@ import dev.imgd.linux.Stat;
 import dev.imgd.linux.Xattrs;
 import dev.imgd.model.Digest;
 import dev.imgd.model.DigestMismatchException;
+import dev.imgd.model.ErrnoException;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
@@ -514,6 +515,19 @@ class TreeWriterTest {
         assertEquals(20, xattr("ping", "security.capability").length);
         assertTrue(stat("ping").isSameFile(stat("ping2")));
         assertEquals(3, stat("ping").uid());
+    }
+
+    @Test
+    void advice_ofTheSystemsErrors_isOnlyWhereItHelps() {
+        assertTrue(
+                TreeWriter.advice(
+                                new ErrnoException(
+                                        "fchownat", "etc", ErrnoException.EPERM, "not permitted"))
+                        .contains("needs root"));
+        assertEquals(
+                "",
+                TreeWriter.advice(
+                        new ErrnoException("write", "", ErrnoException.ENOSPC, "no space")));
     }
 
     @Test
