@@ -67,7 +67,11 @@ import org.slf4j.LoggerFactory;
 /// pulls of a process; two pulls that need the same layer share the work. Thread-safe.
 final class PullEngine implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(PullEngine.class);
-    private static final int BUFFER_BYTES = 1 << 20;
+    /// Two buffers for each download, of this size while all of them fit into the memory for them.
+    private static final int MOST_BUFFER_BYTES = 1 << 20;
+
+    private static final int ALL_BUFFERS_BYTES = 16 << 20;
+    private static final int LEAST_BUFFER_BYTES = 64 << 10;
     private static final int PIECE_BYTES = 256 << 10;
     private static final long PATIENCE_NANOS = 2_000_000;
     private static final long TICK_MILLIS = 100;
@@ -83,6 +87,7 @@ final class PullEngine implements AutoCloseable {
     private final CpuGate gate;
     private final KeyedLocks blobLocks = new KeyedLocks();
     private final KeyedLocks layerLocks = new KeyedLocks();
+    private final int bufferBytes;
     private final ArrayDeque<ByteBuffer> buffers = new ArrayDeque<>();
     private final ReadWriteLock life = new ReentrantReadWriteLock();
     private volatile boolean closed;
@@ -109,6 +114,13 @@ final class PullEngine implements AutoCloseable {
                 Executors.newCachedThreadPool(
                         Thread.ofPlatform().name("imgd-unpack-", 0).daemon().factory());
         this.gate = new CpuGate(unpacks);
+        this.bufferBytes = bufferBytes(fetches);
+    }
+
+    /// How large a buffer is when so many blobs are downloaded at once.
+    static int bufferBytes(int fetches) {
+        return Math.clamp(
+                ALL_BUFFERS_BYTES / (2 * fetches), LEAST_BUFFER_BYTES, MOST_BUFFER_BYTES);
     }
 
     /// What to fetch and to unpack.
@@ -893,7 +905,7 @@ final class PullEngine implements AutoCloseable {
     private ByteBuffer takeBuffer() {
         synchronized (buffers) {
             ByteBuffer buffer = buffers.poll();
-            return buffer != null ? buffer : ByteBuffer.allocateDirect(BUFFER_BYTES);
+            return buffer != null ? buffer : ByteBuffer.allocateDirect(bufferBytes);
         }
     }
 

@@ -49,6 +49,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 @Tag("root")
 class PullTest {
@@ -157,6 +158,15 @@ class PullTest {
         assertTrue(again.reusedBytes() > 0);
         assertEquals(0, registry.gets("/blobs/"));
         assertEquals(before, host.directories());
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 4, 8, 9, 32, 64})
+    void bufferBytes_ofAnyNumberOfDownloads_fitIntoTheMemoryForThem(int downloads) {
+        int bytes = PullEngine.bufferBytes(downloads);
+        assertTrue(2L * downloads * bytes <= 16 << 20, downloads + " of " + bytes);
+        assertTrue(bytes >= 64 << 10, downloads + " of " + bytes);
+        assertEquals(1 << 20, PullEngine.bufferBytes(4), "the default");
     }
 
     /// What a disk may do to a file.
