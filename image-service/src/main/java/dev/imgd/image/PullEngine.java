@@ -66,7 +66,12 @@ import org.slf4j.LoggerFactory;
 /// pulls of a process; two pulls that need the same layer share the work. Thread-safe.
 final class PullEngine implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(PullEngine.class);
-    private static final int BUFFER_BYTES = 256 << 10;
+
+    /// The buffers of a download are of this size while those of all fit into the memory for them.
+    private static final int MOST_BUFFER_BYTES = 256 << 10;
+
+    private static final int LEAST_BUFFER_BYTES = 32 << 10;
+    private static final int ALL_BUFFERS_BYTES = 16 << 20;
     private static final long TICK_MILLIS = 100;
     private static final int MAX_ATTEMPTS = 5;
 
@@ -80,6 +85,7 @@ final class PullEngine implements AutoCloseable {
     private final CpuGate gate;
     private final KeyedLocks blobLocks = new KeyedLocks();
     private final KeyedLocks layerLocks = new KeyedLocks();
+    private final int bufferBytes;
     private final ArrayDeque<ByteBuffer> buffers = new ArrayDeque<>();
     private final ReadWriteLock life = new ReentrantReadWriteLock();
     private volatile boolean closed;
@@ -106,6 +112,15 @@ final class PullEngine implements AutoCloseable {
                 Executors.newCachedThreadPool(
                         Thread.ofPlatform().name("imgd-unpack-", 0).daemon().factory());
         this.gate = new CpuGate(unpacks);
+        this.bufferBytes = bufferBytes(fetches);
+    }
+
+    /// How large a buffer is when so many blobs are downloaded at once.
+    static int bufferBytes(int fetches) {
+        return Math.clamp(
+                ALL_BUFFERS_BYTES / (Ingest.LENT_BUFFERS * fetches),
+                LEAST_BUFFER_BYTES,
+                MOST_BUFFER_BYTES);
     }
 
     /// What to fetch and to unpack.
@@ -899,7 +914,7 @@ final class PullEngine implements AutoCloseable {
     private ByteBuffer takeBuffer() {
         synchronized (buffers) {
             ByteBuffer buffer = buffers.poll();
-            return buffer != null ? buffer : ByteBuffer.allocateDirect(BUFFER_BYTES);
+            return buffer != null ? buffer : ByteBuffer.allocateDirect(bufferBytes);
         }
     }
 

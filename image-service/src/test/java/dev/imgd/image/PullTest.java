@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.imgd.content.Ingest;
 import dev.imgd.image.ImageService.ImageDetails;
 import dev.imgd.image.ImageService.LayerState;
 import dev.imgd.image.ImageService.Progress;
@@ -49,6 +50,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 @Tag("root")
 class PullTest {
@@ -157,6 +159,16 @@ class PullTest {
         assertTrue(again.reusedBytes() > 0);
         assertEquals(0, registry.gets("/blobs/"));
         assertEquals(before, host.directories());
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 4, 8, 9, 32, 64})
+    void bufferBytes_ofAnyNumberOfDownloads_fitIntoTheMemoryForThem(int downloads) {
+        int bytes = PullEngine.bufferBytes(downloads);
+        long all = (long) downloads * Ingest.LENT_BUFFERS * bytes;
+        assertTrue(all <= 16 << 20, downloads + " of " + bytes);
+        assertTrue(bytes >= 32 << 10, downloads + " of " + bytes);
+        assertEquals(256 << 10, PullEngine.bufferBytes(4), "the default");
     }
 
     /// What a disk may do to a file.
