@@ -33,4 +33,13 @@ public sealed interface Credentials {
             return "registry token";
         }
     }
+
+    /// The wish to be nobody, where somebody else's credentials would be used otherwise. Found in no
+    /// file.
+    record Anonymous() implements Credentials {
+        @Override
+        public String toString() {
+            return "anonymous";
+        }
+    }
 }
