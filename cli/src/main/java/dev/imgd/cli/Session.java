@@ -25,8 +25,8 @@ import org.jspecify.annotations.Nullable;
 /// store.
 ///
 /// @param assembly closed with the session; null when a daemon owns the store
-/// @param callers credentials of this process that a daemon is given for the registry it is asked to
-///   use: the user's, who may have logged in to more than the daemon; none where the store is used
+/// @param callers credentials of this process that a daemon is given for the registry it is to use:
+///   the user's, who may have logged in to more than the daemon; none where the store is used
 ///   directly, because this process then finds them itself
 /// @param interruption ends with the session
 record Session(

@@ -292,8 +292,8 @@ final class TrustCommands {
         private byte[] keyPassword(Map<String, String> environment) throws ImageException {
             if (user.isGiven() && environment.get("COSIGN_PASSWORD") == null) {
                 throw ImageException.invalidArgument(
-                        "%s: standard input has the password of --user; give the key's in $COSIGN_PASSWORD, or log in first"
-                                .formatted(key));
+                        (key + ": standard input has the password of --user;")
+                                + " give the key's in $COSIGN_PASSWORD, or log in first");
             }
             return password(environment);
         }

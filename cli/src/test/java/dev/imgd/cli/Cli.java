@@ -18,8 +18,7 @@ record Cli(int exit, String out, String err) {
 
     /// @param callers what the caller's own files have
     static Cli run(FakeImages images, CredentialSource callers, String... args) {
-        return run(
-                options -> new Session(images, null, callers, Interruption.guard()), args);
+        return run(options -> new Session(images, null, callers, Interruption.guard()), args);
     }
 
     static Cli run(Sessions sessions, String... args) {

@@ -76,8 +76,7 @@ class CredentialOptionsTest {
         String image = "localhost:5000/a:1";
         assertEquals(Optional.of(ME), pulled("canary\n", "pull --user me " + image));
         assertEquals(
-                Optional.of(ME),
-                pulled("canary", "pull --username me --password-stdin " + image));
+                Optional.of(ME), pulled("canary", "pull --username me --password-stdin " + image));
         assertEquals(
                 Optional.of(new Credentials.IdentityToken("canary")),
                 pulled("canary", "pull --user <token> " + image));
@@ -169,8 +168,7 @@ class CredentialOptionsTest {
             Cli run = run("canary", all + " --user me");
             assertEquals(0, run.exit(), run.toString());
             assertEquals("b\n", run.out());
-            assertEquals(
-                    ErrorKind.UNAUTHENTICATED.exitCode(), run("x", all + " --user me").exit());
+            assertEquals(ErrorKind.UNAUTHENTICATED.exitCode(), run("x", all + " --user me").exit());
         }
     }
 }

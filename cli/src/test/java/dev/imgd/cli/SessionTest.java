@@ -61,8 +61,7 @@ class SessionTest {
             assertTrue(e.getMessage().contains("decryption.keys_path"), e.getMessage());
         }
         Files.delete(configured);
-        ImageException e =
-                assertThrows(ImageException.class, () -> Session.open(options).close());
+        ImageException e = assertThrows(ImageException.class, () -> Session.open(options).close());
         assertEquals(ErrorKind.NOT_FOUND, e.kind());
     }
 
@@ -157,7 +156,8 @@ class SessionTest {
 
     private static void write(Path file, String registry) throws IOException {
         Files.createDirectories(file.getParent());
-        Files.writeString(file, "{\"auths\":{\"%s\":{\"auth\":\"bWU6c2VjcmV0\"}}}".formatted(registry));
+        Files.writeString(
+                file, "{\"auths\":{\"%s\":{\"auth\":\"bWU6c2VjcmV0\"}}}".formatted(registry));
     }
 
     @Test
@@ -165,8 +165,7 @@ class SessionTest {
         write(directory.resolve("docker/config.json"), "a:1");
         Map<String, String> environment =
                 Map.of("DOCKER_CONFIG", directory.resolve("docker").toString());
-        CredentialSource callers =
-                Session.callers(options, options.configuration(), environment);
+        CredentialSource callers = Session.callers(options, options.configuration(), environment);
         assertEquals(Optional.of(LOGIN), callers.find("a:1", "b"));
         assertEquals(Optional.empty(), callers.find("other:1", "b"));
     }

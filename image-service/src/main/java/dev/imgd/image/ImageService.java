@@ -29,8 +29,8 @@ public interface ImageService extends AutoCloseable {
     /// @param allPlatforms every platform an index lists; only the matching one is unpacked
     /// @param unpack whether to unpack after storing
     /// @param plainHttp speak http to this registry even if it is not on loopback
-    /// @param credentials for the registry of the reference, used before all others and for this call
-    ///   only; empty for those that are configured
+    /// @param credentials for the registry of the reference, used before all others and for this
+    ///   call only; empty for those that are configured
     record PullRequest(
             String reference,
             Optional<String> platform,
@@ -282,8 +282,8 @@ public interface ImageService extends AutoCloseable {
     /// @param foreignLayers whether to copy layers that say to live elsewhere
     /// @param sourcePlainHttp speak http to the source registry even if it is not on loopback
     /// @param destinationPlainHttp as `sourcePlainHttp` for the other one
-    /// @param sourceCredentials for the registry of the source, used before all others and for this call
-    ///   only; empty for those that are configured
+    /// @param sourceCredentials for the registry of the source, used before all others and for this
+    ///   call only; empty for those that are configured
     /// @param destinationCredentials as `sourceCredentials` for the other one
     record CopyRequest(
             ImageLocation source,

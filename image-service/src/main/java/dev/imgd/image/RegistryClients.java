@@ -67,7 +67,7 @@ public final class RegistryClients implements AutoCloseable {
 
     /// A session of that client, which the caller closes.
     ///
-    /// @param credentials for the host that the registry is named after, of no meaning to any other;
+    /// @param credentials for the host that has the registry's name, of no meaning to any other;
     ///   empty for those that are configured
     public RegistryClient session(
             String registry, boolean http, Optional<Credentials> credentials) {

@@ -88,8 +88,7 @@ class CallerCredentialsTest {
         try (Host host = host(CredentialSource.of(registry.authority(), RIGHT))) {
             PullResult pulled = host.pull(reference);
             assertFails(ErrorKind.UNAUTHENTICATED, () -> pull(host, WRONG));
-            assertFails(
-                    ErrorKind.UNAUTHENTICATED, () -> pull(host, new Credentials.Anonymous()));
+            assertFails(ErrorKind.UNAUTHENTICATED, () -> pull(host, new Credentials.Anonymous()));
             assertEquals(pulled.digest(), host.pull(reference).digest());
         }
     }
@@ -131,8 +130,7 @@ class CallerCredentialsTest {
                             ProgressListener.NONE);
             CopyRequest back = CopyRequest.of("docker://" + reference + "-copy", "store:back:1");
             assertFails(
-                    ErrorKind.UNAUTHENTICATED,
-                    () -> host.images.copy(back, ProgressListener.NONE));
+                    ErrorKind.UNAUTHENTICATED, () -> host.images.copy(back, ProgressListener.NONE));
             assertEquals(
                     copied.digest(),
                     host.images

@@ -82,8 +82,8 @@ final class Endpoint {
         return new Endpoint(host, base, options, connections, retries, authorizer, null, load);
     }
 
-    /// The same host for somebody else: it gets no more to do for that, and what it was told and said
-    /// about who asks is not known here.
+    /// The same host for somebody else: it gets no more to do for that, and what it was told and
+    /// said about who asks is not known here.
     ///
     /// @param other settings that differ in the credentials only
     Endpoint as(RegistryOptions other) {

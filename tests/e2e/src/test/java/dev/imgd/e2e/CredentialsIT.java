@@ -12,8 +12,8 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 
-/// A registry that wants a user name and a password, which the caller brings: on the command line and
-/// standard input, or in files of its own that a daemon does not have.
+/// A registry that wants a user name and a password, which the caller brings: on the command line
+/// and standard input, or in files of its own that a daemon does not have.
 @Tag("root")
 class CredentialsIT {
     private static final int DENIED = 4;
@@ -49,8 +49,7 @@ class CredentialsIT {
     @Test
     void embedded_user_isAskedForEachTime() throws Exception {
         embedded.fails(DENIED, "pull", "-q", "--no-unpack", image);
-        assertEquals(
-                digest, asUser(embedded, "pull", "-q", "--no-unpack", "--user", user, image));
+        assertEquals(digest, asUser(embedded, "pull", "-q", "--no-unpack", "--user", user, image));
         embedded.fails(DENIED, "pull", "-q", "--no-unpack", image);
         assertEquals("1", asUser(embedded, "registry", "tags", image, "--user", user));
         assertEquals(digest, asUser(embedded, "manifest", "digest", image, "--user", user));
@@ -85,8 +84,7 @@ class CredentialsIT {
     @Test
     void daemon_callersCredentials_areForTheCall() throws Exception {
         Imgd imgd =
-                workspace.keep(
-                        Imgd.start(workspace.path("d"), Imgd.Mode.PASSIVE, Map.of(), ""));
+                workspace.keep(Imgd.start(workspace.path("d"), Imgd.Mode.PASSIVE, Map.of(), ""));
         Imgctl remote = imgd.imgctl();
         Path file = registry.dockerConfig(workspace.newDirectory("home")).resolve("config.json");
 
@@ -100,14 +98,11 @@ class CredentialsIT {
         assertTrue(wrong.err().contains("the user name or the password"), wrong.err());
 
         Object[] pull = {"pull", "-q", "--no-unpack", image};
-        assertEquals(
-                digest, asUser(remote, "pull", "-q", "--no-unpack", "--user", user, image));
+        assertEquals(digest, asUser(remote, "pull", "-q", "--no-unpack", "--user", user, image));
         remote.fails(DENIED, pull);
-        assertEquals(
-                digest, remote.ok("pull", "-q", "--no-unpack", "--authfile", file, image));
+        assertEquals(digest, remote.ok("pull", "-q", "--no-unpack", "--authfile", file, image));
         remote.fails(DENIED, pull);
-        String found =
-                remote.command(pull).env("DOCKER_CONFIG", file.getParent().toString()).ok();
+        String found = remote.command(pull).env("DOCKER_CONFIG", file.getParent().toString()).ok();
         assertEquals(digest, found.strip());
         remote.fails(DENIED, pull);
         assertEquals(digest, asUser(remote, "push", "-q", "--user", user, image));
