@@ -106,8 +106,13 @@ record Assembly(
     /// The clients of the registries, as configured; for commands that need no store too. Opens no
     /// connection.
     static RegistryClients registries(Config config) {
+        return registries(config, CredentialSource.anonymous());
+    }
+
+    /// @param first asked for credentials before those of the configuration
+    static RegistryClients registries(Config config, CredentialSource first) {
         return new RegistryClients(
-                registryOptions(config),
+                registryOptions(config, first),
                 config.get(Config.PLAIN_HTTP),
                 plainHttp -> hosts(config, plainHttp),
                 policy(config));
@@ -115,6 +120,11 @@ record Assembly(
 
     /// How registries are asked, with the hosts that the configuration names.
     static RegistryOptions registryOptions(Config config) {
+        return registryOptions(config, CredentialSource.anonymous());
+    }
+
+    /// @param first asked for credentials before those of the configuration
+    static RegistryOptions registryOptions(Config config, CredentialSource first) {
         return RegistryOptions.defaults()
                 .withUserAgent("imgd/" + Version.NUMBER)
                 .withLimits(config.limits())
@@ -132,10 +142,13 @@ record Assembly(
                         config.get(Config.MAXIMUM_BACKOFF))
                 .withTransfer(transfer(config))
                 .withCredentials(
-                        config.get(Config.AUTH_FILE)
-                                .map(CredentialSource::file)
-                                .orElseGet(
-                                        () -> CredentialSource.standardFiles(System.getenv())))
+                        first.orElse(
+                                config.get(Config.AUTH_FILE)
+                                        .map(CredentialSource::file)
+                                        .orElseGet(
+                                                () ->
+                                                        CredentialSource.standardFiles(
+                                                                System.getenv()))))
                 .withHosts(hosts(config, config.get(Config.PLAIN_HTTP)));
     }
 

@@ -46,6 +46,11 @@ final class BlobCommands extends CommandGroup {
         @Nullable Path file;
 
         @Override
+        String asked() {
+            return reference;
+        }
+
+        @Override
         int run(Config config, RegistryClients registries) throws ImageException {
             Reference wanted = Reference.parse(reference);
             if (wanted.digest().isEmpty()) {
@@ -94,6 +99,19 @@ final class BlobCommands extends CommandGroup {
                 paramLabel = "FILE",
                 description = "Default: standard input.")
         @Nullable Path file;
+
+        @Override
+        public Integer call() throws ImageException {
+            if (file == null) {
+                user.needNoInput("blob put");
+            }
+            return super.call();
+        }
+
+        @Override
+        String asked() {
+            return repository;
+        }
 
         @Override
         int run(Config config, RegistryClients registries) throws ImageException {

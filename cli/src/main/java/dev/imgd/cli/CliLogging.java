@@ -66,6 +66,10 @@ public final class CliLogging implements SLF4JServiceProvider {
                 // It warns that a Unix socket has no keep-alive, which gRPC asks for.
                 return level == Level.ERROR;
             }
+            if (name.startsWith("io.grpc.")) {
+                // At DEBUG it prints frames, and what is in them may be a password.
+                return level.toInt() >= Level.WARN.toInt();
+            }
             return debug ? level != Level.TRACE : level.toInt() >= Level.WARN.toInt();
         }
 

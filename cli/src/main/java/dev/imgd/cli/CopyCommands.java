@@ -11,14 +11,18 @@ import dev.imgd.image.RegistryClients;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.Reference;
+import dev.imgd.registry.CredentialSource;
+import dev.imgd.registry.Credentials;
 import dev.imgd.trust.LayerRecipients;
 import java.io.PrintStream;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
@@ -62,6 +66,7 @@ final class CopyCommands {
             return Objects.requireNonNull(parent).options;
         }
 
+        /// What is asked for, with credentials that were read for it.
         abstract CopyRequest request() throws ImageException;
 
         /// What happens to the layers; null for nothing.
@@ -101,9 +106,10 @@ final class CopyCommands {
             LayerRewriting rewriting = rewriting();
             if (ImageCopier.needsStore(request)) {
                 try (Session session = Objects.requireNonNull(parent).sessions.open(options())) {
+                    CopyRequest whole = withCallers(request, session.callers());
                     return rewriting == null
-                            ? session.images().copy(request, progress)
-                            : local(session).copy(request, progress, rewriting);
+                            ? session.images().copy(whole, progress)
+                            : local(session).copy(whole, progress, rewriting);
                 }
             }
             Config config = options().configuration();
@@ -115,6 +121,22 @@ final class CopyCommands {
                                 config.get(Config.CONCURRENT_DOWNLOADS))
                         .copy(request, progress, rewriting);
             }
+        }
+
+        private static CopyRequest withCallers(CopyRequest request, CredentialSource callers)
+                throws ImageException {
+            return request.withCredentials(
+                    credentials(request.source(), request.sourceCredentials(), callers),
+                    credentials(request.destination(), request.destinationCredentials(), callers));
+        }
+
+        private static Optional<Credentials> credentials(
+                ImageLocation location, Optional<Credentials> given, CredentialSource callers)
+                throws ImageException {
+            return given.isPresent() || location.transport() != ImageLocation.Transport.DOCKER
+                    ? given
+                    : callers.find(
+                            location.reference().registry(), location.reference().repository());
         }
 
         /// Recipients and keys are files of this process, which a daemon does not read for it.
@@ -203,6 +225,8 @@ final class CopyCommands {
         @Option(names = "--plain-http", description = "Speak http, not https, to the registry.")
         boolean plainHttp;
 
+        @Mixin final CredentialOptions user = new CredentialOptions();
+
         @Override
         CopyRequest request() throws ImageException {
             Reference from = Reference.parse(source).withDefaultTag();
@@ -218,7 +242,9 @@ final class CopyCommands {
                     false,
                     foreignLayers,
                     false,
-                    plainHttp);
+                    plainHttp,
+                    Optional.empty(),
+                    user.read(to.toString()));
         }
     }
 
@@ -311,21 +337,82 @@ final class CopyCommands {
                 description = "Speak http, not https, to the destination.")
         boolean destinationPlainHttp;
 
+        @Option(
+                names = "--src-user",
+                paramLabel = "NAME",
+                description = {
+                    "Ask the source's registry as NAME, in this call only. The password is",
+                    "read from standard input; \"<token>\" when it is an identity token."
+                })
+        @Nullable String sourceUser;
+
+        @Option(
+                names = "--dest-user",
+                paramLabel = "NAME",
+                description = {
+                    "As --src-user, for the destination's; with both, standard input has two",
+                    "lines, the source's password first."
+                })
+        @Nullable String destinationUser;
+
+        @Option(
+                names = "--password-stdin",
+                description = "Changes nothing: passwords always come from standard input.")
+        boolean passwordStdin;
+
         boolean withReferrers() {
             return false;
         }
 
         @Override
         CopyRequest request() throws ImageException {
-            return new CopyRequest(
-                    ImageLocation.parse(source),
-                    ImageLocation.parse(destination),
-                    platforms(CopyPlatforms.ONE),
-                    Optional.ofNullable(platform),
-                    withReferrers(),
-                    foreignLayers,
-                    sourcePlainHttp,
-                    destinationPlainHttp);
+            CopyRequest request =
+                    new CopyRequest(
+                            ImageLocation.parse(source),
+                            ImageLocation.parse(destination),
+                            platforms(CopyPlatforms.ONE),
+                            Optional.ofNullable(platform),
+                            withReferrers(),
+                            foreignLayers,
+                            sourcePlainHttp,
+                            destinationPlainHttp);
+            return withUsers(request);
+        }
+
+        private CopyRequest withUsers(CopyRequest request) throws ImageException {
+            if (sourceUser == null && destinationUser == null) {
+                CredentialOptions.checkPasswordStdin(passwordStdin, "--src-user or --dest-user");
+                return request;
+            }
+            List<String> prompts = new ArrayList<>();
+            if (sourceUser != null) {
+                prompts.add(prompt("--src-user", sourceUser, request.source()));
+            }
+            if (destinationUser != null) {
+                prompts.add(prompt("--dest-user", destinationUser, request.destination()));
+            }
+            List<String> secrets = SecretInput.read(prompts);
+            return request.withCredentials(
+                    credentials("--src-user", sourceUser, secrets.getFirst()),
+                    credentials("--dest-user", destinationUser, secrets.getLast()));
+        }
+
+        private static String prompt(String option, String user, ImageLocation location)
+                throws ImageException {
+            CredentialOptions.checkUser(option, user);
+            if (location.transport() != ImageLocation.Transport.DOCKER) {
+                throw ImageException.invalidArgument(
+                        "%s: %s is in no registry; only docker://REF is asked as somebody"
+                                .formatted(option, location));
+            }
+            return CredentialOptions.prompt(user, location.reference().registry());
+        }
+
+        private static Optional<Credentials> credentials(
+                String option, @Nullable String user, String secret) throws ImageException {
+            return user == null
+                    ? Optional.empty()
+                    : Optional.of(CredentialOptions.of(user, secret, option));
         }
     }
 }

@@ -2,6 +2,7 @@ package dev.imgd.cli;
 
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Reference;
+import dev.imgd.registry.CredentialSource;
 import dev.imgd.registry.RegistryOptions;
 import java.io.PrintStream;
 import java.util.Objects;
@@ -37,11 +38,17 @@ abstract class HostsCommand implements Callable<Integer> {
         return Console.current().err();
     }
 
+    /// Credentials that win over those of the configuration.
+    CredentialSource credentials() throws ImageException {
+        return CredentialSource.anonymous();
+    }
+
     abstract int run(Reference reference, RegistryOptions registries) throws ImageException;
 
     @Override
     public Integer call() throws ImageException {
         Reference wanted = Reference.parse(reference).withDefaultTag();
-        return run(wanted, Assembly.registryOptions(options().configuration()));
+        Config config = options().configuration();
+        return run(wanted, Assembly.registryOptions(config, credentials()));
     }
 }

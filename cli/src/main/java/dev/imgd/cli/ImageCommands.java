@@ -14,6 +14,8 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Json;
 import dev.imgd.model.JsonWriter;
+import dev.imgd.model.Reference;
+import dev.imgd.registry.Credentials;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -28,6 +30,7 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
@@ -60,10 +63,14 @@ final class ImageCommands {
 
         abstract int run(ImageService images) throws ImageException;
 
+        int run(Session session) throws ImageException {
+            return run(session.images());
+        }
+
         @Override
         public Integer call() throws ImageException {
             try (Session session = Objects.requireNonNull(parent).sessions.open(options())) {
-                return run(session.images());
+                return run(session);
             }
         }
     }
@@ -141,10 +148,24 @@ final class ImageCommands {
                 description = "Print only the digest.")
         boolean quiet;
 
+        @Mixin final CredentialOptions user = new CredentialOptions();
+
+        private Optional<Credentials> credentials = Optional.empty();
+
         @Override
         public Integer call() throws ImageException {
             Warmup.ofPull();
+            credentials = user.read(reference);
             return super.call();
+        }
+
+        @Override
+        int run(Session session) throws ImageException {
+            if (credentials.isEmpty()) {
+                Reference asked = Reference.parse(reference);
+                credentials = session.callers().find(asked.registry(), asked.repository());
+            }
+            return super.run(session);
         }
 
         @Override
@@ -155,7 +176,8 @@ final class ImageCommands {
                             Optional.ofNullable(platform),
                             allPlatforms,
                             !noUnpack,
-                            plainHttp);
+                            plainHttp,
+                            credentials);
             PullResult result;
             try (ProgressRenderer progress =
                     ProgressRenderer.of(

@@ -19,9 +19,6 @@ import picocli.CommandLine.ParentCommand;
 
 /// The commands that keep credentials. They need no store and no daemon.
 final class LoginCommands {
-    /// As user names of credential helpers have it: the secret is an identity token.
-    private static final String TOKEN_USER = "<token>";
-
     private LoginCommands() {}
 
     /// What the commands share.
@@ -106,20 +103,10 @@ final class LoginCommands {
         @Override
         public Integer call() throws ImageException {
             checkName();
-            if (username.isEmpty() || username.indexOf(':') >= 0) {
-                throw ImageException.invalidArgument(
-                        "--username: a user name is not empty and has no ':'");
-            }
-            String secret = SecretInput.read("Password for %s at %s: ".formatted(username, name));
-            if (secret.isEmpty()) {
-                throw ImageException.invalidArgument(
-                        "no password: give it on standard input, for example"
-                                + " imgctl login -u NAME REGISTRY < FILE");
-            }
+            CredentialOptions.checkUser("--username", username);
+            String secret = SecretInput.read(CredentialOptions.prompt(username, name));
             Credentials credentials =
-                    username.equals(TOKEN_USER)
-                            ? new Credentials.IdentityToken(secret)
-                            : new Credentials.Login(username, secret);
+                    CredentialOptions.of(username, secret, "imgctl login " + name + " --username");
             boolean checked = Logins.check(registryOptions(), name, credentials);
             if (!checked) {
                 String warning = "imgctl: warning: %s lets everybody in: nothing could be checked";
@@ -180,8 +167,9 @@ final class LoginCommands {
             String user =
                     switch (found.get().credentials()) {
                         case Credentials.Login login -> login.username();
-                        case Credentials.IdentityToken _ -> TOKEN_USER;
+                        case Credentials.IdentityToken _ -> CredentialOptions.TOKEN_USER;
                         case Credentials.RegistryToken _ -> "<registry token>";
+                        case Credentials.Anonymous _ -> "<nobody>";
                     };
             print(
                     "%s (from %s)".formatted(user, found.get().place()),

@@ -47,6 +47,11 @@ final class ManifestCommands extends CommandGroup {
                 description = "Of this platform's image instead of the index.")
         @Nullable String platform;
 
+        @Override
+        String asked() {
+            return reference;
+        }
+
         FetchedManifest fetch(RegistryClients registries) throws ImageException {
             Reference wanted = Reference.parse(reference).withDefaultTag();
             RegistryClient client = client(registries, wanted);
@@ -122,6 +127,19 @@ final class ManifestCommands extends CommandGroup {
                 paramLabel = "TYPE",
                 description = "Default: what the manifest says itself, or looks like.")
         @Nullable String mediaType;
+
+        @Override
+        public Integer call() throws ImageException {
+            if (file == null) {
+                user.needNoInput("manifest put");
+            }
+            return super.call();
+        }
+
+        @Override
+        String asked() {
+            return reference;
+        }
 
         @Override
         int run(Config config, RegistryClients registries) throws ImageException {

@@ -10,6 +10,7 @@ import java.io.PrintStream;
 import java.util.Objects;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -27,6 +28,8 @@ abstract class RegistryCommand implements Callable<Integer> {
     @Option(names = "--plain-http", description = "Speak http, not https, to the registry.")
     boolean plainHttp;
 
+    @Mixin final CredentialOptions user = new CredentialOptions();
+
     GlobalOptions options() {
         return ((Imgctl) Objects.requireNonNull(spec).root().userObject()).options;
     }
@@ -39,12 +42,15 @@ abstract class RegistryCommand implements Callable<Integer> {
         return Console.current().err();
     }
 
+    /// A reference to something in the registry that is asked.
+    abstract String asked();
+
     abstract int run(Config config, RegistryClients registries) throws ImageException;
 
     @Override
     public Integer call() throws ImageException {
         Config config = options().configuration();
-        try (RegistryClients registries = Assembly.registries(config);
+        try (RegistryClients registries = Assembly.registries(config, user.source(asked()));
                 Interruption _ = Interruption.guard()) {
             return run(config, registries);
         }

@@ -74,6 +74,11 @@ final class RegistryCommands extends CommandGroup {
         String repository = "";
 
         @Override
+        String asked() {
+            return repository;
+        }
+
+        @Override
         int run(Config config, RegistryClients registries) throws ImageException {
             Reference reference = Reference.parse(repository);
             List<String> tags =
@@ -91,6 +96,11 @@ final class RegistryCommands extends CommandGroup {
     static final class Catalog extends Names {
         @Parameters(paramLabel = "REGISTRY", description = "For example localhost:5000.")
         String registry = "";
+
+        @Override
+        String asked() {
+            return registry + "/any";
+        }
 
         @Override
         int run(Config config, RegistryClients registries) throws ImageException {
@@ -123,6 +133,11 @@ final class RegistryCommands extends CommandGroup {
                 paramLabel = "TYPE",
                 description = "Only artifacts of this type.")
         @Nullable String type;
+
+        @Override
+        String asked() {
+            return reference;
+        }
 
         @Override
         int run(Config config, RegistryClients registries) throws ImageException {
@@ -169,6 +184,11 @@ final class RegistryCommands extends CommandGroup {
 
         @Option(names = "--blob", description = "Delete the blob of that digest.")
         boolean blob;
+
+        @Override
+        String asked() {
+            return reference;
+        }
 
         @Override
         int run(Config config, RegistryClients registries) throws ImageException {

@@ -4,6 +4,7 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.Reference;
+import dev.imgd.registry.CredentialSource;
 import dev.imgd.registry.RegistryClient.FetchedManifest;
 import dev.imgd.registry.RegistryOptions;
 import dev.imgd.registry.RegistryProbe;
@@ -13,6 +14,7 @@ import java.util.List;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 
 /// `imgctl registry resolve`.
 @Command(
@@ -22,6 +24,13 @@ import picocli.CommandLine.Command;
             "The first that answers is the one a pull would use. Exit code 0 if one answered."
         })
 final class RegistryResolveCommand extends HostsCommand {
+    @Mixin final CredentialOptions user = new CredentialOptions();
+
+    @Override
+    CredentialSource credentials() throws ImageException {
+        return user.source(reference);
+    }
+
     @Override
     int run(Reference wanted, RegistryOptions registries) throws ImageException {
         List<Resolution> resolutions = new RegistryProbe(registries).resolve(wanted);

@@ -4,6 +4,7 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.Reference;
+import dev.imgd.registry.CredentialSource;
 import dev.imgd.registry.RegistryOptions;
 import dev.imgd.registry.RegistryProbe;
 import dev.imgd.registry.RegistryProbe.Check;
@@ -12,6 +13,7 @@ import dev.imgd.registry.RegistryProbe.Report;
 import java.util.List;
 import java.util.Locale;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 
 /// `imgctl registry test`.
 @Command(
@@ -21,6 +23,13 @@ import picocli.CommandLine.Command;
             "Says what is wrong and what to do. Exit code 0 if all hosts work, 10 if some do."
         })
 final class RegistryTestCommand extends HostsCommand {
+    @Mixin final CredentialOptions user = new CredentialOptions();
+
+    @Override
+    CredentialSource credentials() throws ImageException {
+        return user.source(reference);
+    }
+
     @Override
     int run(Reference wanted, RegistryOptions registries) throws ImageException {
         List<Report> reports = new RegistryProbe(registries).test(wanted);

@@ -4,6 +4,8 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
 
 /// Reads passwords, which are never taken from the command line: other users see that.
 final class SecretInput {
@@ -23,6 +25,30 @@ final class SecretInput {
             char[] typed = terminal.readPassword("%s", prompt);
             return typed == null ? "" : new String(typed);
         }
+        return piped();
+    }
+
+    /// As [#read], for several: without a terminal, each is a line.
+    @SuppressWarnings("SystemConsoleNull")
+    static List<String> read(List<String> prompts) throws ImageException {
+        java.io.Console terminal = System.console();
+        if (prompts.size() == 1 || (terminal != null && terminal.isTerminal())) {
+            List<String> typed = new ArrayList<>();
+            for (String prompt : prompts) {
+                typed.add(read(prompt));
+            }
+            return typed;
+        }
+        List<String> lines = piped().lines().toList();
+        if (lines.size() != prompts.size()) {
+            throw ImageException.invalidArgument(
+                    "standard input: wanted %d passwords, each a line, got %d lines"
+                            .formatted(prompts.size(), lines.size()));
+        }
+        return lines;
+    }
+
+    private static String piped() throws ImageException {
         try {
             byte[] bytes = System.in.readNBytes(MAX_BYTES + 1);
             if (bytes.length > MAX_BYTES) {

@@ -25,6 +25,7 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
@@ -46,6 +47,8 @@ final class TrustCommands {
         @Option(names = "--plain-http", description = "Speak http, not https, to the registry.")
         boolean plainHttp;
 
+        @Mixin final CredentialOptions user = new CredentialOptions();
+
         boolean json() {
             return Objects.requireNonNull(parent).options.json();
         }
@@ -54,13 +57,17 @@ final class TrustCommands {
             return Console.current().out();
         }
 
+        /// The image, as the user wrote it.
+        abstract String asked() throws ImageException;
+
         abstract int run(Config config, RegistryClients registries) throws ImageException;
 
         @Override
         public Integer call() throws ImageException {
             Config config = Objects.requireNonNull(parent).options.configuration();
             try (Interruption _ = Interruption.guard();
-                    RegistryClients registries = Assembly.registries(config)) {
+                    RegistryClients registries =
+                            Assembly.registries(config, user.source(asked()))) {
                 return run(config, registries);
             }
         }
@@ -94,11 +101,17 @@ final class TrustCommands {
         @Nullable String platform;
 
         @Override
-        int run(Config config, RegistryClients registries) throws ImageException {
+        String asked() throws ImageException {
             String asked = reference == null ? name : reference;
             if (asked == null) {
                 throw ImageException.invalidArgument("verify: the image is missing");
             }
+            return asked;
+        }
+
+        @Override
+        int run(Config config, RegistryClients registries) throws ImageException {
+            String asked = asked();
             if (inputType != null) {
                 drain();
             }
@@ -229,6 +242,11 @@ final class TrustCommands {
         Path key = Path.of("");
 
         @Override
+        String asked() {
+            return reference;
+        }
+
+        @Override
         int run(Config config, RegistryClients registries) throws ImageException {
             ImageSigner signer = signer();
             Reference image = Reference.parse(reference).withDefaultTag();
@@ -265,10 +283,19 @@ final class TrustCommands {
                         ErrorKind.NOT_FOUND, "%s: cannot be read: %s".formatted(key, e), e);
             }
             try {
-                return ImageSigner.of(key.toString(), pem, () -> password(System.getenv()));
+                return ImageSigner.of(key.toString(), pem, () -> keyPassword(System.getenv()));
             } finally {
                 Arrays.fill(pem, (byte) 0);
             }
+        }
+
+        private byte[] keyPassword(Map<String, String> environment) throws ImageException {
+            if (user.isGiven() && environment.get("COSIGN_PASSWORD") == null) {
+                throw ImageException.invalidArgument(
+                        (key + ": standard input has the password of --user;")
+                                + " give the key's in $COSIGN_PASSWORD, or log in first");
+            }
+            return password(environment);
         }
 
         /// Where cosign looks for it too. Set and empty is a password.

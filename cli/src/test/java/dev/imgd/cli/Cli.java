@@ -3,6 +3,7 @@ package dev.imgd.cli;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Json;
 import dev.imgd.model.JsonWriter;
+import dev.imgd.registry.CredentialSource;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -12,7 +13,12 @@ import java.nio.charset.StandardCharsets;
 /// @param exit the exit code
 record Cli(int exit, String out, String err) {
     static Cli run(FakeImages images, String... args) {
-        return run(options -> new Session(images, null, Interruption.guard()), args);
+        return run(images, CredentialSource.anonymous(), args);
+    }
+
+    /// @param callers what the caller's own files have
+    static Cli run(FakeImages images, CredentialSource callers, String... args) {
+        return run(options -> new Session(images, null, callers, Interruption.guard()), args);
     }
 
     static Cli run(Sessions sessions, String... args) {

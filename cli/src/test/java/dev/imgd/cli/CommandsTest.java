@@ -63,7 +63,8 @@ class CommandsTest {
         assertEquals(
                 List.of(
                         "pull PullRequest[reference=n, platform=Optional[linux/arm64],"
-                                + " allPlatforms=false, unpack=true, plainHttp=false]"),
+                                + " allPlatforms=false, unpack=true, plainHttp=false,"
+                                + " credentials=Optional.empty]"),
                 images.calls);
     }
 

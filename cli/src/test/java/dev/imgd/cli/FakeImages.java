@@ -22,6 +22,8 @@ final class FakeImages implements ImageService {
     final Map<String, ImageException> failures;
     List<String> findings = List.of();
     boolean closed;
+    @Nullable PullRequest lastPull;
+    @Nullable CopyRequest lastCopy;
 
     FakeImages() {
         this(Map.of());
@@ -49,6 +51,7 @@ final class FakeImages implements ImageService {
 
     @Override
     public PullResult pull(PullRequest request, ProgressListener progress) throws ImageException {
+        lastPull = request;
         called("pull " + request, request.reference());
         progress.progress(new Progress(request.reference(), "done", 3, 3, 3, List.of(), List.of()));
         return new PullResult(
@@ -158,6 +161,7 @@ final class FakeImages implements ImageService {
 
     @Override
     public CopyResult copy(CopyRequest request, ProgressListener progress) throws ImageException {
+        lastCopy = request;
         called(
                 "copy %s %s %s %s"
                         .formatted(

@@ -10,6 +10,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.plugin.RemoteImageService;
+import dev.imgd.registry.CredentialSource;
+import dev.imgd.registry.Credentials;
 import java.io.IOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
@@ -17,12 +19,17 @@ import java.nio.channels.ServerSocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /// What a command works with: a daemon that answers, or the store itself.
 class SessionTest {
+    /// What [#write] writes.
+    private static final Credentials LOGIN = new Credentials.Login("me", "secret");
+
     @TempDir Path directory;
     private final GlobalOptions options = new GlobalOptions();
     private Path configured;
@@ -54,8 +61,7 @@ class SessionTest {
             assertTrue(e.getMessage().contains("decryption.keys_path"), e.getMessage());
         }
         Files.delete(configured);
-        ImageException e =
-                assertThrows(ImageException.class, () -> Session.open(options).close());
+        ImageException e = assertThrows(ImageException.class, () -> Session.open(options).close());
         assertEquals(ErrorKind.NOT_FOUND, e.kind());
     }
 
@@ -130,14 +136,52 @@ class SessionTest {
     }
 
     @Test
-    void authFile_isNotForADaemon() throws IOException {
+    void authFile_withADaemon_isItsCallersOnlySource() throws IOException {
         options.authFile = directory.resolve("auth.json");
         try (ServerSocketChannel _ = listen(configured)) {
-            ImageException e = assertThrows(ImageException.class, () -> Session.open(options));
-            assertEquals(ErrorKind.INVALID_ARGUMENT, e.kind());
-            assertTrue(e.getMessage().contains("registry.auth_file"), e.getMessage());
+            try (Session session = Session.open(options)) {
+                ImageException e =
+                        assertThrows(
+                                ImageException.class, () -> session.callers().find("a:1", "b"));
+                assertEquals(ErrorKind.NOT_FOUND, e.kind());
+                write(options.authFile, "a:1");
+                assertEquals(Optional.of(LOGIN), session.callers().find("a:1", "b"));
+                assertEquals(
+                        Optional.of(new Credentials.Anonymous()),
+                        session.callers().find("other:1", "b"));
+            }
         }
         assertEmbedded(configuredRoot);
+    }
+
+    private static void write(Path file, String registry) throws IOException {
+        Files.createDirectories(file.getParent());
+        Files.writeString(
+                file, "{\"auths\":{\"%s\":{\"auth\":\"bWU6c2VjcmV0\"}}}".formatted(registry));
+    }
+
+    @Test
+    void callers_standardFiles_areThoseOfTheCaller() throws IOException {
+        write(directory.resolve("docker/config.json"), "a:1");
+        Map<String, String> environment =
+                Map.of("DOCKER_CONFIG", directory.resolve("docker").toString());
+        CredentialSource callers = Session.callers(options, options.configuration(), environment);
+        assertEquals(Optional.of(LOGIN), callers.find("a:1", "b"));
+        assertEquals(Optional.empty(), callers.find("other:1", "b"));
+    }
+
+    @Test
+    void callers_configuredFile_isForTheDaemonToRead() throws IOException {
+        write(directory.resolve("docker/config.json"), "a:1");
+        Config config =
+                options.configuration()
+                        .with(Config.AUTH_FILE, Optional.of(directory.resolve("auth.json")));
+        CredentialSource callers =
+                Session.callers(
+                        options,
+                        config,
+                        Map.of("DOCKER_CONFIG", directory.resolve("docker").toString()));
+        assertEquals(Optional.empty(), callers.find("a:1", "b"));
     }
 
     @Test

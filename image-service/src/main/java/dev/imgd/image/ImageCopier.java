@@ -20,6 +20,7 @@ import dev.imgd.model.ManifestDocument;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Platform;
 import dev.imgd.model.Reference;
+import dev.imgd.registry.Credentials;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryClient.BlobStream;
 import dev.imgd.registry.RegistryWriter.BlobOutcome;
@@ -308,10 +309,12 @@ public final class ImageCopier {
             sessions.forEach(RegistryClient::close);
         }
 
-        private RegistryClient session(ImageLocation location, boolean plainHttp)
+        private RegistryClient session(
+                ImageLocation location, boolean plainHttp, Optional<Credentials> credentials)
                 throws ImageException {
             RegistryClient session =
-                    registries.client(location.reference().registry(), plainHttp).session();
+                    registries.session(
+                            location.reference().registry(), plainHttp, credentials);
             sessions.add(session);
             if (cancelled.get()) {
                 session.close();
@@ -324,7 +327,10 @@ public final class ImageCopier {
             return switch (location.transport()) {
                 case DOCKER ->
                         new RegistryCopySource(
-                                session(location, request.sourcePlainHttp()),
+                                session(
+                                        location,
+                                        request.sourcePlainHttp(),
+                                        request.sourceCredentials()),
                                 location.reference());
                 case STORE -> images().source(location.reference());
                 case OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR ->
@@ -337,7 +343,10 @@ public final class ImageCopier {
             return switch (location.transport()) {
                 case DOCKER ->
                         new RegistryCopyDestination(
-                                session(location, request.destinationPlainHttp()),
+                                session(
+                                        location,
+                                        request.destinationPlainHttp(),
+                                        request.destinationCredentials()),
                                 location.reference());
                 case STORE -> images().destination(location.reference());
                 case OCI, DIR -> new DirectoryCopyDestination(location, limits);
@@ -446,7 +455,10 @@ public final class ImageCopier {
             new Admission(registries.policy())
                     .beforeFetching(
                             reference,
-                            session(from, request.sourcePlainHttp()),
+                            session(
+                                    from,
+                                    request.sourcePlainHttp(),
+                                    request.sourceCredentials()),
                             source.target(),
                             used);
         }

@@ -2,6 +2,7 @@ package dev.imgd.image;
 
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
+import dev.imgd.registry.Credentials;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.List;
@@ -28,12 +29,31 @@ public interface ImageService extends AutoCloseable {
     /// @param allPlatforms every platform an index lists; only the matching one is unpacked
     /// @param unpack whether to unpack after storing
     /// @param plainHttp speak http to this registry even if it is not on loopback
+    /// @param credentials for the registry of the reference, used before all others and for this
+    ///   call only; empty for those that are configured
     record PullRequest(
             String reference,
             Optional<String> platform,
             boolean allPlatforms,
             boolean unpack,
-            boolean plainHttp) {
+            boolean plainHttp,
+            Optional<Credentials> credentials) {
+        /// With the credentials that are configured.
+        public PullRequest(
+                String reference,
+                Optional<String> platform,
+                boolean allPlatforms,
+                boolean unpack,
+                boolean plainHttp) {
+            this(reference, platform, allPlatforms, unpack, plainHttp, Optional.empty());
+        }
+
+        /// The same with other credentials.
+        public PullRequest withCredentials(Optional<Credentials> value) {
+            return new PullRequest(
+                    reference, platform, allPlatforms, unpack, plainHttp, value);
+        }
+
         /// Pulls for the host's platform and unpacks.
         public static PullRequest of(String reference) {
             return new PullRequest(reference, Optional.empty(), false, true, false);
@@ -262,6 +282,9 @@ public interface ImageService extends AutoCloseable {
     /// @param foreignLayers whether to copy layers that say to live elsewhere
     /// @param sourcePlainHttp speak http to the source registry even if it is not on loopback
     /// @param destinationPlainHttp as `sourcePlainHttp` for the other one
+    /// @param sourceCredentials for the registry of the source, used before all others and for this
+    ///   call only; empty for those that are configured
+    /// @param destinationCredentials as `sourceCredentials` for the other one
     record CopyRequest(
             ImageLocation source,
             ImageLocation destination,
@@ -270,7 +293,48 @@ public interface ImageService extends AutoCloseable {
             boolean referrers,
             boolean foreignLayers,
             boolean sourcePlainHttp,
-            boolean destinationPlainHttp) {
+            boolean destinationPlainHttp,
+            Optional<Credentials> sourceCredentials,
+            Optional<Credentials> destinationCredentials) {
+        /// With the credentials that are configured.
+        public CopyRequest(
+                ImageLocation source,
+                ImageLocation destination,
+                CopyPlatforms platforms,
+                Optional<String> platform,
+                boolean referrers,
+                boolean foreignLayers,
+                boolean sourcePlainHttp,
+                boolean destinationPlainHttp) {
+            this(
+                    source,
+                    destination,
+                    platforms,
+                    platform,
+                    referrers,
+                    foreignLayers,
+                    sourcePlainHttp,
+                    destinationPlainHttp,
+                    Optional.empty(),
+                    Optional.empty());
+        }
+
+        /// The same with other credentials.
+        public CopyRequest withCredentials(
+                Optional<Credentials> forSource, Optional<Credentials> forDestination) {
+            return new CopyRequest(
+                    source,
+                    destination,
+                    platforms,
+                    platform,
+                    referrers,
+                    foreignLayers,
+                    sourcePlainHttp,
+                    destinationPlainHttp,
+                    forSource,
+                    forDestination);
+        }
+
         /// The image of the host's platform, and nothing else.
         public static CopyRequest of(String source, String destination) throws ImageException {
             return new CopyRequest(

@@ -131,7 +131,10 @@ public final class LocalImageService implements ImageService {
         admission.beforeResolving(reference);
         progress.progress(new Progress(reference.toString(), "resolving", 0, 0, 0, List.of(), List.of()));
         try (RegistryClient client =
-                        registries.client(reference.registry(), request.plainHttp()).session();
+                        registries.session(
+                                reference.registry(),
+                                request.plainHttp(),
+                                request.credentials());
                 PullDeadline ending = deadline("pull of " + reference, client)) {
             try {
                 return pull(

@@ -1,12 +1,15 @@
 package dev.imgd.image;
 
 import dev.imgd.hosts.RegistryHosts;
+import dev.imgd.registry.CredentialSource;
+import dev.imgd.registry.Credentials;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryOptions;
 import dev.imgd.trust.PolicyGate;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -60,6 +63,18 @@ public final class RegistryClients implements AutoCloseable {
                     });
         }
         return usual();
+    }
+
+    /// A session of that client, which the caller closes.
+    ///
+    /// @param credentials for the host that has the registry's name, of no meaning to any other;
+    ///   empty for those that are configured
+    public RegistryClient session(
+            String registry, boolean http, Optional<Credentials> credentials) {
+        RegistryClient client = client(registry, http);
+        return credentials.isEmpty()
+                ? client.session()
+                : client.session(CredentialSource.of(registry, credentials.get()));
     }
 
     /// All share its connections, its memory and its limits.

@@ -20,7 +20,9 @@ import dev.imgd.model.ImageException;
 import dev.imgd.plugin.proto.v1.ExportFormat;
 import dev.imgd.plugin.proto.v1.CopyPlatforms;
 import dev.imgd.plugin.proto.v1.LayerState;
+import dev.imgd.plugin.proto.v1.Login;
 import dev.imgd.plugin.proto.v1.StatusResponse;
+import dev.imgd.registry.Credentials;
 
 import java.nio.file.Path;
 import java.time.Instant;
@@ -42,7 +44,40 @@ final class ImageMessages {
                         .setUnpack(request.unpack())
                         .setPlainHttp(request.plainHttp());
         request.platform().ifPresent(message::setPlatform);
+        request.credentials().map(ImageMessages::write).ifPresent(message::setCredentials);
         return message.build();
+    }
+
+    private static dev.imgd.plugin.proto.v1.Credentials write(Credentials credentials) {
+        var message = dev.imgd.plugin.proto.v1.Credentials.newBuilder();
+        switch (credentials) {
+            case Credentials.Login(String username, String password) ->
+                    message.setLogin(
+                            Login.newBuilder().setUsername(username).setPassword(password));
+            case Credentials.IdentityToken(String token) -> message.setIdentityToken(token);
+            case Credentials.RegistryToken(String token) -> message.setRegistryToken(token);
+            case Credentials.Anonymous _ -> message.clearKind();
+        }
+        return message.build();
+    }
+
+    private static Optional<Credentials> credentials(
+            boolean present, dev.imgd.plugin.proto.v1.Credentials message) {
+        if (!present) {
+            return Optional.empty();
+        }
+        return Optional.of(
+                switch (message.getKindCase()) {
+                    case LOGIN ->
+                            new Credentials.Login(
+                                    message.getLogin().getUsername(),
+                                    message.getLogin().getPassword());
+                    case IDENTITY_TOKEN ->
+                            new Credentials.IdentityToken(message.getIdentityToken());
+                    case REGISTRY_TOKEN ->
+                            new Credentials.RegistryToken(message.getRegistryToken());
+                    case KIND_NOT_SET -> new Credentials.Anonymous();
+                });
     }
 
     static PullRequest read(dev.imgd.plugin.proto.v1.PullRequest message) {
@@ -51,7 +86,8 @@ final class ImageMessages {
                 optional(message.hasPlatform(), message.getPlatform()),
                 message.getAllPlatforms(),
                 message.getUnpack(),
-                message.getPlainHttp());
+                message.getPlainHttp(),
+                credentials(message.hasCredentials(), message.getCredentials()));
     }
 
     static dev.imgd.plugin.proto.v1.CopyRequest write(CopyRequest request) throws ImageException {
@@ -70,6 +106,12 @@ final class ImageMessages {
                         .setSourcePlainHttp(request.sourcePlainHttp())
                         .setDestinationPlainHttp(request.destinationPlainHttp());
         request.platform().ifPresent(message::setPlatform);
+        request.sourceCredentials()
+                .map(ImageMessages::write)
+                .ifPresent(message::setSourceCredentials);
+        request.destinationCredentials()
+                .map(ImageMessages::write)
+                .ifPresent(message::setDestinationCredentials);
         return message.build();
     }
 
@@ -90,7 +132,11 @@ final class ImageMessages {
                 message.getReferrers(),
                 message.getForeignLayers(),
                 message.getSourcePlainHttp(),
-                message.getDestinationPlainHttp());
+                message.getDestinationPlainHttp(),
+                credentials(message.hasSourceCredentials(), message.getSourceCredentials()),
+                credentials(
+                        message.hasDestinationCredentials(),
+                        message.getDestinationCredentials()));
     }
 
     static dev.imgd.plugin.proto.v1.CopyResult write(CopyResult result) {

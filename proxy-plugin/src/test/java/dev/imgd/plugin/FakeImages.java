@@ -5,6 +5,8 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 
+import org.jspecify.annotations.Nullable;
+
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -21,6 +23,9 @@ final class FakeImages implements ImageService {
     static final Digest DIGEST = Digest.sha256("image".getBytes(StandardCharsets.UTF_8));
     static final Digest CHAIN = Digest.sha256("chain".getBytes(StandardCharsets.UTF_8));
     static final Instant CREATED = Instant.ofEpochSecond(1_700_000_000L, 123_456_789);
+
+    volatile @Nullable PullRequest lastPull;
+    volatile @Nullable CopyRequest lastCopy;
 
     static final PullResult RESULT =
             new PullResult(
@@ -124,6 +129,7 @@ final class FakeImages implements ImageService {
     @Override
     public PullResult pull(PullRequest request, ProgressListener progress) throws ImageException {
         called(request.toString());
+        lastPull = request;
         states.forEach(progress::progress);
         pulled.countDown();
         return RESULT;
@@ -215,6 +221,7 @@ final class FakeImages implements ImageService {
     @Override
     public CopyResult copy(CopyRequest request, ProgressListener progress) throws ImageException {
         called("copy " + request);
+        lastCopy = request;
         progress.progress(
                 new Progress(
                         request.destination().toString(), "copying", 1, 2, 3, List.of(), List.of()));

@@ -19,6 +19,7 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.plugin.proto.v1.ImagesGrpc;
 import dev.imgd.plugin.proto.v1.MountRequest;
+import dev.imgd.registry.Credentials;
 
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
@@ -28,6 +29,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -94,6 +96,32 @@ class RemoteImageServiceTest {
         assertEquals(FakeImages.RESULT, result);
         assertEquals(images.states, seen);
         assertEquals(List.of(request.toString()), List.copyOf(images.calls));
+    }
+
+    private static List<Credentials> everyKind() {
+        return List.of(
+                new Credentials.Login("user", "pass:word ü"),
+                new Credentials.IdentityToken("identity"),
+                new Credentials.RegistryToken("registry"),
+                new Credentials.Anonymous());
+    }
+
+    @ParameterizedTest
+    @MethodSource("everyKind")
+    void credentials_everyKind_arriveAndAreInNoText(Credentials credentials) throws Exception {
+        var request = PullRequest.of("debian:12").withCredentials(Optional.of(credentials));
+        var _ = remote.pull(request, ProgressListener.NONE);
+        assertEquals(request, images.lastPull);
+
+        var copy =
+                CopyRequest.of("store:debian:12", "docker://localhost:5000/a:1")
+                        .withCredentials(Optional.empty(), Optional.of(credentials));
+        var _ = remote.copy(copy, ProgressListener.NONE);
+        assertEquals(copy, images.lastCopy);
+        String texts = images.calls.toString();
+        for (String secret : List.of("pass:word", "identity]", "registry]")) {
+            assertFalse(texts.contains(secret), texts);
+        }
     }
 
     @ParameterizedTest

@@ -179,7 +179,7 @@ final class Authorizer {
         return switch (credentials(repository)) {
             case Credentials.Login login -> login.basicHeader();
             case Credentials.RegistryToken(String token) -> "Bearer " + checked(token);
-            case Credentials.IdentityToken _ -> null;
+            case Credentials.IdentityToken _, Credentials.Anonymous _ -> null;
             case null -> null;
         };
     }
@@ -221,7 +221,7 @@ final class Authorizer {
         String key =
                 host.authority().equals("registry-1.docker.io") ? "docker.io" : host.authority();
         Optional<Credentials> found = options.credentials().find(key, repository);
-        return found.orElse(null);
+        return found.filter(c -> !(c instanceof Credentials.Anonymous)).orElse(null);
     }
 
     private String what(Scope scope) {

@@ -33,4 +33,12 @@ public sealed interface Credentials {
             return "registry token";
         }
     }
+
+    /// The wish to be nobody, where somebody else's credentials would be used otherwise. In no file.
+    record Anonymous() implements Credentials {
+        @Override
+        public String toString() {
+            return "anonymous";
+        }
+    }
 }

@@ -47,7 +47,8 @@ final class Endpoint {
             Connections connections,
             RetryPolicy retries,
             @Nullable Authorizer authorizer,
-            @Nullable Dns dns) {
+            @Nullable Dns dns,
+            HostLoad load) {
         this.host = host;
         this.base = base;
         this.options = options;
@@ -55,7 +56,7 @@ final class Endpoint {
         this.retries = retries;
         this.authorizer = authorizer;
         this.dns = dns;
-        this.load = new HostLoad(options.transfer().requestsPerSecond());
+        this.load = load;
     }
 
     /// What the host gets to do.
@@ -77,7 +78,17 @@ final class Endpoint {
                             .formatted(Text.printable(host.authority(), 120)));
         }
         Authorizer authorizer = new Authorizer(host, base, options, connections, retries);
-        return new Endpoint(host, base, options, connections, retries, authorizer, null);
+        HostLoad load = new HostLoad(options.transfer().requestsPerSecond());
+        return new Endpoint(host, base, options, connections, retries, authorizer, null, load);
+    }
+
+    /// The same host for somebody else: it gets no more to do for that, and what it was told and
+    /// said about who asks is not known here.
+    ///
+    /// @param other settings that differ in the credentials only
+    Endpoint as(RegistryOptions other) {
+        Authorizer fresh = new Authorizer(host, base, other, connections, retries);
+        return new Endpoint(host, base, other, connections, retries, fresh, dns, load);
     }
 
     /// A place that a descriptor names: no credentials, no private addresses.
@@ -85,7 +96,8 @@ final class Endpoint {
             HttpUrl url, RegistryOptions options, Connections connections, RetryPolicy retries) {
         RegistryHost host = RegistryHost.of(RegistryHost.Scheme.HTTPS, Urls.authority(url));
         Dns dns = GuardedDns.internetOnly();
-        return new Endpoint(host, url, options, connections, retries, null, dns);
+        HostLoad load = new HostLoad(options.transfer().requestsPerSecond());
+        return new Endpoint(host, url, options, connections, retries, null, dns, load);
     }
 
     String authority() {

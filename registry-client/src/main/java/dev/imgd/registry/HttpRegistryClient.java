@@ -58,6 +58,10 @@ final class HttpRegistryClient implements RegistryClient {
     private final Set<Cancellation> active = ConcurrentHashMap.newKeySet();
     private final Set<HttpRegistryClient> sessions = ConcurrentHashMap.newKeySet();
     private final @Nullable HttpRegistryClient parent;
+
+    /// Whose endpoints these are made from; null where they are the first.
+    private final @Nullable HttpRegistryClient origin;
+
     private final UnitPool memory;
     private final Pace bandwidth;
     private final Map<String, Tally> tallies = new LinkedHashMap<>();
@@ -65,6 +69,7 @@ final class HttpRegistryClient implements RegistryClient {
 
     HttpRegistryClient(RegistryOptions options) {
         this.parent = null;
+        this.origin = null;
         this.endpoints = new Recent<>(MOST_ENDPOINTS);
         this.options = options;
         this.connections = new Connections(options);
@@ -79,9 +84,14 @@ final class HttpRegistryClient implements RegistryClient {
                         () -> ThreadLocalRandom.current().nextLong());
     }
 
-    private HttpRegistryClient(HttpRegistryClient parent, RegistryOptions options) {
+    private HttpRegistryClient(
+            HttpRegistryClient parent,
+            RegistryOptions options,
+            @Nullable HttpRegistryClient origin,
+            Recent<RegistryHost, Endpoint> endpoints) {
         this.parent = parent;
-        this.endpoints = parent.endpoints;
+        this.origin = origin;
+        this.endpoints = endpoints;
         this.options = options;
         this.memory = parent.memory;
         this.bandwidth = parent.bandwidth;
@@ -96,7 +106,18 @@ final class HttpRegistryClient implements RegistryClient {
 
     @Override
     public RegistryClient session(RegistryHosts hosts) {
-        HttpRegistryClient session = new HttpRegistryClient(this, options.withHosts(hosts));
+        return begun(
+                new HttpRegistryClient(this, options.withHosts(hosts), origin, endpoints));
+    }
+
+    @Override
+    public RegistryClient session(CredentialSource credentials) {
+        RegistryOptions own = options.withCredentials(credentials.orElse(options.credentials()));
+        // Tokens are with the endpoints, so these must not be those of others.
+        return begun(new HttpRegistryClient(this, own, this, new Recent<>(MOST_ENDPOINTS)));
+    }
+
+    private RegistryClient begun(HttpRegistryClient session) {
         sessions.add(session);
         if (closed) {
             session.close();
@@ -446,7 +467,10 @@ final class HttpRegistryClient implements RegistryClient {
             return known;
         }
         return endpoints.keep(
-                host, Endpoint.registry(host, options, connections, retries));
+                host,
+                origin == null
+                        ? Endpoint.registry(host, options, connections, retries)
+                        : origin.endpoint(host).as(options));
     }
 
     private FetchedManifest fetchManifest(

@@ -113,6 +113,7 @@ public final class Logins {
             case Credentials.RegistryToken _ ->
                     throw ImageException.failedPrecondition(
                             "docker-credential-" + helper + ": helpers keep no registry tokens");
+            case Credentials.Anonymous _ -> throw nothingToKeep();
         }
         if (hasEntry(root, name)) {
             // A secret in the file would win over the one that the helper was just given.
@@ -309,6 +310,7 @@ public final class Logins {
                         json.member("identitytoken", token);
                 case Credentials.RegistryToken(String token) ->
                         json.member("registrytoken", token);
+                case Credentials.Anonymous _ -> throw nothingToKeep();
             }
             json.endObject();
         }
@@ -317,6 +319,10 @@ public final class Logins {
         } catch (IOException e) {
             throw FileLease.notWritten(file, e);
         }
+    }
+
+    private static IllegalArgumentException nothingToKeep() {
+        return new IllegalArgumentException("there is nothing to keep of who is nobody");
     }
 
     private static void replace(Path target, byte[] content) throws IOException {

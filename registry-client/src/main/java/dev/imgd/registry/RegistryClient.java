@@ -121,6 +121,12 @@ public interface RegistryClient extends AutoCloseable {
     /// As [#session()], with other hosts.
     RegistryClient session(RegistryHosts hosts);
 
+    /// As [#session()], for somebody else: tokens are not shared with this client or any other
+    /// session, and end with this one.
+    ///
+    /// @param credentials asked before those of this client
+    RegistryClient session(CredentialSource credentials);
+
     /// Closes idle connections; running transfers fail, those of sessions too.
     @Override
     void close();

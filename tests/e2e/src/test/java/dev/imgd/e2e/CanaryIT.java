@@ -18,6 +18,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Base64;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -54,7 +55,12 @@ class CanaryIT {
                     ISSUED,
                     SIGNED_QUERY,
                     basic(USER, PASSWORD),
-                    basic(USER, HELPER_PASSWORD));
+                    basic(USER, HELPER_PASSWORD),
+                    // As dumps of what goes over a socket have it.
+                    hex(PASSWORD),
+                    hex(IDENTITY),
+                    hex(REGISTRY_TOKEN),
+                    hex(HELPER_PASSWORD));
 
     /// Failures are reported soon, but not before they were tried again.
     private static final String RETRIES =
@@ -71,6 +77,10 @@ class CanaryIT {
 
     private static String basic(String user, String password) {
         return Base64.getEncoder().encodeToString((user + ':' + password).getBytes(UTF_8));
+    }
+
+    private static String hex(String text) {
+        return HexFormat.of().formatHex(text.getBytes(UTF_8));
     }
 
     /// How a registry gets to know who asks.
@@ -175,7 +185,25 @@ class CanaryIT {
         }
     }
 
-    private Program.Finished run(Imgctl imgctl, Map<String, String> environment, Object... words)
+    /// Who calls.
+    ///
+    /// @param input what the program reads, for each call
+    /// @param options of each pull
+    private record Caller(Map<String, String> environment, String input, List<Object> options) {
+        static final Caller NOBODY = of(Map.of());
+
+        static Caller of(Map<String, String> environment) {
+            return new Caller(environment, "", List.of());
+        }
+
+        Object[] pull(String reference) {
+            List<Object> words = new ArrayList<>(List.of("pull", reference));
+            words.addAll(options);
+            return words.toArray();
+        }
+    }
+
+    private Program.Finished run(Imgctl imgctl, Caller caller, Object... words)
             throws Exception {
         Path config = workspace.path("config.toml");
         Files.writeString(config, RETRIES);
@@ -183,7 +211,8 @@ class CanaryIT {
                 new ArrayList<>(List.of("--config", config, "--debug", "--progress", "plain"));
         all.addAll(List.of(words));
         Program program = imgctl.command(all.toArray());
-        environment.forEach(program::env);
+        caller.environment.forEach(program::env);
+        program.input(caller.input);
         Program.Running running = program.start();
         // As often as it can be looked: a secret in an argument shows for as long as the program runs.
         do {
@@ -241,9 +270,8 @@ class CanaryIT {
     }
 
     /// The pulls of one client, on an embedded store or through a daemon.
-    private void pulls(Imgctl imgctl, Scene scene, Way way, Map<String, String> environment)
-            throws Exception {
-        Program.Finished good = run(imgctl, environment, "pull", scene.reference);
+    private void pulls(Imgctl imgctl, Scene scene, Way way, Caller caller) throws Exception {
+        Program.Finished good = run(imgctl, caller, caller.pull(scene.reference));
         assertEquals(0, good.exit(), way + ": " + good);
         // The secret was really used, so there was something to be seen.
         assertTrue(
@@ -254,7 +282,7 @@ class CanaryIT {
         for (Map.Entry<String, Fault> fault : FAULTS.entrySet()) {
             scene.registry.behave();
             scene.registry.always("/manifests/", fault.getValue());
-            Program.Finished bad = run(imgctl, environment, "pull", scene.reference);
+            Program.Finished bad = run(imgctl, caller, caller.pull(scene.reference));
             assertTrue(bad.exit() != 0, way + " " + fault.getKey() + ": " + bad);
         }
         scene.tokens.answer(
@@ -265,7 +293,7 @@ class CanaryIT {
                                 ("{\"token\":\"" + ISSUED + "\\r\\n\"}").getBytes(UTF_8)));
         scene.tokens.revokeAll();
         scene.registry.behave();
-        run(imgctl, environment, "pull", scene.reference);
+        run(imgctl, caller, caller.pull(scene.reference));
     }
 
     @Test
@@ -274,10 +302,10 @@ class CanaryIT {
         Imgctl imgctl = Imgctl.embedded(root);
         for (Way way : Way.values()) {
             try (Scene scene = new Scene(way)) {
-                pulls(imgctl, scene, way, scene.environment);
+                pulls(imgctl, scene, way, Caller.of(scene.environment));
             }
         }
-        run(imgctl, Map.of(), "ls");
+        run(imgctl, Caller.NOBODY, "ls");
         assertNothingSeen(root);
     }
 
@@ -294,7 +322,45 @@ class CanaryIT {
                                 scene.environment,
                                 RETRIES + "[log]\nlevel = \"debug\"\n");
                 try (imgd) {
-                    pulls(imgd.imgctl(), scene, way, Map.of());
+                    pulls(imgd.imgctl(), scene, way, Caller.NOBODY);
+                    assertFalse(imgd.log().isEmpty());
+                }
+                assertNothingSeen(place);
+            }
+        }
+    }
+
+    /// What callers of a daemon bring goes over its socket and stays nowhere.
+    @Test
+    void daemon_callersCredentials_leaveNoSecret() throws Exception {
+        for (Way way : Way.values()) {
+            try (Scene scene = new Scene(way)) {
+                Path place = workspace.path("c-" + way);
+                Files.createDirectories(place);
+                Path file = workspace.path("home-" + way).resolve("config.json");
+                Caller caller =
+                        switch (way) {
+                            case BASIC, LOGIN_FOR_TOKEN ->
+                                    new Caller(Map.of(), PASSWORD + "\n", List.of("--user", USER));
+                            case IDENTITY_TOKEN ->
+                                    new Caller(Map.of(), IDENTITY, List.of("--user", "<token>"));
+                            case REGISTRY_TOKEN ->
+                                    new Caller(Map.of(), "", List.of("--authfile", file));
+                            case HELPER -> Caller.of(scene.environment);
+                        };
+                Imgd imgd =
+                        Imgd.start(
+                                place,
+                                Imgd.Mode.ACCELERATE,
+                                Map.of(),
+                                RETRIES + "[log]\nlevel = \"debug\"\n");
+                try (imgd) {
+                    run(imgd.imgctl(), caller, caller.pull(scene.reference)).expectExit(0);
+                    // The daemon has forgotten it, and the token that it got for it.
+                    boolean open = way == Way.IDENTITY_TOKEN;
+                    run(imgd.imgctl(), Caller.NOBODY, "pull", scene.reference)
+                            .expectExit(open ? 0 : 4);
+                    pulls(imgd.imgctl(), scene, way, caller);
                     assertFalse(imgd.log().isEmpty());
                 }
                 assertNothingSeen(place);

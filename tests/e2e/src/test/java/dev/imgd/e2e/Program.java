@@ -2,6 +2,7 @@ package dev.imgd.e2e;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -21,6 +22,7 @@ final class Program {
     private final List<String> words;
     private final Map<String, String> environment = new HashMap<>();
     private Path directory = Path.of("/");
+    private String input = "";
     private Duration limit = Duration.ofMinutes(3);
 
     private Program(List<String> words) {
@@ -38,6 +40,12 @@ final class Program {
     /// Sets a variable of the program's environment.
     Program env(String name, String value) {
         environment.put(name, value);
+        return this;
+    }
+
+    /// What it reads on standard input, less than a pipe holds; nothing by default.
+    Program input(String text) {
+        input = text;
         return this;
     }
 
@@ -71,9 +79,16 @@ final class Program {
     Running start() {
         ProcessBuilder builder = new ProcessBuilder(words).directory(directory.toFile());
         builder.environment().putAll(environment);
-        builder.redirectInput(ProcessBuilder.Redirect.from(Path.of("/dev/null").toFile()));
+        if (input.isEmpty()) {
+            builder.redirectInput(ProcessBuilder.Redirect.from(Path.of("/dev/null").toFile()));
+        }
         try {
             Process process = builder.start();
+            if (!input.isEmpty()) {
+                try (OutputStream in = process.getOutputStream()) {
+                    in.write(input.getBytes(StandardCharsets.UTF_8));
+                }
+            }
             return new Running(
                     words,
                     process,

@@ -110,6 +110,54 @@ class AuthTest extends Fixture {
         assertEquals(5, registry.accessLog().size(), "only the very first request is asked twice");
     }
 
+    /// What one caller may do, the next one may not for that.
+    @Test
+    void session_withCredentials_sharesNoToken() throws Exception {
+        TestImage image = pushImage();
+        tokens.requireAuthorization(basic("user", CANARY));
+        registry.requireToken(tokens);
+        Reference app = reference("app:1");
+
+        try (RegistryClient session = client.session(login())) {
+            session.resolve(app);
+            try (RegistryClient child = session.session()) {
+                child.smallBlob(app, image.layers().getFirst());
+            }
+            assertFails(ErrorKind.UNAUTHENTICATED, () -> client.resolve(app));
+            try (RegistryClient other = client.session()) {
+                assertFails(ErrorKind.UNAUTHENTICATED, () -> other.resolve(app));
+            }
+        }
+        assertFails(ErrorKind.UNAUTHENTICATED, () -> client.resolve(app));
+    }
+
+    @Test
+    void session_withCredentials_winsOverTheClientsToken() throws Exception {
+        pushImage();
+        tokens.requireAuthorization(basic("user", CANARY));
+        registry.requireToken(tokens);
+        use(QUICK.withCredentials(login()));
+        Reference app = reference("app:1");
+        client.resolve(app);
+        CredentialSource wrong =
+                CredentialSource.of(registry.authority(), new Credentials.Login("user", "x"));
+        CredentialSource nobody =
+                CredentialSource.of(registry.authority(), new Credentials.Anonymous());
+        CredentialSource elsewhere =
+                CredentialSource.of("other.example", new Credentials.Login("user", "x"));
+
+        try (RegistryClient session = client.session(wrong)) {
+            assertFails(ErrorKind.UNAUTHENTICATED, () -> session.resolve(app));
+        }
+        try (RegistryClient session = client.session(nobody)) {
+            assertFails(ErrorKind.UNAUTHENTICATED, () -> session.resolve(app));
+        }
+        try (RegistryClient session = client.session(elsewhere)) {
+            session.resolve(app);
+        }
+        client.resolve(app);
+    }
+
     @Test
     void token_otherRepository_needsItsOwn() throws Exception {
         TestImage image = pushImage();
