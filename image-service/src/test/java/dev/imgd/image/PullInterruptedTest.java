@@ -133,8 +133,9 @@ class PullInterruptedTest {
         };
     }
 
-    /// Serves the body until enough of it has been written to the store, and then waits for the client
-    /// to leave. A reader hands on what it has when more comes late, so the end comes in drops.
+    /// Serves the body until enough of it has been written to the store, and then waits for the
+    /// client to leave. A reader hands on what it has when more comes late, so the end comes in
+    /// drops.
     ///
     /// @param wrongByte the offset of a byte that is changed; -1 for none
     /// @param sent receives how many bytes that were
