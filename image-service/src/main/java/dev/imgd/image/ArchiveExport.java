@@ -286,7 +286,7 @@ final class ArchiveExport {
         for (Digest digest : blobs) {
             Path file = root.resolve(blobName(digest));
             directories.add(Files.createDirectories(file.getParent()));
-            try (FileChannel in = store.content().open(digest);
+            try (FileChannel in = open(digest);
                     FileChannel out =
                             FileChannel.open(
                                     file,
@@ -301,6 +301,16 @@ final class ArchiveExport {
         for (Path directory : directories) {
             sync(directory);
         }
+    }
+
+    /// A blob as it was when it came: an export may outlive this store, and so would the damage.
+    private FileChannel open(Digest digest) throws IOException {
+        if (!store.content().recheck(digest)) {
+            throw new ImageException(
+                    ErrorKind.DATA_LOSS,
+                    "blob %s: the disk lost or changed it; pull its image again".formatted(digest));
+        }
+        return store.content().open(digest);
     }
 
     private static void transfer(FileChannel in, java.nio.channels.WritableByteChannel out)
@@ -329,7 +339,7 @@ final class ArchiveExport {
                 tar.closeArchiveEntry();
             }
             for (Digest digest : blobs.stream().sorted(Comparator.naturalOrder()).toList()) {
-                try (FileChannel in = store.content().open(digest)) {
+                try (FileChannel in = open(digest)) {
                     begin(tar, blobName(digest), in.size());
                     transfer(in, Channels.newChannel(tar));
                     tar.closeArchiveEntry();

@@ -199,6 +199,34 @@ class ArchiveTest {
         assertArrayEquals(Files.readAllBytes(one), Files.readAllBytes(two));
     }
 
+    @ParameterizedTest
+    @EnumSource
+    void export_blobThatTheDiskChanged_isRefusedUntilItIsPulledAgain(ExportFormat format)
+            throws IOException {
+        TestImage image = image("one");
+        String a = registry.push("a", "1", image);
+        host.pull(a);
+        Digest layer = image.layers().getFirst().digest();
+        Path file = host.store.content().path(layer);
+        byte[] bytes = Files.readAllBytes(file);
+        bytes[bytes.length / 2] ^= 1;
+        Files.delete(file);
+        Files.write(file, bytes);
+        Path target = directory.resolve("out");
+
+        assertFails(
+                ErrorKind.DATA_LOSS, () -> host.images.export(List.of(a), target, format));
+
+        assertFalse(Files.exists(target));
+        host.pull(a);
+        host.images.export(List.of(a), target, format);
+        try (Host other = other("other")) {
+            other.images.importImages(target, Optional.empty(), true);
+            assertShows(other, a, "one");
+            other.assertSound();
+        }
+    }
+
     @Test
     void export_multiPlatform_bringsWhatIsThere() throws IOException {
         Map<Platform, TestImage> platforms = new LinkedHashMap<>();

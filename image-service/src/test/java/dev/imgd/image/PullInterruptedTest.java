@@ -30,7 +30,9 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
@@ -105,14 +107,10 @@ class PullInterruptedTest {
     }
 
     /// Serves the body up to a byte, reports, and then goes on or waits for the client to leave.
-    private static Fault pauseAt(int count, int wrongByte, boolean goOn, Runnable reached) {
+    private static Fault pauseAt(int count, boolean goOn, Runnable reached) {
         return (exchange, body, _) -> {
             String range = exchange.header("Range").orElse("bytes=0-");
             int from = Integer.parseInt(range.substring(6, range.indexOf('-', 6)));
-            byte[] bytes = body.clone();
-            if (wrongByte >= 0) {
-                bytes[wrongByte] ^= 1;
-            }
             Map<String, String> headers = new HashMap<>();
             headers.put("Content-Type", "application/octet-stream");
             if (from > 0) {
@@ -123,14 +121,42 @@ class PullInterruptedTest {
             int stop = Math.clamp(count, from, body.length);
             try (OutputStream out =
                     exchange.respond(from > 0 ? 206 : 200, headers, body.length - from)) {
-                out.write(bytes, from, stop - from);
+                out.write(body, from, stop - from);
                 out.flush();
                 reached.run();
                 if (goOn) {
-                    out.write(bytes, stop, body.length - stop);
+                    out.write(body, stop, body.length - stop);
                 } else {
                     exchange.awaitDisconnect();
                 }
+            }
+        };
+    }
+
+    /// Serves the body until enough of it has been written to the store, and then waits for the
+    /// client to leave. A reader hands on what it has when more comes late, so the end comes in
+    /// drops.
+    ///
+    /// @param wrongByte the offset of a byte that is changed; -1 for none
+    /// @param sent receives how many bytes that were
+    private Fault untilIngested(Digest blob, int enough, int wrongByte, AtomicInteger sent) {
+        return (exchange, right, _) -> {
+            byte[] body = right.clone();
+            if (wrongByte >= 0) {
+                body[wrongByte] ^= 1;
+            }
+            Map<String, String> headers = Map.of("Content-Type", "application/octet-stream");
+            try (OutputStream out = exchange.respond(200, headers, body.length)) {
+                int at = enough + 50_000;
+                out.write(body, 0, at);
+                out.flush();
+                while (ingested(blob) <= enough) {
+                    LockSupport.parkNanos(3_000_000);
+                    out.write(body, at++, 1);
+                    out.flush();
+                }
+                sent.set(at);
+                exchange.awaitDisconnect();
             }
         };
     }
@@ -151,8 +177,10 @@ class PullInterruptedTest {
         TestImage image = image(1);
         String reference = registry.push("a", "1", image);
         Descriptor layer = image.layers().getFirst();
-        int stop = 400_000;
-        registry.script(layer.digest().toString(), pauseAt(stop, -1, false, () -> {}));
+        AtomicInteger sent = new AtomicInteger();
+        int enough = 250_000;
+        registry.script(
+                layer.digest().toString(), untilIngested(layer.digest(), enough, -1, sent));
         Puller puller = new Puller(reference);
         long others = 0;
         for (Descriptor other : image.layers().subList(1, 3)) {
@@ -167,13 +195,13 @@ class PullInterruptedTest {
                         }
                     });
         }
-        Host.await("bytes in the ingest", () -> ingested(layer.digest()) > 250_000);
+        Host.await("bytes in the ingest", () -> sent.get() > 0);
         puller.interruptAndAwait();
         assertEquals(List.of(), host.names());
         assertFalse(host.hasBlob(layer.digest()));
         assertEquals(List.of(), host.images.verify(true));
         long kept = ingested(layer.digest());
-        assertEquals(stop, kept);
+        assertTrue(kept > enough && kept <= sent.get(), kept + " of " + sent);
 
         // The next process.
         host.close();
@@ -202,7 +230,7 @@ class PullInterruptedTest {
         String reference = registry.push("a", "1", image);
         Descriptor layer = image.layers().getFirst();
         int stop = 400_000;
-        registry.script(layer.digest().toString(), pauseAt(stop, -1, false, () -> {}));
+        registry.script(layer.digest().toString(), pauseAt(stop, false, () -> {}));
         host.close();
         host = Host.open(directory, Duration.ofSeconds(2));
 
@@ -337,9 +365,10 @@ class PullInterruptedTest {
         TestImage image = image(2);
         String reference = registry.push("a", "1", image);
         Digest layer = image.layers().getFirst().digest();
-        registry.script(layer.toString(), pauseAt(400_000, 1000, false, () -> {}));
+        AtomicInteger sent = new AtomicInteger();
+        registry.script(layer.toString(), untilIngested(layer, 250_000, 1000, sent));
         Puller puller = new Puller(reference);
-        Host.await("bytes in the ingest", () -> ingested(layer) > 250_000);
+        Host.await("bytes in the ingest", () -> sent.get() > 0);
         puller.interruptAndAwait();
 
         host.pull(reference);
@@ -419,7 +448,6 @@ class PullInterruptedTest {
                     blob,
                     pauseAt(
                             at,
-                            -1,
                             true,
                             () -> {
                                 Host.await("the puller", () -> running.get() != null);
@@ -457,7 +485,6 @@ class PullInterruptedTest {
                 image.layers().getFirst().digest().toString(),
                 pauseAt(
                         1000,
-                        -1,
                         true,
                         () -> {
                             begun.countDown();
