@@ -4,6 +4,7 @@ import dev.imgd.content.ContentStore;
 import dev.imgd.content.ImageRecord;
 import dev.imgd.content.IngestStatus;
 import dev.imgd.content.LeaseStore;
+import dev.imgd.content.NodeId;
 import dev.imgd.content.Store;
 import dev.imgd.gc.GarbageCollector;
 import dev.imgd.gc.Plan;
@@ -211,7 +212,7 @@ public final class LocalImageService implements ImageService {
                 });
         Optional<PlatformImage> unpackable =
                 request.unpack() ? matching(reference, tree.images(), platform) : Optional.empty();
-        Fetched fetched = fetch(reference, client, tree, unpackable, lease.id, progress);
+        Fetched fetched = fetch(reference, client, tree, unpackable, lease, progress);
         List<String> tops =
                 fetched.chain.isEmpty() ? List.of() : List.of(top(fetched.chain));
         record(reference.toString(), target.descriptor(), tops);
@@ -283,6 +284,7 @@ public final class LocalImageService implements ImageService {
     private final class PullLease {
         final String id;
         private final String prefix;
+        private boolean holds;
 
         PullLease(Reference reference) throws ImageException {
             prefix = "pull/" + reference + "#";
@@ -291,14 +293,25 @@ public final class LocalImageService implements ImageService {
             store.leases().create(NAMESPACE, id, PULL_LEASE, Map.of());
         }
 
+        void hold(List<NodeId> nodes) throws ImageException {
+            store.leases().hold(NAMESPACE, id, nodes);
+            holds = true;
+        }
+
+        /// However many attempts fail, one lease of a name is left: the last that held something.
+        ///
         /// @param keep whether what is there now is kept for another attempt
         void end(boolean keep) throws ImageException {
             activeLeases.remove(id);
-            if (keep) {
+            if (keep && !holds) {
+                delete(id);
                 return;
             }
             for (LeaseStore.Lease lease : store.leases().list(NAMESPACE)) {
-                if (lease.id().startsWith(prefix) && !activeLeases.contains(lease.id())) {
+                boolean kept = keep && lease.id().equals(id);
+                if (!kept
+                        && lease.id().startsWith(prefix)
+                        && !activeLeases.contains(lease.id())) {
                     delete(lease.id());
                 }
             }
@@ -334,7 +347,7 @@ public final class LocalImageService implements ImageService {
             RegistryClient client,
             ImageTree.Result tree,
             Optional<PlatformImage> unpackable,
-            String lease,
+            PullLease lease,
             ProgressListener progress)
             throws ImageException {
         List<Digest> diffIds =
@@ -363,7 +376,7 @@ public final class LocalImageService implements ImageService {
                 }
             }
         }
-        store.leases().hold(NAMESPACE, lease, PullEngine.nodes(List.copyOf(blobs), chain));
+        lease.hold(PullEngine.nodes(List.copyOf(blobs), chain));
         for (PlatformImage image : tree.images()) {
             if (image.configBytes().isPresent()) {
                 store.content()
@@ -436,7 +449,7 @@ public final class LocalImageService implements ImageService {
                 .read(
                         view -> {
                             for (var node :
-                                    view.edgesFrom(dev.imgd.content.NodeId.blob(document))) {
+                                    view.edgesFrom(NodeId.blob(document))) {
                                 children.add(Digest.parse(node.key()));
                             }
                             return null;

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.content.IngestStatus;
+import dev.imgd.hosts.RegistryHosts;
 import dev.imgd.image.ImageService.PullResult;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
@@ -30,6 +31,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
@@ -170,6 +172,31 @@ class PullInterruptedTest {
         } catch (ImageException e) {
             throw new AssertionError(e);
         }
+    }
+
+    @Test
+    void pull_failsAgainAndAgain_leavesOneLease() throws Exception {
+        TestImage image = image(11);
+        String reference = registry.push("a", "1", image);
+        String layer = image.layers().get(2).digest().hex();
+        AtomicBoolean broken = new AtomicBoolean(true);
+        registry.always(
+                exchange -> broken.get() && exchange.path().contains(layer),
+                Fault.error(503, "UNAVAILABLE", "later"));
+        host.close();
+        host =
+                Host.open(
+                        directory,
+                        options -> options.withRetries(1, Duration.ZERO, Duration.ZERO),
+                        RegistryHosts.direct());
+        for (int i = 0; i < 3; i++) {
+            assertFails(ErrorKind.UNAVAILABLE, () -> host.pull(reference));
+            assertEquals(1, host.leases().size(), "what came is kept: " + host.leases());
+        }
+        broken.set(false);
+        host.pull(reference);
+        host.assertSound();
+        assertEquals(List.of(), host.leases());
     }
 
     @Test
