@@ -61,6 +61,7 @@ final class FileIngest implements Ingest {
     private long rehashed;
     private @Nullable Path committed;
     private boolean closed;
+    private volatile boolean followed;
 
     private volatile long offset;
     private volatile long updatedMillis;
@@ -207,6 +208,11 @@ final class FileIngest implements Ingest {
 
     @Override
     public void lend(ByteBuffer bytes) throws IOException {
+        if (followed && !HashAhead.SPARE_PROCESSORS) {
+            // Whoever follows is busy beside this thread already.
+            write(bytes);
+            return;
+        }
         requireWritable();
         hashing.add(append(bytes));
         if (hashing.isFull()) {
@@ -360,6 +366,7 @@ final class FileIngest implements Ingest {
 
     @Override
     public ReadableByteChannel follow() throws IOException {
+        followed = true;
         Path blob = committed;
         Path file = blob == null ? BlobPaths.ingestData(directory) : blob;
         try {

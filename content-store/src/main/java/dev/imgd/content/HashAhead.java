@@ -20,6 +20,9 @@ final class HashAhead {
     /// Pieces of a batch.
     static final int BATCH = 4;
 
+    /// Whether there are processors left beside a writer and a follower of what it writes.
+    static final boolean SPARE_PROCESSORS = Runtime.getRuntime().availableProcessors() > 2;
+
     private static final class Threads {
         /// As many as there are processors to hash on; where all are busy, the writer hashes itself.
         static final Executor EXECUTOR =
