@@ -50,6 +50,12 @@ final class GatedSource implements ReadableByteChannel {
         }
     }
 
+    /// Whether so many bytes, or all that are left, can be read without waiting.
+    boolean hasReady(long bytes) {
+        long read = consumed.get();
+        return available.getAsLong() - read >= Math.min(bytes, sizeBytes - read);
+    }
+
     @Override
     public int read(ByteBuffer into) throws IOException {
         check.run();

@@ -46,6 +46,7 @@ import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -72,6 +73,10 @@ final class PullEngine implements AutoCloseable {
 
     private static final int LEAST_BUFFER_BYTES = 32 << 10;
     private static final int ALL_BUFFERS_BYTES = 16 << 20;
+
+    /// What a second thread may read of a blob before it is asked again.
+    private static final long ASSISTED_BYTES = 2 << 20;
+
     private static final long TICK_MILLIS = 100;
     private static final int MAX_ATTEMPTS = 5;
 
@@ -291,8 +296,7 @@ final class PullEngine implements AutoCloseable {
             report("done");
             long fetched = jobs.stream().mapToLong(j -> j.fetched.get()).sum();
             long total = jobs.stream().mapToLong(j -> j.descriptor.sizeBytes()).sum();
-            return new Outcome(
-                    chain, fetched, Math.max(0, total - fetched), sources(), warnings);
+            return new Outcome(chain, fetched, Math.max(0, total - fetched), sources(), warnings);
         }
 
         /// Commits a layer at its place. It is unpacked once more when what was on disk has gone in
@@ -455,7 +459,8 @@ final class PullEngine implements AutoCloseable {
                 }
             } catch (IOException e) {
                 settle(follower);
-                // A body of a wrong size says nothing about the bytes that were there before it, and
+                // A body of a wrong size says nothing about the bytes that were there before it,
+                // and
                 // would be as wrong the next time.
                 if (cancelled == null && worthAnother(job, e, received ? resumed : 0)) {
                     job.unpackedBytes.set(0);
@@ -735,7 +740,8 @@ final class PullEngine implements AutoCloseable {
                                     grown -> {
                                         share.grown(grown);
                                         staging.written(grown);
-                                    });
+                                    },
+                                    work -> assist(source, work));
                     checkCancelled();
                     share.keep();
                     complete = result.complete(new Unpacked(Optional.of(staging), applied));
@@ -751,6 +757,33 @@ final class PullEngine implements AutoCloseable {
             } catch (IOException | RuntimeException | Error e) {
                 result.completeExceptionally(e);
             }
+        }
+
+        /// Unpacks on a second thread while no other layer wants the processor; it must not wait
+        /// for the network, because the place of the first thread is taken meanwhile.
+        private boolean assist(GatedSource source, Runnable work) {
+            if (!source.hasReady(ASSISTED_BYTES) || !gate.tryEnter()) {
+                return false;
+            }
+            boolean begun = false;
+            try {
+                unpackers.execute(
+                        () -> {
+                            try {
+                                work.run();
+                            } finally {
+                                gate.leave();
+                            }
+                        });
+                begun = true;
+            } catch (RejectedExecutionException closing) {
+                LOG.trace("closing: no second thread", closing);
+            } finally {
+                if (!begun) {
+                    gate.leave();
+                }
+            }
+            return begun;
         }
 
         /// Waits until a follower that is bound to fail has done so.
@@ -834,8 +867,7 @@ final class PullEngine implements AutoCloseable {
         private List<SourceUse> sources() {
             List<SourceUse> uses = new ArrayList<>();
             for (RegistryClient.SourceUse use : plan.client.sources()) {
-                uses.add(
-                        new SourceUse(use.host(), use.blobBytes(), use.retries(), use.dropped()));
+                uses.add(new SourceUse(use.host(), use.blobBytes(), use.retries(), use.dropped()));
             }
             return uses;
         }

@@ -22,8 +22,7 @@ public final class Decompression {
     /// @param growth decides how large the content may get
     /// @return how many bytes were written
     /// @throws ImageException `INVALID_CONTENT` for a malformed or cut-off stream,
-    ///   `LIMIT_EXCEEDED`,
-    ///   `CANCELLED` when interrupted
+    ///   `LIMIT_EXCEEDED`, `CANCELLED` when interrupted
     /// @throws IOException of the channels
     public static long copy(
             String what,
@@ -39,7 +38,7 @@ public final class Decompression {
                         .with(
                                 Limits.Key.LAYER_UNCOMPRESSED_BYTES,
                                 Limits.Key.LAYER_UNCOMPRESSED_BYTES.max());
-        try (BlobStream stream = new BlobStream(what, source, whole, growth)) {
+        try (BlobStream stream = new BlobStream(what, source, whole, growth, Assistant.NONE)) {
             long written = 0;
             while (true) {
                 ByteBuffer piece = stream.view(PIECE_BYTES);

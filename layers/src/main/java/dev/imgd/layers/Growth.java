@@ -9,7 +9,8 @@ public interface Growth {
     /// Stops nothing.
     Growth UNWATCHED = bytes -> {};
 
-    /// Called on the thread that applies the layer, after each piece of at most 256 KiB.
+    /// Called after each piece of at most 256 KiB, by one thread at a time: the one that applies
+    /// the layer, or the one that its [Assistant] lends.
     ///
     /// @param bytes uncompressed bytes since the last call
     /// @throws ImageException to end the layer with this error

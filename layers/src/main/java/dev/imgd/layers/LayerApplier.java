@@ -30,11 +30,11 @@ public final class LayerApplier {
     }
 
     /// Applies a layer that may grow as far as the limits allow; see [#apply(String,
-    /// ReadableByteChannel, Path, Digest, Growth)].
+    /// ReadableByteChannel, Path, Digest, Growth, Assistant)].
     public Applied apply(
             String what, ReadableByteChannel source, Path directory, @Nullable Digest expected)
             throws IOException {
-        return apply(what, source, directory, expected, Growth.UNWATCHED);
+        return apply(what, source, directory, expected, Growth.UNWATCHED, Assistant.NONE);
     }
 
     /// Reads `source` to its end and applies it.
@@ -45,6 +45,7 @@ public final class LayerApplier {
     /// @param directory an empty directory on the target file system
     /// @param expected the diffID that the stream must have; null accepts any
     /// @param growth told how much comes out, before it is written
+    /// @param assistant lends a second thread, which then decodes and hashes while this one writes
     /// @throws dev.imgd.model.ImageException `INVALID_CONTENT`, `LIMIT_EXCEEDED`, `NO_SPACE`,
     ///   `CANCELLED`, [dev.imgd.model.DigestMismatchException] for another diffID
     /// @throws IOException what the source throws, as it is
@@ -53,8 +54,9 @@ public final class LayerApplier {
             ReadableByteChannel source,
             Path directory,
             @Nullable Digest expected,
-            Growth growth)
+            Growth growth,
+            Assistant assistant)
             throws IOException {
-        return new LayerPass(limits, what, source, directory, expected, growth).run();
+        return new LayerPass(limits, what, source, directory, expected, growth, assistant).run();
     }
 }

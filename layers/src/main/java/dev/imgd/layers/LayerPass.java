@@ -17,8 +17,8 @@ import org.jspecify.annotations.Nullable;
 /// source -> 256 KiB -> decoder -> 256 KiB -> SHA-256 -> tar -> write(2) from the same buffer
 /// ```
 ///
-/// All of it runs on the calling thread: layers of an image are applied in parallel, so that
-/// threads of one layer would only take the processor from another.
+/// All of it runs on the calling thread while other layers keep the other processors busy. What is
+/// left of the arrow to the tar reader moves to a second thread while the [Assistant] has one.
 final class LayerPass {
     private final Limits limits;
     private final String what;
@@ -26,6 +26,7 @@ final class LayerPass {
     private final Path directory;
     private final @Nullable Digest expected;
     private final Growth growth;
+    private final Assistant assistant;
 
     LayerPass(
             Limits limits,
@@ -33,13 +34,15 @@ final class LayerPass {
             ReadableByteChannel source,
             Path directory,
             @Nullable Digest expected,
-            Growth growth) {
+            Growth growth,
+            Assistant assistant) {
         this.limits = limits;
         this.what = what;
         this.source = source;
         this.directory = directory;
         this.expected = expected;
         this.growth = growth;
+        this.assistant = assistant;
     }
 
     Applied run() throws IOException {
@@ -49,7 +52,7 @@ final class LayerPass {
                             .formatted(what, expected));
         }
         try (Fd root = Fd.open(directory.toString(), Fs.O_PATH | Fs.O_DIRECTORY, 0);
-                BlobStream stream = new BlobStream(what, source, limits, growth);
+                BlobStream stream = new BlobStream(what, source, limits, growth, assistant);
                 TreeWriter tree = new TreeWriter(what, root.fd(), limits)) {
             TarReader reader = new TarReader(what, stream, limits);
             TarEntry entry;

@@ -171,8 +171,7 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
         return new ImageException(
                 e.kind(),
                 "%s: entry %s: %s%s"
-                        .formatted(
-                                what, TarReader.quoted(entry.name), e.getMessage(), advice(e)),
+                        .formatted(what, TarReader.quoted(entry.name), e.getMessage(), advice(e)),
                 e);
     }
 
@@ -527,7 +526,8 @@ final class TreeWriter implements Directories.Listener, AutoCloseable {
         String canonical = directories.make(parentPath).path();
         String target = Paths.clean(entry.linkName);
         Directory targetParent = target.isEmpty() ? null : directories.find(Paths.parent(target));
-        // Finding the target may have closed the directory of the link. Its canonical path takes one
+        // Finding the target may have closed the directory of the link. Its canonical path takes
+        // one
         // descriptor, which does not close the target's.
         Directory parent = directories.make(canonical);
         String targetName = Paths.base(target);

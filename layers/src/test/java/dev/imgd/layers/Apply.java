@@ -15,7 +15,7 @@ import java.nio.channels.ReadableByteChannel;
 import java.nio.file.Path;
 import java.util.zip.GZIPOutputStream;
 
-/// The call under test, in short.
+/// The call under test, in short. A second thread helps now and then.
 final class Apply {
     private Apply() {}
 
@@ -24,7 +24,10 @@ final class Apply {
     }
 
     static Applied to(Path directory, byte[] blob, Limits limits) throws IOException {
-        return new LayerApplier(limits).apply("layer 1", channel(blob), directory, null);
+        try (Colleague colleague = new Colleague(2)) {
+            return new LayerApplier(limits)
+                    .apply("layer 1", channel(blob), directory, null, Growth.UNWATCHED, colleague);
+        }
     }
 
     static Applied to(Path directory, TarBuilder tar) throws IOException {

@@ -51,7 +51,28 @@ class DecoderTest {
         return decode(engine, blob, Integer.MAX_VALUE, Limits.defaults());
     }
 
+    /// Decodes alone and with a second thread, which must make no difference.
     private static byte[] decode(Engine engine, byte[] blob, int piece, Limits limits)
+            throws IOException {
+        try (Colleague colleague = new Colleague(1)) {
+            byte[] alone;
+            try {
+                alone = decode(engine, blob, piece, limits, Assistant.NONE);
+            } catch (ImageException e) {
+                ImageException helped =
+                        assertThrows(
+                                ImageException.class,
+                                () -> decode(engine, blob, piece, limits, colleague));
+                assertEquals(e.getMessage(), helped.getMessage());
+                throw e;
+            }
+            assertArrayEquals(alone, decode(engine, blob, piece, limits, colleague));
+            return alone;
+        }
+    }
+
+    private static byte[] decode(
+            Engine engine, byte[] blob, int piece, Limits limits, Assistant assistant)
             throws IOException {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         try (BlobStream stream =
@@ -60,6 +81,7 @@ class DecoderTest {
                         new Pieces(blob, piece),
                         limits,
                         Growth.UNWATCHED,
+                        assistant,
                         engine.inflaters())) {
             byte[] buffer = new byte[1 << 16];
             while (true) {

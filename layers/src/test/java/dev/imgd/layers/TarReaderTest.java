@@ -25,7 +25,8 @@ class TarReaderTest {
     private static void read(byte[] tar, Limits limits, Consumer<TarEntry> consumer)
             throws IOException {
         try (BlobStream stream =
-                new BlobStream("layer 1", Apply.channel(tar), limits, Growth.UNWATCHED)) {
+                new BlobStream(
+                        "layer 1", Apply.channel(tar), limits, Growth.UNWATCHED, Assistant.NONE)) {
             TarReader reader = new TarReader("layer 1", stream, limits);
             TarEntry entry;
             while ((entry = reader.next()) != null) {
