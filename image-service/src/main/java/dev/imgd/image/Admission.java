@@ -40,12 +40,7 @@ final class Admission {
             Descriptor target,
             List<Descriptor> manifests)
             throws ImageException {
-        var _ =
-                gate.admit(
-                        reference,
-                        target,
-                        manifests,
-                        new RegistrySignatures(client, reference));
+        var _ = gate.admit(reference, target, manifests, new RegistrySignatures(client, reference));
     }
 
     /// Whether a manifest is admitted under a name without asking the registry.

@@ -45,8 +45,8 @@ import org.apache.commons.compress.archivers.tar.TarArchiveOutputStream;
 /// for.
 ///
 /// Everything is written beside the target under a name of its own and renamed when it is complete
-/// and on the disk; what is there already is never replaced. Equal images give equal archives: times
-/// are zero and the order is fixed. **Source:** OCI image-spec v1.1, image-layout.md.
+/// and on the disk; what is there already is never replaced. Equal images give equal archives:
+/// times are zero and the order is fixed. **Source:** OCI image-spec v1.1, image-layout.md.
 final class ArchiveExport {
     private static final String NAMESPACE = LocalImageService.NAMESPACE;
     private static final String PARTIAL = ".partial";
@@ -206,8 +206,7 @@ final class ArchiveExport {
     }
 
     /// Gives the complete export its name, durably.
-    private static void publish(Path partial, Path target, ExportFormat format)
-            throws IOException {
+    private static void publish(Path partial, Path target, ExportFormat format) throws IOException {
         try {
             // An empty directory is the one thing that may be in the place of another.
             int flags =

@@ -10,7 +10,6 @@ import dev.imgd.model.Json;
 import dev.imgd.model.JsonNode;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.Limits;
-import dev.imgd.model.ManifestDocument;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Reference;
 import dev.imgd.registry.RegistryClient.BlobStream;
@@ -86,7 +85,9 @@ final class DirectoryCopyDestination implements CopyDestination {
             Files.createDirectories(root);
             // The version comes first: a second try finds a directory that it may go on with.
             if (!Files.exists(root.resolve(marker))) {
-                write(root.resolve(marker), (layout ? LAYOUT : VERSION).getBytes(StandardCharsets.US_ASCII));
+                write(
+                        root.resolve(marker),
+                        (layout ? LAYOUT : VERSION).getBytes(StandardCharsets.US_ASCII));
             }
         } catch (IOException e) {
             throw failed(e);
@@ -239,8 +240,7 @@ final class DirectoryCopyDestination implements CopyDestination {
             Index parsed =
                     Index.parse(
                             file.toString(), Bytes.of(before), Optional.of(MediaType.OCI_INDEX));
-            List<JsonNode> entries =
-                    Json.parse(file.toString(), before, limits).items("manifests");
+            List<JsonNode> entries = Json.parse(file.toString(), before, limits).items("manifests");
             for (int i = 0; i < entries.size(); i++) {
                 if (!isReplaced(parsed.manifests().get(i), target)) {
                     json.value(entries.get(i));

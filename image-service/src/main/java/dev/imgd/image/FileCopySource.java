@@ -129,10 +129,7 @@ final class FileCopySource implements CopySource {
         if (matching.isEmpty()) {
             throw ImageException.notFound(
                     "%s: no image \"%s\"; there are: %s"
-                            .formatted(
-                                    archive.path(),
-                                    location.name().orElse(""),
-                                    names(index)));
+                            .formatted(archive.path(), location.name().orElse(""), names(index)));
         }
         if (matching.size() > 1) {
             throw ImageException.invalidArgument(
@@ -200,8 +197,7 @@ final class FileCopySource implements CopySource {
         ManifestDocument document =
                 ManifestDocument.parse(
                         archive.path() + " manifest.json", content, Optional.empty(), limits);
-        Descriptor target =
-                new Descriptor(document.mediaType(), content.sha256(), content.size());
+        Descriptor target = new Descriptor(document.mediaType(), content.sha256(), content.size());
         return new FileCopySource(
                 archive,
                 limits,
@@ -227,10 +223,7 @@ final class FileCopySource implements CopySource {
         JsonNode image =
                 dockerImage(
                         archive,
-                        Json.parse(
-                                        archive.path() + " manifest.json",
-                                        document.toArray(),
-                                        limits)
+                        Json.parse(archive.path() + " manifest.json", document.toArray(), limits)
                                 .items(),
                         location);
         String configFile = image.require("Config").text();
@@ -258,8 +251,7 @@ final class FileCopySource implements CopySource {
             layer.write(manifest);
         }
         Bytes made = Bytes.of(manifest.endArray().endObject().toBytes());
-        Descriptor target =
-                new Descriptor(MediaType.DOCKER_MANIFEST, made.sha256(), made.size());
+        Descriptor target = new Descriptor(MediaType.DOCKER_MANIFEST, made.sha256(), made.size());
         return new FileCopySource(
                 archive,
                 limits,
@@ -311,8 +303,7 @@ final class FileCopySource implements CopySource {
             for (int n = in.read(buffer); n >= 0; n = in.read(buffer)) {
                 digest.update(buffer, 0, n);
             }
-            return new Descriptor(
-                    type, Digest.of(Digest.Algorithm.SHA256, digest.digest()), size);
+            return new Descriptor(type, Digest.of(Digest.Algorithm.SHA256, digest.digest()), size);
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException("every Java runtime has SHA-256", e);
         } catch (ImageException e) {
@@ -355,8 +346,7 @@ final class FileCopySource implements CopySource {
         }
         Digest got = content.digestLike(descriptor.digest());
         if (!got.equals(descriptor.digest())) {
-            throw new DigestMismatchException(
-                    what, descriptor.digest(), got, content.size());
+            throw new DigestMismatchException(what, descriptor.digest(), got, content.size());
         }
         return content;
     }

@@ -1,6 +1,5 @@
 package dev.imgd.image;
 
-import dev.imgd.image.ImageService.CopyPlatforms;
 import dev.imgd.image.ImageService.CopyRequest;
 import dev.imgd.image.ImageService.CopyResult;
 import dev.imgd.image.ImageService.LayerProgress;
@@ -83,8 +82,7 @@ public final class ImageCopier {
         this(registries, limits, parallel, null);
     }
 
-    ImageCopier(
-            RegistryClients registries, Limits limits, int parallel, @Nullable Images store) {
+    ImageCopier(RegistryClients registries, Limits limits, int parallel, @Nullable Images store) {
         this.registries = registries;
         this.limits = limits;
         this.parallel = parallel;
@@ -295,10 +293,7 @@ public final class ImageCopier {
         private int manifests;
         private int referrers;
 
-        Run(
-                CopyRequest request,
-                ProgressListener progress,
-                @Nullable LayerRewriting rewriting) {
+        Run(CopyRequest request, ProgressListener progress, @Nullable LayerRewriting rewriting) {
             this.request = request;
             this.progress = progress;
             this.rewriting = rewriting;
@@ -313,8 +308,7 @@ public final class ImageCopier {
                 ImageLocation location, boolean plainHttp, Optional<Credentials> credentials)
                 throws ImageException {
             RegistryClient session =
-                    registries.session(
-                            location.reference().registry(), plainHttp, credentials);
+                    registries.session(location.reference().registry(), plainHttp, credentials);
             sessions.add(session);
             if (cancelled.get()) {
                 session.close();
@@ -333,8 +327,7 @@ public final class ImageCopier {
                                         request.sourceCredentials()),
                                 location.reference());
                 case STORE -> images().source(location.reference());
-                case OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR ->
-                        FileCopySource.open(location, limits);
+                case OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR -> FileCopySource.open(location, limits);
             };
         }
 
@@ -455,10 +448,7 @@ public final class ImageCopier {
             new Admission(registries.policy())
                     .beforeFetching(
                             reference,
-                            session(
-                                    from,
-                                    request.sourcePlainHttp(),
-                                    request.sourceCredentials()),
+                            session(from, request.sourcePlainHttp(), request.sourceCredentials()),
                             source.target(),
                             used);
         }
@@ -512,8 +502,7 @@ public final class ImageCopier {
         }
 
         private Part one(CopySource source, Descriptor target) throws ImageException {
-            if (request.platform().isEmpty()
-                    && target.type() instanceof MediaType.ManifestType) {
+            if (request.platform().isEmpty() && target.type() instanceof MediaType.ManifestType) {
                 return all(source, target); // there is nothing to choose
             }
             Platform platform =
@@ -547,8 +536,7 @@ public final class ImageCopier {
             if (part.documents().containsKey(descriptor.digest())) {
                 return;
             }
-            limits.check(
-                    Limits.Key.INDEX_DEPTH, request.source() + ": nested indexes", depth);
+            limits.check(Limits.Key.INDEX_DEPTH, request.source() + ": nested indexes", depth);
             Bytes content = source.document(descriptor);
             ManifestDocument parsed =
                     ManifestDocument.parse(
@@ -624,9 +612,7 @@ public final class ImageCopier {
                     Part part = all(source, listed);
                     below(source, destination, part);
                     destination.referrer(
-                            entry(listed, part.top()),
-                            part.top().content(),
-                            part.children(listed));
+                            entry(listed, part.top()), part.top().content(), part.children(listed));
                     manifests++;
                     subjects.addAll(part.documents().keySet());
                     known.addAll(part.documents().keySet());
@@ -737,10 +723,7 @@ public final class ImageCopier {
                 item.state = LayerState.DOWNLOADING;
                 try (VerifiedBlob verified =
                         new VerifiedBlob(
-                                blob,
-                                offset -> source.open(blob, offset),
-                                item.done,
-                                cancelled)) {
+                                blob, offset -> source.open(blob, offset), item.done, cancelled)) {
                     BlobOutcome outcome = destination.blob(blob, verified, mountFrom);
                     item.state =
                             outcome == BlobOutcome.UPLOADED ? LayerState.DONE : LayerState.EXISTS;

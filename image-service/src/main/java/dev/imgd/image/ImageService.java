@@ -50,8 +50,7 @@ public interface ImageService extends AutoCloseable {
 
         /// The same with other credentials.
         public PullRequest withCredentials(Optional<Credentials> value) {
-            return new PullRequest(
-                    reference, platform, allPlatforms, unpack, plainHttp, value);
+            return new PullRequest(reference, platform, allPlatforms, unpack, plainHttp, value);
         }
 
         /// Pulls for the host's platform and unpacks.
@@ -210,8 +209,8 @@ public interface ImageService extends AutoCloseable {
     /// @return findings, empty when all is well
     List<String> verify(boolean rehash) throws ImageException;
 
-    /// Mounts an image at an existing or new directory; read-only unless `writable`. The mount lives
-    /// on without this process. What is stored but not unpacked yet is unpacked first.
+    /// Mounts an image at an existing or new directory; read-only unless `writable`. The mount
+    /// lives on without this process. What is stored but not unpacked yet is unpacked first.
     ///
     /// @param platform as for [#inspect]
     /// @throws ImageException `NOT_FOUND`; `FAILED_PRECONDITION` when something is mounted there
@@ -223,8 +222,9 @@ public interface ImageService extends AutoCloseable {
         mount(reference, Optional.empty(), directory, writable);
     }
 
-    /// Undoes [#mount] or [#bundle] and drops what was written there. Of a bundle `config.json` goes
-    /// too, unless it was changed, and so do the directories that were made for it, once empty.
+    /// Undoes [#mount] or [#bundle] and drops what was written there. Of a bundle `config.json`
+    /// goes too, unless it was changed, and so do the directories that were made for it, once
+    /// empty.
     ///
     /// @param directory the mount's, a bundle's, or a bundle's `rootfs`
     void unmount(Path directory) throws ImageException;
@@ -234,8 +234,7 @@ public interface ImageService extends AutoCloseable {
     ///
     /// @param platform as for [#inspect]
     /// @param arguments replace the image's `Cmd`; none for what the image says
-    void bundle(
-            String reference, Optional<String> platform, Path directory, List<String> arguments)
+    void bundle(String reference, Optional<String> platform, Path directory, List<String> arguments)
             throws ImageException;
 
     /// Makes a bundle of the only platform, or of this host's where there are several.

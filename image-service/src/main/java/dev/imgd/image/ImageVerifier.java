@@ -31,8 +31,7 @@ public final class ImageVerifier {
     ///
     /// @param digest what the name stands for; empty where that was not asked for
     /// @param verdicts of the index or manifest, then of the platform's manifest where that decided
-    public record Verification(
-            boolean accepted, Optional<Digest> digest, List<Verdict> verdicts) {}
+    public record Verification(boolean accepted, Optional<Digest> digest, List<Verdict> verdicts) {}
 
     /// Decides as a pull would.
     ///
@@ -44,12 +43,9 @@ public final class ImageVerifier {
             Reference reference, Optional<Digest> digest, Platform platform, boolean plainHttp)
             throws ImageException {
         Reference name = reference.withDefaultTag();
-        try (RegistryClient client =
-                registries.client(name.registry(), plainHttp).session()) {
+        try (RegistryClient client = registries.client(name.registry(), plainHttp).session()) {
             return Interruptible.call(
-                    "image " + name,
-                    client,
-                    () -> verify(client, name, digest, platform));
+                    "image " + name, client, () -> verify(client, name, digest, platform));
         }
     }
 
@@ -74,12 +70,14 @@ public final class ImageVerifier {
         ImageTree.Documents documents =
                 wanted ->
                         switch (wanted.type()) {
-                            case MediaType.IndexType _, MediaType.ManifestType _,
+                            case MediaType.IndexType _,
+                                    MediaType.ManifestType _,
                                     MediaType.Schema1Type _ ->
                                     wanted.digest().equals(descriptor.digest())
                                             ? target.content()
                                             : client.manifest(name, wanted).content();
-                            case MediaType.ConfigType _, MediaType.LayerType _,
+                            case MediaType.ConfigType _,
+                                    MediaType.LayerType _,
                                     MediaType.OpaqueType _ ->
                                     client.smallBlob(name, wanted);
                         };

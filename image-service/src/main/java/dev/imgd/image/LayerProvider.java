@@ -12,8 +12,8 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
 import dev.imgd.model.Platform;
 import dev.imgd.model.Reference;
-import dev.imgd.registry.RegistryClient.FetchedManifest;
 import dev.imgd.registry.RegistryClient;
+import dev.imgd.registry.RegistryClient.FetchedManifest;
 import dev.imgd.snapshot.SnapshotService;
 import java.time.Duration;
 import java.util.HashMap;
@@ -37,10 +37,10 @@ import org.slf4j.LoggerFactory;
 /// Brings whole images onto the host for a caller that asks for their layers one by one.
 ///
 /// The first question about an image starts to fetch and unpack all of its layers; each question
-/// then waits for its own layer only. The files of the last layer and of those below are on the disk
-/// when it is handed out. Nothing gets a name: when the last layer is there the image
-/// is kept for a grace period, in which the caller puts its own snapshots on the layers, and then
-/// left to the collector. Thread-safe.
+/// then waits for its own layer only. The files of the last layer and of those below are on the
+/// disk when it is handed out. Nothing gets a name: when the last layer is there the image is kept
+/// for a grace period, in which the caller puts its own snapshots on the layers, and then left to
+/// the collector. Thread-safe.
 public final class LayerProvider implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(LayerProvider.class);
     private static final String NAMESPACE = LocalImageService.NAMESPACE;
@@ -69,10 +69,7 @@ public final class LayerProvider implements AutoCloseable {
     /// @param tree what the snapshotter knows the layer by: its diffID, unless it was decrypted
     /// @param parentTree what it knows the layers below by, as a chainID
     public record Layer(
-            Digest diffId,
-            Optional<Digest> parentChain,
-            Digest tree,
-            Optional<Digest> parentTree) {
+            Digest diffId, Optional<Digest> parentChain, Digest tree, Optional<Digest> parentTree) {
         /// A layer of which nothing is encrypted.
         Layer(Digest diffId, Optional<Digest> parentChain) {
             this(diffId, parentChain, diffId, parentChain);
@@ -263,8 +260,7 @@ public final class LayerProvider implements AutoCloseable {
                 return images.unlock(reference.toString(), image.layers(), diffIds);
             } catch (ImageException e) {
                 throw e.kind() == ErrorKind.PERMISSION_DENIED
-                        ? new ImageException(
-                                ErrorKind.FAILED_PRECONDITION, e.getMessage(), e)
+                        ? new ImageException(ErrorKind.FAILED_PRECONDITION, e.getMessage(), e)
                         : e;
             }
         }

@@ -94,8 +94,8 @@ public final class LocalImageService implements ImageService {
         this.fetches = fetches;
         this.deadline = deadline;
         this.keys = keys;
-        this.engine = new PullEngine(
-                        store, snapshots, limits, collector.assembly(), fetches, unpacks);
+        this.engine =
+                new PullEngine(store, snapshots, limits, collector.assembly(), fetches, unpacks);
         this.mounting = new Mounting(snapshots);
         this.admission = new Admission(registries.policy());
         dropDeadCalls();
@@ -130,12 +130,11 @@ public final class LocalImageService implements ImageService {
         Reference reference = Reference.parse(request.reference()).withDefaultTag();
         Platform platform = platform(request.platform());
         admission.beforeResolving(reference);
-        progress.progress(new Progress(reference.toString(), "resolving", 0, 0, 0, List.of(), List.of()));
+        progress.progress(
+                new Progress(reference.toString(), "resolving", 0, 0, 0, List.of(), List.of()));
         try (RegistryClient client =
                         registries.session(
-                                reference.registry(),
-                                request.plainHttp(),
-                                request.credentials());
+                                reference.registry(), request.plainHttp(), request.credentials());
                 PullDeadline ending = deadline("pull of " + reference, client)) {
             try {
                 return pull(
@@ -213,8 +212,7 @@ public final class LocalImageService implements ImageService {
         Optional<PlatformImage> unpackable =
                 request.unpack() ? matching(reference, tree.images(), platform) : Optional.empty();
         Fetched fetched = fetch(reference, client, tree, unpackable, lease, progress);
-        List<String> tops =
-                fetched.chain.isEmpty() ? List.of() : List.of(top(fetched.chain));
+        List<String> tops = fetched.chain.isEmpty() ? List.of() : List.of(top(fetched.chain));
         record(reference.toString(), target.descriptor(), tops);
         return new PullResult(
                 reference.toString(),
@@ -241,8 +239,7 @@ public final class LocalImageService implements ImageService {
             return images.stream().filter(image -> image.config().isPresent()).findFirst();
         }
         if (images.size() > 1) {
-            return Optional.of(
-                    ImageTree.choose(reference + ": cannot unpack", images, platform));
+            return Optional.of(ImageTree.choose(reference + ": cannot unpack", images, platform));
         }
         return Optional.empty(); // an artifact: stored, never unpacked
     }
@@ -259,8 +256,7 @@ public final class LocalImageService implements ImageService {
                 try {
                     return Bytes.of(content.read(descriptor.digest(), limits.manifestBytes()));
                 } catch (ImageException e) {
-                    if (e.kind() != ErrorKind.NOT_FOUND
-                            && content.recheck(descriptor.digest())) {
+                    if (e.kind() != ErrorKind.NOT_FOUND && content.recheck(descriptor.digest())) {
                         throw e;
                     }
                     // Nothing held it and a collection took it in between, or the disk changed it.
@@ -309,9 +305,7 @@ public final class LocalImageService implements ImageService {
             }
             for (LeaseStore.Lease lease : store.leases().list(NAMESPACE)) {
                 boolean kept = keep && lease.id().equals(id);
-                if (!kept
-                        && lease.id().startsWith(prefix)
-                        && !activeLeases.contains(lease.id())) {
+                if (!kept && lease.id().startsWith(prefix) && !activeLeases.contains(lease.id())) {
                     delete(lease.id());
                 }
             }
@@ -403,9 +397,7 @@ public final class LocalImageService implements ImageService {
         writeDocuments(tree);
         return new Fetched(
                 chain,
-                diffIds.isEmpty()
-                        ? Optional.empty()
-                        : Optional.of(ChainId.of(diffIds).getLast()),
+                diffIds.isEmpty() ? Optional.empty() : Optional.of(ChainId.of(diffIds).getLast()),
                 outcome.fetchedBytes(),
                 outcome.reusedBytes(),
                 tree.images().stream().mapToInt(i -> i.manifest().layers().size()).sum(),
@@ -448,8 +440,7 @@ public final class LocalImageService implements ImageService {
         store.database()
                 .read(
                         view -> {
-                            for (var node :
-                                    view.edgesFrom(NodeId.blob(document))) {
+                            for (var node : view.edgesFrom(NodeId.blob(document))) {
                                 children.add(Digest.parse(node.key()));
                             }
                             return null;
@@ -462,7 +453,8 @@ public final class LocalImageService implements ImageService {
         if (!tops.isEmpty()) {
             // One sync for all layers: a name never points to files that a power cut could take.
             snapshots.sync(
-                    SnapshotService.LOCAL, tops.stream().map(LocalImageService::nameOfTop).toList());
+                    SnapshotService.LOCAL,
+                    tops.stream().map(LocalImageService::nameOfTop).toList());
         }
         return name(name, target, tops);
     }
@@ -604,8 +596,8 @@ public final class LocalImageService implements ImageService {
 
     /// The names of the snapshots; none for who has no keys of an encrypted image, whom they do not
     /// concern.
-    private List<Digest> snapshotNames(
-            String what, List<Descriptor> layers, List<Digest> diffIds) throws ImageException {
+    private List<Digest> snapshotNames(String what, List<Descriptor> layers, List<Digest> diffIds)
+            throws ImageException {
         try {
             return unlock(what, layers, diffIds).chain();
         } catch (ImageException e) {
@@ -681,7 +673,8 @@ public final class LocalImageService implements ImageService {
             return new GcReport(true, plan.removableBytes(), items(plan.removable()), kept);
         }
         Report report = collector.collect(plan);
-        // Who asks for the space wants it now, and this process may end before the background comes to it.
+        // Who asks for the space wants it now, and this process may end before the background comes
+        // to it.
         snapshots.view(SnapshotService.LOCAL).cleanup();
         return new GcReport(false, report.freedBytes(), items(report.removed()), kept);
     }
@@ -796,8 +789,7 @@ public final class LocalImageService implements ImageService {
     }
 
     @Override
-    public void mount(
-            String reference, Optional<String> platform, Path directory, boolean writable)
+    public void mount(String reference, Optional<String> platform, Path directory, boolean writable)
             throws ImageException {
         ImageRecord image = find(reference);
         Digest top = unpackedTop(image, selected(image, platform));
@@ -893,8 +885,7 @@ public final class LocalImageService implements ImageService {
             CopyRequest request, ProgressListener progress, @Nullable LayerRewriting rewriting)
             throws ImageException {
         if (!ImageCopier.needsStore(request)) {
-            return new ImageCopier(registries, limits, fetches)
-                    .copy(request, progress, rewriting);
+            return new ImageCopier(registries, limits, fetches).copy(request, progress, rewriting);
         }
         try (CallLease lease = new CallLease(COPY)) {
             ImageCopier.Images images =

@@ -14,9 +14,9 @@ import java.util.Set;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
-/// The registry clients of a process, and the policy for what comes from them. Clients are made when
-/// first needed: one for everything, and one for each
-/// registry that a single call wants to reach over plain http. Thread-safe.
+/// The registry clients of a process, and the policy for what comes from them. Clients are made
+/// when first needed: one for everything, and one for each registry that a single call wants to
+/// reach over plain http. Thread-safe.
 public final class RegistryClients implements AutoCloseable {
     private final RegistryOptions options;
     private final Set<String> plainHttp;

@@ -57,7 +57,8 @@ final class TarCopyDestination implements CopyDestination {
         this.docker = location.transport() == ImageLocation.Transport.DOCKER_ARCHIVE;
         this.file = location.path().toAbsolutePath().normalize();
         this.partial =
-                file.resolveSibling("." + file.getFileName() + "." + UUID.randomUUID() + ".partial");
+                file.resolveSibling(
+                        "." + file.getFileName() + "." + UUID.randomUUID() + ".partial");
     }
 
     @Override
@@ -164,7 +165,9 @@ final class TarCopyDestination implements CopyDestination {
             throws ImageException {
         manifest(target, content, children);
         try {
-            write("oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}".getBytes(StandardCharsets.US_ASCII));
+            write(
+                    "oci-layout",
+                    "{\"imageLayoutVersion\":\"1.0.0\"}".getBytes(StandardCharsets.US_ASCII));
             write("index.json", index(target));
             Manifest single = image;
             if (single != null) {

@@ -36,8 +36,7 @@ final class VerifiedBlob implements BlobSource, AutoCloseable {
     /// @param source the bytes as they come
     /// @param progress how many bytes have been read, at most the size of the blob
     /// @param cancelled makes reads fail
-    VerifiedBlob(
-            Descriptor blob, BlobSource source, AtomicLong progress, AtomicBoolean cancelled) {
+    VerifiedBlob(Descriptor blob, BlobSource source, AtomicLong progress, AtomicBoolean cancelled) {
         this.blob = blob;
         this.source = source;
         this.progress = progress;
@@ -82,9 +81,7 @@ final class VerifiedBlob implements BlobSource, AutoCloseable {
 
     private void check(String from) throws DigestMismatchException {
         byte[] got =
-                fast != null
-                        ? fast.digest()
-                        : java.util.Objects.requireNonNull(usual).digest();
+                fast != null ? fast.digest() : java.util.Objects.requireNonNull(usual).digest();
         if (!blob.digest().matches(got)) {
             throw new DigestMismatchException(
                     "blob " + blob.digest() + " from " + from,
@@ -113,7 +110,9 @@ final class VerifiedBlob implements BlobSource, AutoCloseable {
             if (count == 0) {
                 if (position < blob.sizeBytes()) {
                     throw new SizeMismatchException(
-                            "blob " + blob.digest() + " from " + from(), blob.sizeBytes(), position);
+                            "blob " + blob.digest() + " from " + from(),
+                            blob.sizeBytes(),
+                            position);
                 }
                 return -1;
             }

@@ -214,8 +214,7 @@ class ArchiveTest {
         Files.write(file, bytes);
         Path target = directory.resolve("out");
 
-        assertFails(
-                ErrorKind.DATA_LOSS, () -> host.images.export(List.of(a), target, format));
+        assertFails(ErrorKind.DATA_LOSS, () -> host.images.export(List.of(a), target, format));
 
         assertFalse(Files.exists(target));
         host.pull(a);
@@ -372,8 +371,7 @@ class ArchiveTest {
     /// What a process that is killed in the middle of a call leaves.
     private static void store(Host host, String lease, String ingest) throws IOException {
         host.store.leases().create(Host.NAMESPACE, lease, Duration.ofHours(24), Map.of());
-        try (Ingest bytes =
-                host.store.content().ingest(Host.NAMESPACE, ingest, Optional.empty())) {
+        try (Ingest bytes = host.store.content().ingest(Host.NAMESPACE, ingest, Optional.empty())) {
             bytes.write(ByteBuffer.wrap(new byte[1000]));
         }
     }
@@ -673,9 +671,7 @@ class ArchiveTest {
     @Test
     void import_moreEntriesThanTheLimit_isRefused() throws IOException {
         host.close();
-        host =
-                Host.open(
-                        directory, Limits.defaults().with(Limits.Key.ARCHIVE_ENTRIES, 10));
+        host = Host.open(directory, Limits.defaults().with(Limits.Key.ARCHIVE_ENTRIES, 10));
         TarWriter tar = new TarWriter();
         for (int i = 0; i < 11; i++) {
             tar.directory("d" + i, 0755);

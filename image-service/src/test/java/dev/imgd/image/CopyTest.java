@@ -124,8 +124,7 @@ class CopyTest {
     private void assertComplete(String repository, TestImage image) throws IOException {
         for (Map.Entry<Descriptor, Bytes> manifest : image.manifests().entrySet()) {
             assertEquals(
-                    manifest.getValue(),
-                    at(to, repository, manifest.getKey().digest().toString()));
+                    manifest.getValue(), at(to, repository, manifest.getKey().digest().toString()));
         }
         for (Map.Entry<Digest, Bytes> blob : image.blobs().entrySet()) {
             try (var in = to.content().blob(repository, blob.getKey()).orElseThrow().open(0)) {
@@ -207,10 +206,7 @@ class CopyTest {
         from.push("a", "s", image("linux/s390x", "s"));
         from.content().putManifest("a", MediaType.OCI_INDEX, outer, "1");
         CopyResult result =
-                copy(
-                        "docker://" + from.authority() + "/a:1",
-                        toName("c:1"),
-                        CopyPlatforms.ALL);
+                copy("docker://" + from.authority() + "/a:1", toName("c:1"), CopyPlatforms.ALL);
         assertEquals(6, result.manifests());
         assertEquals(outer, at(to, "c", "1"));
         assertComplete("c", inner);
@@ -228,8 +224,7 @@ class CopyTest {
         TestImage image = multi();
         String source = "docker://" + from.push("a", "1", image);
         String between = place.replace("DIR", directory.toString());
-        assertEquals(
-                image.manifest().digest(), copy(source, between, CopyPlatforms.ALL).digest());
+        assertEquals(image.manifest().digest(), copy(source, between, CopyPlatforms.ALL).digest());
         CopyResult back = copy(between, toName("c:1"), CopyPlatforms.ALL);
         assertEquals(image.manifest().digest(), back.digest());
         assertComplete("c", image);
@@ -273,8 +268,7 @@ class CopyTest {
                         () -> copy(layout, toName("d:1"), CopyPlatforms.ONE));
         assertTrue(e.getMessage().contains("a, b, c"), e.getMessage());
         assertFails(
-                ErrorKind.NOT_FOUND,
-                () -> copy(layout + ":d", toName("d:1"), CopyPlatforms.ONE));
+                ErrorKind.NOT_FOUND, () -> copy(layout + ":d", toName("d:1"), CopyPlatforms.ONE));
     }
 
     @Test
@@ -284,8 +278,7 @@ class CopyTest {
         String source = "docker://" + from.push("a", "1", image);
         copy(source, "oci:" + layout, CopyPlatforms.ONE);
         Path layer =
-                layout.resolve("blobs/sha256")
-                        .resolve(image.layers().getFirst().digest().hex());
+                layout.resolve("blobs/sha256").resolve(image.layers().getFirst().digest().hex());
         byte[] wrong = Files.readAllBytes(layer);
         wrong[1000] ^= 1;
         Files.write(layer, wrong);
@@ -314,8 +307,7 @@ class CopyTest {
         String source = "docker://" + from.push("a", "1", image);
         from.always(image.layers().getFirst().digest().hex(), Fault.wrongByteAt(100_000));
         Path target = directory.resolve("x");
-        assertFails(
-                ErrorKind.DATA_LOSS, () -> copy(source, kind + target, CopyPlatforms.ONE));
+        assertFails(ErrorKind.DATA_LOSS, () -> copy(source, kind + target, CopyPlatforms.ONE));
         assertFalse(Files.exists(target.resolve("index.json")));
         assertFalse(Files.exists(target.resolve("manifest.json")));
         assertFalse(Files.isRegularFile(target));
@@ -334,8 +326,7 @@ class CopyTest {
         from.always(layer.hex(), Fault.wrongByteAt(100_000));
         ImageException e =
                 assertFails(
-                        ErrorKind.DATA_LOSS,
-                        () -> copy(source, toName("c:1"), CopyPlatforms.ONE));
+                        ErrorKind.DATA_LOSS, () -> copy(source, toName("c:1"), CopyPlatforms.ONE));
         assertTrue(e.getMessage().contains(layer.toString()), e.getMessage());
         assertTrue(to.content().blob("c", layer).isEmpty());
         assertEquals(List.of(), to.content().tags("c"));
@@ -381,10 +372,7 @@ class CopyTest {
         from.content().putManifest("a", MediaType.OCI_MANIFEST, manifest, "1");
         to.with(RegistryFeature.SPARSE);
         CopyResult result =
-                copy(
-                        "docker://" + from.authority() + "/a:1",
-                        toName("c:1"),
-                        CopyPlatforms.ALL);
+                copy("docker://" + from.authority() + "/a:1", toName("c:1"), CopyPlatforms.ALL);
         assertEquals(1, result.skippedBlobs());
         assertTrue(to.content().blob("c", layer.digest()).isEmpty());
         assertEquals(manifest, at(to, "c", "1"));
@@ -458,7 +446,8 @@ class CopyTest {
                                     image("linux/arm64", "linux/arm64").manifest().digest(),
                                             platforms)
                             .entrySet()) {
-                var listed = client.listing().referrers(repository, pair.getKey(), Optional.empty());
+                var listed =
+                        client.listing().referrers(repository, pair.getKey(), Optional.empty());
                 assertEquals(
                         List.of(pair.getValue().digest()),
                         listed.manifests().stream().map(Descriptor::digest).toList());
@@ -472,8 +461,7 @@ class CopyTest {
         TestImage image = multi();
         String name = from.push("a", "1", image);
         host.images.pull(
-                new PullRequest(name, Optional.empty(), true, false, false),
-                ProgressListener.NONE);
+                new PullRequest(name, Optional.empty(), true, false, false), ProgressListener.NONE);
         CopyResult result = copy("store:" + name, toName("c:1"), CopyPlatforms.AVAILABLE);
         assertEquals(image.manifest().digest(), result.digest());
         assertEquals(List.of(), result.warnings());
@@ -489,17 +477,13 @@ class CopyTest {
         assertEquals(image("linux/amd64", "linux/amd64").manifest().digest(), result.digest());
         assertEquals(1, result.warnings().size());
         assertFails(
-                ErrorKind.NOT_FOUND,
-                () -> copy("store:" + name, toName("d:1"), CopyPlatforms.ALL));
+                ErrorKind.NOT_FOUND, () -> copy("store:" + name, toName("d:1"), CopyPlatforms.ALL));
     }
 
     @Test
     void toTheStore_canBeMountedAfterwards() throws Exception {
         TestImage image = image("linux/amd64", "hello");
-        copy(
-                "docker://" + from.push("a", "1", image),
-                "store:example.org/x:1",
-                CopyPlatforms.ONE);
+        copy("docker://" + from.push("a", "1", image), "store:example.org/x:1", CopyPlatforms.ONE);
         Path mount = directory.resolve("mounted");
         host.images.mount("example.org/x:1", mount, false);
         try {

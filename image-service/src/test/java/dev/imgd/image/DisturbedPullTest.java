@@ -51,15 +51,10 @@ class DisturbedPullTest {
                 Host.open(
                         directory,
                         options ->
-                                options.withRetries(
-                                                6, Duration.ofMillis(50), Duration.ofSeconds(2))
+                                options.withRetries(6, Duration.ofMillis(50), Duration.ofSeconds(2))
                                         .withTransfer(
-                                                TransferOptions.defaults()
-                                                        .withRanges(4, 1 << 20)),
-                        _ ->
-                                List.of(
-                                        RegistryHost.of(
-                                                RegistryHost.Scheme.HTTP, way.authority())));
+                                                TransferOptions.defaults().withRanges(4, 1 << 20)),
+                        _ -> List.of(RegistryHost.of(RegistryHost.Scheme.HTTP, way.authority())));
     }
 
     @AfterEach

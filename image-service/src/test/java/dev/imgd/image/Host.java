@@ -146,12 +146,7 @@ final class Host implements AutoCloseable {
     static Host open(Path root, UnaryOperator<RegistryOptions> settings, RegistryHosts hosts)
             throws ImageException {
         return new Host(
-                root,
-                Limits.defaults(),
-                settings,
-                hosts,
-                UnaryOperator.identity(),
-                Duration.ZERO);
+                root, Limits.defaults(), settings, hosts, UnaryOperator.identity(), Duration.ZERO);
     }
 
     PullResult pull(String reference) throws ImageException {

@@ -102,10 +102,8 @@ class LayerProviderTest {
         TestImage image = image();
         Reference reference = Reference.parse(registry.push("a", "1", image));
         try (LayerProvider provider = provider(LONG)) {
-            provider.provide(
-                    reference, Optional.empty(), ChainId.of(image.diffIds()).getLast());
-            SnapshotMetadata rows =
-                    new SnapshotMetadata(host.store.database(), Clock.systemUTC());
+            provider.provide(reference, Optional.empty(), ChainId.of(image.diffIds()).getLast());
+            SnapshotMetadata rows = new SnapshotMetadata(host.store.database(), Clock.systemUTC());
             assertEquals(3, host.layers());
             assertEquals(List.of(), rows.unsynced());
         }

@@ -66,8 +66,7 @@ class PolicyTest {
     }
 
     private void policy(String requirement) throws IOException {
-        Files.writeString(
-                directory.resolve("policy.json"), "{\"default\":[" + requirement + "]}");
+        Files.writeString(directory.resolve("policy.json"), "{\"default\":[" + requirement + "]}");
     }
 
     private void signaturesWanted() throws IOException {

@@ -206,8 +206,7 @@ class PullInterruptedTest {
         Descriptor layer = image.layers().getFirst();
         AtomicInteger sent = new AtomicInteger();
         int enough = 250_000;
-        registry.script(
-                layer.digest().toString(), untilIngested(layer.digest(), enough, -1, sent));
+        registry.script(layer.digest().toString(), untilIngested(layer.digest(), enough, -1, sent));
         Puller puller = new Puller(reference);
         long others = 0;
         for (Descriptor other : image.layers().subList(1, 3)) {
@@ -261,8 +260,7 @@ class PullInterruptedTest {
         host.close();
         host = Host.open(directory, Duration.ofSeconds(2));
 
-        ImageException e =
-                assertFails(ErrorKind.DEADLINE_EXCEEDED, () -> host.pull(reference));
+        ImageException e = assertFails(ErrorKind.DEADLINE_EXCEEDED, () -> host.pull(reference));
 
         long total = image.layers().stream().mapToLong(Descriptor::sizeBytes).sum();
         long here = total - layer.sizeBytes() + stop;
@@ -282,8 +280,7 @@ class PullInterruptedTest {
         registry.script("/manifests/", Fault.stall());
         host.close();
         host = Host.open(directory, Duration.ofMillis(300));
-        ImageException e =
-                assertFails(ErrorKind.DEADLINE_EXCEEDED, () -> host.pull(reference));
+        ImageException e = assertFails(ErrorKind.DEADLINE_EXCEEDED, () -> host.pull(reference));
         assertTrue(e.getMessage().contains("after 300 ms;"), e.getMessage());
         assertEquals(List.of(), host.leases());
     }

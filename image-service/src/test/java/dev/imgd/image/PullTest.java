@@ -217,8 +217,7 @@ class PullTest {
         assertEquals(0, registry.gets(image.layers().getFirst().digest().toString()));
         for (Map.Entry<Digest, Bytes> blob : image.blobs().entrySet()) {
             assertArrayEquals(
-                    blob.getValue().toArray(),
-                    host.store.content().read(blob.getKey(), 1 << 20));
+                    blob.getValue().toArray(), host.store.content().read(blob.getKey(), 1 << 20));
         }
         assertEquals(1, registry.gets(config.toString()));
         host.assertSound();
@@ -692,8 +691,7 @@ class PullTest {
             value = Compression.class,
             names = {"GZIP", "ZSTD"})
     void pull_fileOfOneGibibyteOfZeros_isAccepted(Compression compression) throws IOException {
-        TestImage image =
-                ImageBuilder.oci().layer(ZeroFile.layer(1L << 30, compression)).build();
+        TestImage image = ImageBuilder.oci().layer(ZeroFile.layer(1L << 30, compression)).build();
         assertTrue(image.layers().getFirst().sizeBytes() < 2 << 20);
         host.pull(registry.push("zeros", "1", image));
         Path mount = Files.createDirectory(directory.resolve("mount"));
@@ -718,9 +716,7 @@ class PullTest {
         ImageException e =
                 assertRefused(
                         ErrorKind.LIMIT_EXCEEDED,
-                        ImageBuilder.oci()
-                                .layer(ZeroFile.bomb(4L << 30, compression))
-                                .build());
+                        ImageBuilder.oci().layer(ZeroFile.bomb(4L << 30, compression)).build());
         assertTrue(e.getMessage().contains("limits.layer_uncompressed_bytes"), e.getMessage());
     }
 

@@ -118,8 +118,7 @@ class SourcesTest {
         assertTrue(use(result, second).bytes() >= LAYER_BYTES, result.sources().toString());
         assertEquals(Optional.empty(), use(result, origin).dropped());
         assertEquals(
-                result.fetchedBytes(),
-                result.sources().stream().mapToLong(SourceUse::bytes).sum());
+                result.fetchedBytes(), result.sources().stream().mapToLong(SourceUse::bytes).sum());
         assertEquals(result.sources(), seen.getLast().sources());
         host.assertSound();
     }
