@@ -13,9 +13,11 @@ import org.slf4j.helpers.NOPMDCAdapter;
 import org.slf4j.spi.MDCAdapter;
 import org.slf4j.spi.SLF4JServiceProvider;
 
-/// Logging of the command line: warnings as plain lines on standard error, everything with `--debug`.
+/// Logging of the command line: warnings as plain lines on standard error, everything with
+/// `--debug`.
 ///
-/// A full logging back end would take longer to start than most commands take to run; the daemon uses one.
+/// A full logging back end would take longer to start than most commands take to run; the daemon
+/// uses one.
 public final class CliLogging implements SLF4JServiceProvider {
     private static volatile @Nullable PrintStream target;
     private static volatile boolean debug;
@@ -153,6 +155,5 @@ public final class CliLogging implements SLF4JServiceProvider {
         public boolean isErrorEnabled(Marker marker) {
             return enabled(Level.ERROR);
         }
-
     }
 }

@@ -1,13 +1,11 @@
 package dev.imgd.cli;
 
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
-
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
-
-import java.util.Objects;
 
 /// A command that does nothing but hold others: alone it is a usage error.
 abstract class CommandGroup implements Runnable {

@@ -26,6 +26,7 @@ final class Completion implements Runnable {
             usageHelp = true,
             description = "Shows this text.")
     boolean help;
+
     @Spec @Nullable CommandSpec spec;
 
     @Parameters(paramLabel = "SHELL", description = "bash or zsh")

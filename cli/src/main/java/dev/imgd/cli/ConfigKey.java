@@ -49,9 +49,7 @@ record ConfigKey<T>(String name, Type<T> type, T absent, String shown, String me
             new Type<>() {
                 @Override
                 public Optional<Path> read(ConfigValue value) throws ImageException {
-                    return value.text().isEmpty()
-                            ? Optional.empty()
-                            : Optional.of(value.path());
+                    return value.text().isEmpty() ? Optional.empty() : Optional.of(value.path());
                 }
 
                 @Override

@@ -47,14 +47,10 @@ final class CopyCommands {
                 description = "Only the image of this platform, for example linux/arm64.")
         @Nullable String platform;
 
-        @Option(
-                names = "--all-platforms",
-                description = "The index with everything in it.")
+        @Option(names = "--all-platforms", description = "The index with everything in it.")
         boolean allPlatforms;
 
-        @Option(
-                names = "--foreign-layers",
-                description = "Also layers that say to live elsewhere.")
+        @Option(names = "--foreign-layers", description = "Also layers that say to live elsewhere.")
         boolean foreignLayers;
 
         @Option(
@@ -79,9 +75,7 @@ final class CopyCommands {
                 throw ImageException.invalidArgument(
                         "--all-platforms and --platform exclude each other");
             }
-            return allPlatforms
-                    ? CopyPlatforms.ALL
-                    : platform != null ? CopyPlatforms.ONE : usual;
+            return allPlatforms ? CopyPlatforms.ALL : platform != null ? CopyPlatforms.ONE : usual;
         }
 
         @Override
@@ -231,9 +225,7 @@ final class CopyCommands {
         CopyRequest request() throws ImageException {
             Reference from = Reference.parse(source).withDefaultTag();
             Reference to =
-                    destination == null
-                            ? from
-                            : Reference.parse(destination).withDefaultTag();
+                    destination == null ? from : Reference.parse(destination).withDefaultTag();
             return new CopyRequest(
                     ImageLocation.store(from),
                     ImageLocation.docker(to),
@@ -327,9 +319,7 @@ final class CopyCommands {
         @Parameters(index = "1", paramLabel = "DST")
         String destination = "";
 
-        @Option(
-                names = "--src-plain-http",
-                description = "Speak http, not https, to the source.")
+        @Option(names = "--src-plain-http", description = "Speak http, not https, to the source.")
         boolean sourcePlainHttp;
 
         @Option(

@@ -44,7 +44,8 @@ final class DaemonLogging {
         var root = context.getLogger(Logger.ROOT_LOGGER_NAME);
         root.setLevel(Level.WARN);
         root.addAppender(appender);
-        // Netty warns for every connection that a Unix socket has no keep-alive, which gRPC asks for.
+        // Netty warns for every connection that a Unix socket has no keep-alive, which gRPC asks
+        // for.
         context.getLogger("io.netty.bootstrap").setLevel(Level.ERROR);
         context.getLogger("dev.imgd").setLevel(Level.toLevel(config.get(Config.LOG_LEVEL)));
     }

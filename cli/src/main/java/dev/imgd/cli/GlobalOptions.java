@@ -36,7 +36,8 @@ final class GlobalOptions {
             names = "--address",
             scope = ScopeType.INHERIT,
             paramLabel = "SOCK",
-            description = "Use the daemon at this socket (default: /run/imgd/imgd.sock if it answers).")
+            description =
+                    "Use the daemon at this socket (default: /run/imgd/imgd.sock if it answers).")
     @Nullable Path address;
 
     @Option(
@@ -76,14 +77,13 @@ final class GlobalOptions {
     /// Keys for encrypted layers, of commands that have an option for them.
     List<String> decryptionKeys = List.of();
 
-    /// The configuration, with what these options say instead of it; `--root` and `--address` are for
-    /// [Session].
+    /// The configuration, with what these options say instead of it; `--root` and `--address` are
+    /// for [Session].
     Config configuration() throws ImageException {
         Config loaded = Config.load(config);
         return authFile == null
                 ? loaded
-                : loaded.with(
-                        Config.AUTH_FILE, Optional.of(authFile.toAbsolutePath().normalize()));
+                : loaded.with(Config.AUTH_FILE, Optional.of(authFile.toAbsolutePath().normalize()));
     }
 
     boolean json() {

@@ -222,8 +222,7 @@ final class ImageCommands {
         /// Says who sent what, where that is not simply the registry.
         private void printSources(List<SourceUse> sources) {
             boolean simple =
-                    sources.stream()
-                            .allMatch(use -> use.retries() == 0 && use.dropped().isEmpty());
+                    sources.stream().allMatch(use -> use.retries() == 0 && use.dropped().isEmpty());
             if (simple && sources.size() < 2) {
                 return;
             }

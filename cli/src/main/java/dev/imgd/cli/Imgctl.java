@@ -57,7 +57,8 @@ public final class Imgctl implements Runnable {
         this.sessions = sessions;
     }
 
-    /// Every command by its name and its alias. A function, because most calls need only one of them.
+    /// Every command by its name and its alias. A function, because most calls need only one of
+    /// them.
     private static @Nullable Object command(String name) {
         return switch (name) {
             case "pull" -> new ImageCommands.Pull();
@@ -96,19 +97,60 @@ public final class Imgctl implements Runnable {
 
     private static final List<String> COMMANDS =
             List.of(
-                    "pull", "ls", "inspect", "tag", "rm", "gc", "fsck", "mount", "unmount", "bundle",
-                    "import", "export", "push", "copy", "encrypt", "decrypt", "decode",
-                    "login", "logout", "whoami", "registry",
-                    "manifest", "blob", "verify", "sign", "quickstart", "config", "version", "completion",
+                    "pull",
+                    "ls",
+                    "inspect",
+                    "tag",
+                    "rm",
+                    "gc",
+                    "fsck",
+                    "mount",
+                    "unmount",
+                    "bundle",
+                    "import",
+                    "export",
+                    "push",
+                    "copy",
+                    "encrypt",
+                    "decrypt",
+                    "decode",
+                    "login",
+                    "logout",
+                    "whoami",
+                    "registry",
+                    "manifest",
+                    "blob",
+                    "verify",
+                    "sign",
+                    "quickstart",
+                    "config",
+                    "version",
+                    "completion",
                     "help");
 
     private static final Set<String> STORE_COMMANDS =
             Set.of(
-                    "pull", "ls", "list", "inspect", "tag", "rm", "remove", "gc", "fsck", "mount",
-                    "unmount", "umount", "bundle", "import", "export", "push", "quickstart");
+                    "pull",
+                    "ls",
+                    "list",
+                    "inspect",
+                    "tag",
+                    "rm",
+                    "remove",
+                    "gc",
+                    "fsck",
+                    "mount",
+                    "unmount",
+                    "umount",
+                    "bundle",
+                    "import",
+                    "export",
+                    "push",
+                    "quickstart");
 
-    /// Adds the commands that the arguments may mean: reading the options of all of them takes longer than
-    /// running most. Words that are values of options may add one too many, which does no harm.
+    /// Adds the commands that the arguments may mean: reading the options of all of them takes
+    /// longer than running most. Words that are values of options may add one too many, which does
+    /// no harm.
     private static void addCommands(CommandLine line, Set<String> named) {
         boolean all = named.isEmpty() || named.contains("help") || named.contains("completion");
         for (String name : all ? COMMANDS : named) {
@@ -191,8 +233,7 @@ public final class Imgctl implements Runnable {
                         CliLogging.start(err, root.options.debug);
                         return new CommandLine.RunLast().execute(parsed);
                     });
-            line.setExecutionExceptionHandler(
-                    (e, command, parsed) -> report(e, root.options, err));
+            line.setExecutionExceptionHandler((e, command, parsed) -> report(e, root.options, err));
             return line.execute(args);
         } finally {
             out.flush();
@@ -211,7 +252,8 @@ public final class Imgctl implements Runnable {
                                 : "\"%s\": no such command".formatted(Text.printable(word, 100))));
         CommandLine.UnmatchedArgumentException.printSuggestions(e, err);
         err.println(
-                "Run '%s --help' for its usage.".formatted(command.getCommandSpec().qualifiedName()));
+                "Run '%s --help' for its usage."
+                        .formatted(command.getCommandSpec().qualifiedName()));
         err.flush();
         return EXIT_USAGE;
     }

@@ -59,7 +59,10 @@ public final class Imgd implements AutoCloseable {
             mixinStandardHelpOptions = true,
             version = "imgd " + Version.NUMBER)
     private static final class Arguments implements Callable<Integer> {
-        @Option(names = "--config", paramLabel = "FILE", description = "Configuration file (default: /etc/imgd/config.toml).")
+        @Option(
+                names = "--config",
+                paramLabel = "FILE",
+                description = "Configuration file (default: /etc/imgd/config.toml).")
         @Nullable Path config;
 
         @Option(names = "--root", paramLabel = "DIR", description = "The store.")
@@ -68,7 +71,10 @@ public final class Imgd implements AutoCloseable {
         @Option(names = "--address", paramLabel = "SOCK", description = "Socket of the API.")
         @Nullable Path address;
 
-        @Option(names = "--snapshotter-address", paramLabel = "SOCK", description = "Socket of containerd's proxy plugin.")
+        @Option(
+                names = "--snapshotter-address",
+                paramLabel = "SOCK",
+                description = "Socket of containerd's proxy plugin.")
         @Nullable Path snapshotterAddress;
 
         @Override
@@ -78,9 +84,7 @@ public final class Imgd implements AutoCloseable {
                 effective = effective.with(Config.ROOT, root.toAbsolutePath().normalize());
             }
             if (address != null) {
-                effective =
-                        effective.with(
-                                Config.ADDRESS, address.toAbsolutePath().normalize());
+                effective = effective.with(Config.ADDRESS, address.toAbsolutePath().normalize());
             }
             if (snapshotterAddress != null) {
                 effective =
@@ -212,8 +216,7 @@ public final class Imgd implements AutoCloseable {
                     }
 
                     @Override
-                    public ProvidedLayer provide(AccelerateRequest request)
-                            throws ImageException {
+                    public ProvidedLayer provide(AccelerateRequest request) throws ImageException {
                         LayerProvider.Layer layer =
                                 provider.provide(
                                         request.image(),

@@ -12,8 +12,8 @@ import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/// A snapshot service that opens when it is first used. Commands that only look at names never pay for
-/// linking the system calls that snapshots need. Thread-safe.
+/// A snapshot service that opens when it is first used. Commands that only look at names never pay
+/// for linking the system calls that snapshots need. Thread-safe.
 final class LazySnapshots implements SnapshotService {
     /// Opens the real one.
     @FunctionalInterface

@@ -59,8 +59,7 @@ final class ManifestCommands extends CommandGroup {
             if (platform == null) {
                 return found;
             }
-            PlatformMatcher matcher =
-                    PlatformMatcher.only(Platform.parse(platform).normalized());
+            PlatformMatcher matcher = PlatformMatcher.only(Platform.parse(platform).normalized());
             for (int depth = 0; depth < Limits.defaults().indexDepth(); depth++) {
                 ManifestDocument document =
                         ManifestDocument.parse(
@@ -160,8 +159,7 @@ final class ManifestCommands extends CommandGroup {
                         "manifest put %s: the content has another digest: %s"
                                 .formatted(target, digest));
             }
-            Descriptor descriptor =
-                    new Descriptor(document.mediaType(), digest, content.size());
+            Descriptor descriptor = new Descriptor(document.mediaType(), digest, content.size());
             client(registries, target)
                     .writer()
                     .pushManifest(

@@ -14,8 +14,8 @@ import java.util.Locale;
 import java.util.Set;
 import java.util.function.LongSupplier;
 
-/// Shows the progress of a pull on standard error: one line for the whole and a row per active layer on a
-/// terminal, a line per phase and every few seconds elsewhere. For one thread.
+/// Shows the progress of a pull on standard error: one line for the whole and a row per active
+/// layer on a terminal, a line per phase and every few seconds elsewhere. For one thread.
 abstract sealed class ProgressRenderer implements ProgressListener, AutoCloseable {
     final PrintStream err;
     private final LongSupplier nanos;
@@ -120,8 +120,7 @@ abstract sealed class ProgressRenderer implements ProgressListener, AutoCloseabl
         private static String row(LayerProgress layer) {
             boolean unpacking = layer.state() == LayerState.UNPACKING;
             long done = unpacking ? layer.unpackedBytes() : layer.doneBytes();
-            int percent =
-                    layer.totalBytes() == 0 ? 100 : (int) (100 * done / layer.totalBytes());
+            int percent = layer.totalBytes() == 0 ? 100 : (int) (100 * done / layer.totalBytes());
             int filled = Math.clamp(percent / 5, 0, 20);
             return String.format(
                     Locale.ROOT,
@@ -171,8 +170,7 @@ abstract sealed class ProgressRenderer implements ProgressListener, AutoCloseabl
                 if (use.dropped().isPresent() && dropped.add(use.host())) {
                     err.println(
                             "%s: %s dropped: %s"
-                                    .formatted(
-                                            state.reference(), use.host(), use.dropped().get()));
+                                    .formatted(state.reference(), use.host(), use.dropped().get()));
                 }
             }
             long elapsed = elapsedNanos();

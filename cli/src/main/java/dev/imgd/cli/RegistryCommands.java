@@ -70,7 +70,9 @@ final class RegistryCommands extends CommandGroup {
 
     @Command(name = "tags", description = "Lists the tags of a repository.")
     static final class Tags extends Names {
-        @Parameters(paramLabel = "REPOSITORY", description = "For example debian or localhost:5000/a.")
+        @Parameters(
+                paramLabel = "REPOSITORY",
+                description = "For example debian or localhost:5000/a.")
         String repository = "";
 
         @Override
@@ -114,8 +116,7 @@ final class RegistryCommands extends CommandGroup {
             List<String> repositories =
                     client(registries, any)
                             .listing()
-                            .repositories(
-                                    registry, Optional.ofNullable(after), checkedLimit());
+                            .repositories(registry, Optional.ofNullable(after), checkedLimit());
             print(registry, "repositories", repositories);
             return 0;
         }
@@ -128,10 +129,7 @@ final class RegistryCommands extends CommandGroup {
         @Parameters(paramLabel = "REF")
         String reference = "";
 
-        @Option(
-                names = "--type",
-                paramLabel = "TYPE",
-                description = "Only artifacts of this type.")
+        @Option(names = "--type", paramLabel = "TYPE", description = "Only artifacts of this type.")
         @Nullable String type;
 
         @Override
@@ -197,8 +195,7 @@ final class RegistryCommands extends CommandGroup {
                 throw ImageException.invalidArgument(
                         "delete %s: say which, as %s"
                                 .formatted(
-                                        wanted,
-                                        blob ? "NAME@DIGEST" : "NAME:TAG or NAME@DIGEST"));
+                                        wanted, blob ? "NAME@DIGEST" : "NAME:TAG or NAME@DIGEST"));
             }
             var writer = client(registries, wanted).writer();
             if (blob) {

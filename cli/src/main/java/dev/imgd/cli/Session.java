@@ -20,9 +20,9 @@ import org.jspecify.annotations.Nullable;
 
 /// What one command works with: the daemon if there is one, else the store itself.
 ///
-/// `--address` asks for that daemon, `--root` for that store; with both, the store is used if no daemon answers.
-/// With neither, a daemon that answers at the configured address is used, else the configured
-/// store.
+/// `--address` asks for that daemon, `--root` for that store; with both, the store is used if no
+/// daemon answers. With neither, a daemon that answers at the configured address is used, else the
+/// configured store.
 ///
 /// @param assembly closed with the session; null when a daemon owns the store
 /// @param callers credentials of this process that a daemon is given for the registry it is to use:
@@ -76,7 +76,8 @@ record Session(
     private static Session remote(Path address, GlobalOptions options, Config config)
             throws ImageException {
         if (!options.decryptionKeys.isEmpty()) {
-            // A key that went over the socket would be in two processes, and in the daemon for good.
+            // A key that went over the socket would be in two processes, and in the daemon for
+            // good.
             throw ImageException.failedPrecondition(
                     "the daemon at %s uses its own keys only; put the key into the directory of its decryption.keys_path, or use a store of your own with --root"
                             .formatted(address));

@@ -18,7 +18,8 @@ final class Sizes {
         }
         return unit == 0
                 ? bytes + " B"
-                : String.format(Locale.ROOT, value < 10 ? "%.2f %s" : "%.1f %s", value, UNITS[unit]);
+                : String.format(
+                        Locale.ROOT, value < 10 ? "%.2f %s" : "%.1f %s", value, UNITS[unit]);
     }
 
     /// For example `1.3s` or `2m05s`.

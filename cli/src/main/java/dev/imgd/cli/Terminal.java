@@ -12,7 +12,8 @@ final class Terminal {
     static boolean stderrIsTerminal() {
         try {
             String target = Files.readSymbolicLink(Path.of("/proc/self/fd/2")).toString();
-            return (target.startsWith("/dev/pts/") || target.startsWith("/dev/tty")
+            return (target.startsWith("/dev/pts/")
+                            || target.startsWith("/dev/tty")
                             || target.equals("/dev/console"))
                     && !"dumb".equals(System.getenv("TERM"));
         } catch (IOException e) {

@@ -150,7 +150,10 @@ final class TrustCommands {
                             "%s%s: %s"
                                     .formatted(
                                             asked,
-                                            verification.digest().map(d -> " (" + d + ")").orElse(""),
+                                            verification
+                                                    .digest()
+                                                    .map(d -> " (" + d + ")")
+                                                    .orElse(""),
                                             verification.accepted() ? "accepted" : "refused"));
             for (Verdict verdict : verification.verdicts()) {
                 out().println(
@@ -229,7 +232,9 @@ final class TrustCommands {
     static final class Sign extends TrustCommand {
         private static final int MAX_KEY_BYTES = 64 << 10;
 
-        @Parameters(paramLabel = "REF", description = "The image; of an index only itself is signed.")
+        @Parameters(
+                paramLabel = "REF",
+                description = "The image; of an index only itself is signed.")
         String reference = "";
 
         @Option(
@@ -250,8 +255,7 @@ final class TrustCommands {
         int run(Config config, RegistryClients registries) throws ImageException {
             ImageSigner signer = signer();
             Reference image = Reference.parse(reference).withDefaultTag();
-            try (RegistryClient client =
-                    registries.client(image.registry(), plainHttp).session()) {
+            try (RegistryClient client = registries.client(image.registry(), plainHttp).session()) {
                 Descriptor target = client.resolve(image).descriptor();
                 Reference where = signer.sign(client, image, target.digest());
                 if (json()) {

@@ -54,8 +54,7 @@ class CopyCommandsTest {
                                                                 .generateKeyPair()
                                                                 .getPublic()
                                                                 .getEncoded())));
-        Cli encrypt =
-                Cli.run(images, "encrypt", "store:a", "oci:/x", "--recipient", "jwe:" + key);
+        Cli encrypt = Cli.run(images, "encrypt", "store:a", "oci:/x", "--recipient", "jwe:" + key);
         assertEquals(8, encrypt.exit(), encrypt.toString());
         assertTrue(encrypt.err().contains("a daemon has the store"), encrypt.err());
         assertEquals(8, Cli.run(images, "decrypt", "store:a", "oci:/x").exit());

@@ -71,7 +71,10 @@ class HousekeepingTest {
         CountDownLatch others = new CountDownLatch(1);
         try (Housekeeping off =
                         Housekeeping.start(
-                                Duration.ZERO, SHORT, runs::incrementAndGet, runs::incrementAndGet);
+                                Duration.ZERO,
+                                SHORT,
+                                runs::incrementAndGet,
+                                runs::incrementAndGet);
                 Housekeeping on =
                         Housekeeping.start(HOUR, HOUR, others::countDown, others::countDown)) {
             off.soon();

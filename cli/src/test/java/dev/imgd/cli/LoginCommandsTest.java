@@ -110,8 +110,7 @@ class LoginCommandsTest {
     @Test
     void login_registryForEverybody_warns() throws Exception {
         try (LoopbackServer open =
-                LoopbackServer.start(
-                        exchange -> exchange.respond(200, Map.of(), new byte[0]))) {
+                LoopbackServer.start(exchange -> exchange.respond(200, Map.of(), new byte[0]))) {
             assertEquals(0, run("canary", "login", "-u", "me", open.authority()), () -> err);
             assertTrue(err.contains("nothing could be checked"), err);
         }

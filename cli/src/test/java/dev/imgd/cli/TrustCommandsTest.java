@@ -45,8 +45,7 @@ class TrustCommandsTest {
         pem("key.pub", "PUBLIC KEY", keys.getPublic().getEncoded());
         Path policy = directory.resolve("policy.json");
         Files.writeString(
-                policy,
-                "{\"default\":[{\"type\":\"sigstoreSigned\",\"keyPath\":\"key.pub\"}]}");
+                policy, "{\"default\":[{\"type\":\"sigstoreSigned\",\"keyPath\":\"key.pub\"}]}");
         config = directory.resolve("config.toml");
         Files.writeString(config, "[trust]\npolicy = \"" + policy + "\"\n");
     }

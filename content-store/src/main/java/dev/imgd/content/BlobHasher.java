@@ -2,10 +2,8 @@ package dev.imgd.content;
 
 import dev.imgd.linux.NativeSha256;
 import dev.imgd.model.Digest;
-
-import org.jspecify.annotations.Nullable;
-
 import java.nio.ByteBuffer;
+import org.jspecify.annotations.Nullable;
 
 /// A running hash whose state can be saved and restored, which the JDK's digests cannot. For one
 /// thread.

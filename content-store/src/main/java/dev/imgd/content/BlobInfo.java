@@ -1,7 +1,6 @@
 package dev.imgd.content;
 
 import dev.imgd.model.Digest;
-
 import java.time.Instant;
 import java.util.Map;
 

@@ -5,14 +5,12 @@ import dev.imgd.content.Database.Transaction;
 import dev.imgd.content.Database.View;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
-
-import org.jspecify.annotations.Nullable;
-
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /// The rows of blobs.
 ///

@@ -1,7 +1,6 @@
 package dev.imgd.content;
 
 import dev.imgd.model.ImageException;
-
 import java.io.IOException;
 import java.nio.file.Files;
 import java.util.OptionalLong;

@@ -3,7 +3,6 @@ package dev.imgd.content;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
-
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
@@ -26,8 +25,8 @@ public interface ContentStore {
     /// Like [#info], empty when the namespace does not have the blob.
     Optional<BlobInfo> find(String namespace, Digest digest) throws ImageException;
 
-    /// Like [#find], but empty also when the blob's file is missing or has a wrong size: such a blob
-    /// can be ingested or written once more.
+    /// Like [#find], but empty also when the blob's file is missing or has a wrong size: such a
+    /// blob can be ingested or written once more.
     Optional<BlobInfo> findWhole(String namespace, Digest digest) throws ImageException;
 
     /// Reads a blob that made no sense to its reader. A file whose bytes are no longer those of its

@@ -1,12 +1,10 @@
 package dev.imgd.content;
 
 import dev.imgd.model.ImageException;
-
-import org.jspecify.annotations.Nullable;
-
 import java.util.List;
 import java.util.Optional;
 import java.util.function.BiPredicate;
+import org.jspecify.annotations.Nullable;
 
 /// Ordered tables and a reference graph with transactions.
 ///

@@ -2,7 +2,6 @@ package dev.imgd.content;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
 import java.io.IOException;
 import java.nio.channels.ClosedByInterruptException;
 import java.nio.file.AccessDeniedException;

@@ -7,11 +7,6 @@ import dev.imgd.model.DigestMismatchException;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
-
-import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
-
 import java.io.File;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -33,6 +28,9 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /// [ContentStore] with a file per blob and [BlobRows] in the database.
 ///
@@ -313,8 +311,7 @@ final class FileContentStore implements ContentStore {
                     null);
         }
         try {
-            if (expected.isPresent()
-                    && findWhole(namespace, expected.get().digest()).isPresent()) {
+            if (expected.isPresent() && findWhole(namespace, expected.get().digest()).isPresent()) {
                 BlobPaths.deleteTree(directory);
                 throw ImageException.alreadyExists(
                         "blob %s: already in namespace %s"

@@ -12,8 +12,8 @@ import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
-/// Pieces that are hashed beside the thread that writes, which fetches the next ones meanwhile. They
-/// are hashed in batches, because waking a thread costs as much as hashing a small piece.
+/// Pieces that are hashed beside the thread that writes, which fetches the next ones meanwhile.
+/// They are hashed in batches, because waking a thread costs as much as hashing a small piece.
 ///
 /// At most two batches are held: one that is being hashed and one that is gathered. For one thread.
 final class HashAhead {
@@ -24,7 +24,8 @@ final class HashAhead {
     static final boolean SPARE_PROCESSORS = Runtime.getRuntime().availableProcessors() > 2;
 
     private static final class Threads {
-        /// As many as there are processors to hash on; where all are busy, the writer hashes itself.
+        /// As many as there are processors to hash on; where all are busy, the writer hashes
+        /// itself.
         static final Executor EXECUTOR =
                 new ThreadPoolExecutor(
                         0,

@@ -1,7 +1,6 @@
 package dev.imgd.content;
 
 import dev.imgd.model.Descriptor;
-
 import java.time.Instant;
 import java.util.List;
 import java.util.Map;

@@ -1,7 +1,6 @@
 package dev.imgd.content;
 
 import dev.imgd.model.ImageException;
-
 import java.util.List;
 import java.util.Optional;
 

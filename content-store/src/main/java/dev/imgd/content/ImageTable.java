@@ -5,15 +5,13 @@ import dev.imgd.content.Database.Transaction;
 import dev.imgd.content.Database.View;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.ImageException;
-
-import org.jspecify.annotations.Nullable;
-
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /// [ImageStore] in the table `images`, with keys `<namespace>/<name>`, and in [RefJournal].
 final class ImageTable implements ImageStore {

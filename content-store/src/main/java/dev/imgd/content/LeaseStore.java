@@ -1,7 +1,6 @@
 package dev.imgd.content;
 
 import dev.imgd.model.ImageException;
-
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;

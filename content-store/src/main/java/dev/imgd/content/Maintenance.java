@@ -2,7 +2,6 @@ package dev.imgd.content;
 
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
-
 import java.time.Instant;
 import java.util.Collection;
 import java.util.List;

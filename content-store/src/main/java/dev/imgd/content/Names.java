@@ -2,7 +2,6 @@ package dev.imgd.content;
 
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
-
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
 

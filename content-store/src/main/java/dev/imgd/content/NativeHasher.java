@@ -3,11 +3,9 @@ package dev.imgd.content;
 import dev.imgd.linux.NativeSha256;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
-
-import org.jspecify.annotations.Nullable;
-
 import java.nio.ByteBuffer;
 import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 
 /// SHA-256 by the system's libcrypto: fast from the first byte of a cold process.
 final class NativeHasher implements BlobHasher {

@@ -1,12 +1,11 @@
 package dev.imgd.content;
 
-import org.rocksdb.RocksDB;
-import org.rocksdb.util.Environment;
-
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import org.rocksdb.RocksDB;
+import org.rocksdb.util.Environment;
 
 /// Loads RocksDB's native code.
 ///

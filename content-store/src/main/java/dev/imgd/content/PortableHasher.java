@@ -1,15 +1,13 @@
 package dev.imgd.content;
 
 import dev.imgd.model.Digest;
-
+import java.nio.ByteBuffer;
+import java.util.Arrays;
 import org.bouncycastle.crypto.ExtendedDigest;
 import org.bouncycastle.crypto.digests.EncodableDigest;
 import org.bouncycastle.crypto.digests.SHA256Digest;
 import org.bouncycastle.crypto.digests.SHA512Digest;
 import org.jspecify.annotations.Nullable;
-
-import java.nio.ByteBuffer;
-import java.util.Arrays;
 
 /// Hashes with Bouncy Castle, on every machine.
 final class PortableHasher implements BlobHasher {

@@ -11,10 +11,6 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.Index;
 import dev.imgd.model.Manifest;
 import dev.imgd.model.ManifestDocument;
-
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
-
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -28,6 +24,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /// Brings database, journal and files together again after a crash, or makes a new database from
 /// the other two. Every step may be repeated. Runs before the store is handed out.

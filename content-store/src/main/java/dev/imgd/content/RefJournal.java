@@ -2,9 +2,6 @@ package dev.imgd.content;
 
 import dev.imgd.model.Bytes;
 import dev.imgd.model.ImageException;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
@@ -18,6 +15,7 @@ import java.util.Map;
 import java.util.SequencedSet;
 import java.util.TreeMap;
 import java.util.zip.CRC32C;
+import org.jspecify.annotations.Nullable;
 
 /// Names and leases, kept apart from the database so that they outlive it.
 ///

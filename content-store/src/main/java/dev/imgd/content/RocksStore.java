@@ -2,10 +2,6 @@ package dev.imgd.content;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
-
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
@@ -15,6 +11,8 @@ import java.nio.file.attribute.PosixFileAttributes;
 import java.nio.file.attribute.PosixFilePermission;
 import java.util.OptionalLong;
 import java.util.Set;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /// [Store] on files and RocksDB. Puts the parts together; each part knows one thing.
 final class RocksStore implements Store {
@@ -91,7 +89,8 @@ final class RocksStore implements Store {
         }
     }
 
-    /// The directory behind a root that is a symbolic link, so that mounts and locks name one place.
+    /// The directory behind a root that is a symbolic link, so that mounts and locks name one
+    /// place.
     private static Path resolved(Path root) throws ImageException {
         if (!Files.isSymbolicLink(root)) {
             return root;
@@ -166,8 +165,7 @@ final class RocksStore implements Store {
             throws ImageException {
         boolean existed = paths.databaseExists();
         try {
-            RocksDatabase database =
-                    RocksDatabase.open(paths, journal, options, clean::drop);
+            RocksDatabase database = RocksDatabase.open(paths, journal, options, clean::drop);
             return new Opened(database, !existed, false);
         } catch (RocksDatabase.DamagedException damage) {
             Path aside = paths.quarantine(options.clock().millis());
@@ -185,8 +183,7 @@ final class RocksStore implements Store {
                 throw Failures.of("set aside", paths.database(), e);
             }
             try {
-                RocksDatabase database =
-                        RocksDatabase.open(paths, journal, options, clean::drop);
+                RocksDatabase database = RocksDatabase.open(paths, journal, options, clean::drop);
                 return new Opened(database, true, true);
             } catch (RocksDatabase.DamagedException again) {
                 throw new ImageException(

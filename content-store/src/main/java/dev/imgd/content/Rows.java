@@ -3,7 +3,6 @@ package dev.imgd.content;
 import dev.imgd.content.Database.Table;
 import dev.imgd.content.Database.View;
 import dev.imgd.model.ImageException;
-
 import org.jspecify.annotations.Nullable;
 
 /// Scans with visitors that may fail.

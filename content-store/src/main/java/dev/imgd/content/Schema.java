@@ -1,11 +1,10 @@
 package dev.imgd.content;
 
-import org.jspecify.annotations.Nullable;
-
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import org.jspecify.annotations.Nullable;
 
 /// Which column families the database has, and since which version.
 ///
@@ -87,8 +86,7 @@ record Schema(int version, List<Family> families) {
         try {
             return space < 0
                     ? null
-                    : new Stamp(
-                            Integer.parseInt(text, 0, space, 10), text.substring(space + 1));
+                    : new Stamp(Integer.parseInt(text, 0, space, 10), text.substring(space + 1));
         } catch (NumberFormatException notOurs) {
             return null;
         }

@@ -1,7 +1,6 @@
 package dev.imgd.content;
 
 import dev.imgd.model.ImageException;
-
 import java.nio.file.Path;
 
 /// One open store: `blobs/` on disk is the truth, RocksDB is the index over it.

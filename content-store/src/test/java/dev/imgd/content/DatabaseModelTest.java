@@ -10,11 +10,6 @@ import dev.imgd.content.Database.Table;
 import dev.imgd.content.Database.View;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
-
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -30,6 +25,9 @@ import java.util.TreeMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
 
 /// The database against a model of maps, with seeded random transactions.
 @Timeout(180)
@@ -288,7 +286,8 @@ final class DatabaseModelTest {
             assertEquals(
                     "400",
                     new String(
-                            database.get(Table.SNAPSHOTS, "a").orElseThrow(), StandardCharsets.UTF_8));
+                            database.get(Table.SNAPSHOTS, "a").orElseThrow(),
+                            StandardCharsets.UTF_8));
         }
     }
 

@@ -107,7 +107,8 @@ final class KillTest {
             }
             writer.waitFor();
             try (Store store = Store.open(root, StoreOptions.defaults())) {
-                // A kill between the journal and the database leaves the journal one entry ahead, which
+                // A kill between the journal and the database leaves the journal one entry ahead,
+                // which
                 // counts as rebuilt; the database itself must never be given up.
                 assertEquals(List.of(), setAside(root), "after " + lastStarted);
                 check(store);

@@ -2,7 +2,6 @@ package dev.imgd.content;
 
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
-
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;

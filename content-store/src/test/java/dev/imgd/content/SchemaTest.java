@@ -9,7 +9,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.imgd.content.Database.Table;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -19,14 +25,6 @@ import org.rocksdb.ColumnFamilyOptions;
 import org.rocksdb.DBOptions;
 import org.rocksdb.Options;
 import org.rocksdb.RocksDB;
-
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.time.Duration;
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Map;
 
 /// Databases of other versions: none of them is damage, and none costs a row.
 final class SchemaTest {
@@ -103,8 +101,7 @@ final class SchemaTest {
             }
             try (RocksDB db = RocksDB.open(dbOptions, path, descriptors, handles)) {
                 for (ColumnFamilyHandle handle : handles) {
-                    families.put(
-                            new String(handle.getName(), StandardCharsets.UTF_8), handle);
+                    families.put(new String(handle.getName(), StandardCharsets.UTF_8), handle);
                 }
                 change.on(db, families);
                 handles.forEach(ColumnFamilyHandle::close);

@@ -10,12 +10,6 @@ import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
-
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.ByteBuffer;
@@ -28,6 +22,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /// A file system that runs full. Needs root for a small tmpfs.
 final class SpaceTest {
@@ -171,8 +169,7 @@ final class SpaceTest {
     @Test
     void ingest_reserve_isNotUsedUp() throws Exception {
         StoreOptions options =
-                new StoreOptions(
-                        8 << 20, Duration.ofHours(1), 0.5, "test", Clock.systemUTC());
+                new StoreOptions(8 << 20, Duration.ofHours(1), 0.5, "test", Clock.systemUTC());
         try (Store store = Store.open(mount.resolve("store"), options)) {
             Digest digest = Digest.sha256(new byte[1]);
             Optional<Descriptor> small = Optional.of(new Descriptor("x", digest, MIB));

@@ -6,7 +6,6 @@ import dev.imgd.content.Maintenance;
 import dev.imgd.content.NodeId;
 import dev.imgd.model.ImageException;
 import dev.imgd.snapshot.SnapshotMetadata;
-
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;

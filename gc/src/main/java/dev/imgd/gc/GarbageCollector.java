@@ -17,10 +17,6 @@ import dev.imgd.snapshot.LayerRemover;
 import dev.imgd.snapshot.SnapshotMetadata;
 import dev.imgd.snapshot.StoredSnapshot;
 import dev.imgd.snapshot.Usage;
-
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
-
 import java.time.Instant;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -36,6 +32,8 @@ import java.util.Set;
 import java.util.concurrent.locks.Lock;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /// Finds and deletes what no image, lease or snapshot needs.
 ///

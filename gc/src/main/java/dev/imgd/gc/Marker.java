@@ -8,9 +8,6 @@ import dev.imgd.content.Maintenance.StoredBlob;
 import dev.imgd.content.NodeId;
 import dev.imgd.model.ImageException;
 import dev.imgd.snapshot.SnapshotMetadata;
-
-import org.jspecify.annotations.Nullable;
-
 import java.time.Instant;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -20,6 +17,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /// The objects of a store and the edges between them, read from one consistent state, and the walk
 /// from the roots. For one thread.

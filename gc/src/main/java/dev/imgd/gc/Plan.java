@@ -1,7 +1,6 @@
 package dev.imgd.gc;
 
 import dev.imgd.content.NodeId;
-
 import java.util.List;
 
 /// What a collection would remove and what it would keep, on one consistent state.

@@ -3,7 +3,6 @@ package dev.imgd.hosts;
 import dev.imgd.hosts.HostEntry.ClientPair;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
 import java.io.IOException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;

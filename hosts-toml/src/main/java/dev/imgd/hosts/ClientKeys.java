@@ -3,9 +3,6 @@ package dev.imgd.hosts;
 import dev.imgd.hosts.HostEntry.ClientPair;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
-import org.jspecify.annotations.Nullable;
-
 import java.net.Socket;
 import java.security.GeneralSecurityException;
 import java.security.Principal;
@@ -15,9 +12,9 @@ import java.security.Signature;
 import java.security.cert.X509Certificate;
 import java.util.ArrayList;
 import java.util.List;
-
 import javax.net.ssl.SSLEngine;
 import javax.net.ssl.X509ExtendedKeyManager;
+import org.jspecify.annotations.Nullable;
 
 /// The client certificates of one host. The first that the server says it accepts is presented.
 /// Immutable.

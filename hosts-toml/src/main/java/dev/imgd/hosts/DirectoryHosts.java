@@ -2,11 +2,6 @@ package dev.imgd.hosts;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
-import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
-
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -23,6 +18,9 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.LongAdder;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /// Hosts from directories in the layout of containerd's `certs.d`.
 ///
@@ -170,8 +168,7 @@ public final class DirectoryHosts implements RegistryHosts {
             boolean news = last == null || !last.stamps.containsAll(before);
             try {
                 HostsFile parsed = parse(file, content, directory);
-                Known now =
-                        known(registry, directory, parsed, parsed.warnings(), readAt, stamps);
+                Known now = known(registry, directory, parsed, parsed.warnings(), readAt, stamps);
                 if (news) {
                     now.listing.warnings().forEach(Log::warn);
                 }
@@ -270,10 +267,8 @@ public final class DirectoryHosts implements RegistryHosts {
         entries.add(place(registry, file.server(), RegistryHost.Role.ORIGIN, warnings, stamps));
         List<RegistryHost> hosts = new ArrayList<>();
         entries.forEach(entry -> hosts.add(entry.host()));
-        HostListing listing =
-                new HostListing(registry, Optional.of(directory), entries, warnings);
-        return new Known(
-                directory, List.copyOf(stamps), readAt, listing, List.copyOf(hosts));
+        HostListing listing = new HostListing(registry, Optional.of(directory), entries, warnings);
+        return new Known(directory, List.copyOf(stamps), readAt, listing, List.copyOf(hosts));
     }
 
     private HostListing.Entry place(

@@ -2,9 +2,6 @@ package dev.imgd.hosts;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -12,6 +9,7 @@ import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.time.Instant;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /// What tells whether a file is the one that was read: time, size and inode. An absent file has a
 /// stamp too.

@@ -1,9 +1,8 @@
 package dev.imgd.hosts;
 
-import org.jspecify.annotations.Nullable;
-
 import java.math.BigDecimal;
 import java.time.Duration;
+import org.jspecify.annotations.Nullable;
 
 /// Durations as Go writes them: `200ms`, `1.5s`, `1m30s`. **Source:** Go `time.ParseDuration`.
 final class GoDuration {

@@ -1,12 +1,11 @@
 package dev.imgd.hosts;
 
-import org.jspecify.annotations.Nullable;
-
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /// What one table of a `hosts.toml` says about its host; the top level is such a table too.
 ///
@@ -33,8 +32,7 @@ record HostEntry(
     record ClientPair(Path certificate, Path key) {}
 
     /// A registry without a `hosts.toml`, with the certificate files of its directory.
-    static HostEntry ofCertificates(
-            String from, List<Path> authorities, List<ClientPair> clients) {
+    static HostEntry ofCertificates(String from, List<Path> authorities, List<ClientPair> clients) {
         return new HostEntry(
                 null, from, ALL, authorities, clients, null, Map.of(), null, List.of());
     }

@@ -1,10 +1,9 @@
 package dev.imgd.hosts;
 
-import org.jspecify.annotations.Nullable;
-
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import org.jspecify.annotations.Nullable;
 
 /// The place that a `[host."…"]` table or `server` names.
 ///

@@ -4,15 +4,6 @@ import dev.imgd.hosts.HostEntry.ClientPair;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
-
-import org.jspecify.annotations.Nullable;
-import org.tomlj.Toml;
-import org.tomlj.TomlArray;
-import org.tomlj.TomlParseError;
-import org.tomlj.TomlParseResult;
-import org.tomlj.TomlPosition;
-import org.tomlj.TomlTable;
-
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -24,13 +15,20 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import org.jspecify.annotations.Nullable;
+import org.tomlj.Toml;
+import org.tomlj.TomlArray;
+import org.tomlj.TomlParseError;
+import org.tomlj.TomlParseResult;
+import org.tomlj.TomlPosition;
+import org.tomlj.TomlTable;
 
 /// One `hosts.toml` that has been read, before it is known which registry is asked for.
 ///
 /// @param hosts the `[host."…"]` tables in the order of their first brackets
 /// @param server the top level, which is asked last
-/// @param warnings what was passed over, one sentence each. **Source:** containerd docs/hosts.md and
-///   `core/remotes/docker/config`
+/// @param warnings what was passed over, one sentence each. **Source:** containerd docs/hosts.md
+///   and `core/remotes/docker/config`
 record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings) {
 
     /// Reads the text of a file.
@@ -126,7 +124,9 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
             if (tables != null) {
                 Field field = field(root, List.of(), "host");
                 if (!(tables instanceof TomlTable table)) {
-                    throw wrong(field, "wanted tables such as [host.\"https://mirror\"], got " + kind(tables));
+                    throw wrong(
+                            field,
+                            "wanted tables such as [host.\"https://mirror\"], got " + kind(tables));
                 }
                 for (String name : table.keySet()) {
                     HostEntry host = host(table, name);
@@ -205,7 +205,8 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
             HostUrl.Parsed parsed = HostUrl.parse(text, override);
             HostUrl url = parsed.url();
             if (url == null) {
-                throw wrong(field, "\"%s\": %s".formatted(plain(withoutUser(text)), parsed.problem()));
+                throw wrong(
+                        field, "\"%s\": %s".formatted(plain(withoutUser(text)), parsed.problem()));
             }
             if (parsed.ignored() != null) {
                 ignored(field, "a host cannot have " + parsed.ignored());
@@ -248,7 +249,8 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
             if (value instanceof String one) {
                 files.add(path(one, field));
             } else if (value != null) {
-                for (String one : strings(array(value, field, "a file or a list of files"), field)) {
+                for (String one :
+                        strings(array(value, field, "a file or a list of files"), field)) {
                     files.add(path(one, field));
                 }
             }
@@ -275,11 +277,11 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
             if (value instanceof String one) {
                 return both(one, field);
             }
-            List<String> pair =
-                    strings(array(value, field, "a file or a pair [cert, key]"), field);
+            List<String> pair = strings(array(value, field, "a file or a pair [cert, key]"), field);
             if (pair.size() != 2) {
                 throw wrong(
-                        field, "wanted a pair [cert, key], got a list of %d".formatted(pair.size()));
+                        field,
+                        "wanted a pair [cert, key], got a list of %d".formatted(pair.size()));
             }
             Path certificate = path(pair.getFirst(), field);
             // An empty key means that the key is in the file of the certificate.

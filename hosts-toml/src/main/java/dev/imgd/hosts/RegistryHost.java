@@ -1,7 +1,6 @@
 package dev.imgd.hosts;
 
 import dev.imgd.model.ImageException;
-
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;

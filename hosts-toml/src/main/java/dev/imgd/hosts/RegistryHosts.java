@@ -1,7 +1,6 @@
 package dev.imgd.hosts;
 
 import dev.imgd.model.ImageException;
-
 import java.nio.file.Path;
 import java.time.Clock;
 import java.util.ArrayList;

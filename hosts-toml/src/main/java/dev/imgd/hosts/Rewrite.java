@@ -4,7 +4,6 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Reference;
 import dev.imgd.model.Text;
-
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
@@ -37,11 +36,13 @@ public final class Rewrite {
     public static Rewrite of(String pattern, String replacement) throws ImageException {
         if (replacement.length() > MAX_REPLACEMENT_CHARS) {
             throw ImageException.invalidArgument(
-                    "the replacement is longer than %d characters".formatted(MAX_REPLACEMENT_CHARS));
+                    "the replacement is longer than %d characters"
+                            .formatted(MAX_REPLACEMENT_CHARS));
         }
         try {
             // Go writes named groups with a P.
-            return new Rewrite(pattern, Pattern.compile(pattern.replace("(?P<", "(?<")), replacement);
+            return new Rewrite(
+                    pattern, Pattern.compile(pattern.replace("(?P<", "(?<")), replacement);
         } catch (PatternSyntaxException e) {
             throw new ImageException(
                     ErrorKind.INVALID_ARGUMENT,
@@ -128,7 +129,8 @@ public final class Rewrite {
             while (to < replacement.length() && isWord(replacement.charAt(to))) {
                 to++;
             }
-            boolean closed = !braced || (to < replacement.length() && replacement.charAt(to) == '}');
+            boolean closed =
+                    !braced || (to < replacement.length() && replacement.charAt(to) == '}');
             if (to == from || !closed) {
                 out.append('$');
                 continue;
@@ -139,7 +141,10 @@ public final class Rewrite {
     }
 
     private static boolean isWord(char c) {
-        return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        return c == '_'
+                || (c >= '0' && c <= '9')
+                || (c >= 'a' && c <= 'z')
+                || (c >= 'A' && c <= 'Z');
     }
 
     private static String group(Matcher matcher, String name) {

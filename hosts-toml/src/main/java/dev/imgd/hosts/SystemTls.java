@@ -2,11 +2,9 @@ package dev.imgd.hosts;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
 import java.security.GeneralSecurityException;
 import java.security.KeyStore;
 import java.util.List;
-
 import javax.net.ssl.KeyManager;
 import javax.net.ssl.TrustManager;
 import javax.net.ssl.TrustManagerFactory;

@@ -1,17 +1,15 @@
 package dev.imgd.hosts;
 
 import dev.imgd.model.ImageException;
-
 import java.util.List;
-
 import javax.net.ssl.KeyManager;
 import javax.net.ssl.X509TrustManager;
 
 /// How connections to a host are secured. TLS 1.2 is the oldest version spoken, whatever this says.
 ///
 /// Connections are shared between hosts whose settings are equal, so an implementation is made once
-/// per host and kept, or compares by what it would read. Nothing is read before the first TLS connection. Implementations
-/// are safe for use by many threads.
+/// per host and kept, or compares by what it would read. Nothing is read before the first TLS
+/// connection. Implementations are safe for use by many threads.
 public interface TlsSettings {
     /// The trust store of the Java runtime and no client certificate.
     TlsSettings SYSTEM = new SystemTls();

@@ -9,11 +9,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
-
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -27,6 +22,9 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicReference;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 class DirectoryHostsTest {
     private static final String MIRROR_A = "[host.\"https://a.example\"]\n";
@@ -223,8 +221,7 @@ class DirectoryHostsTest {
             assertTrue(e.getMessage().startsWith(file.toString()), e.getMessage());
         }
         Files.write(file, new byte[] {'a', (byte) 0xc3, 'b'});
-        assertThrows(
-                ImageException.class, () -> hosts(HostsMode.STRICT).hostsFor("r.example"));
+        assertThrows(ImageException.class, () -> hosts(HostsMode.STRICT).hostsFor("r.example"));
     }
 
     @Test

@@ -7,15 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
-import org.junit.jupiter.api.io.TempDir;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
-
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.InetAddress;
@@ -31,7 +22,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
-
 import javax.net.ssl.KeyManager;
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
@@ -41,6 +31,13 @@ import javax.net.ssl.SSLServerSocket;
 import javax.net.ssl.SSLSocket;
 import javax.net.ssl.TrustManager;
 import javax.net.ssl.TrustManagerFactory;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /// Certificates and keys as openssl writes them, on a real TLS socket whose server wants a client
 /// certificate of the same authority and answers with the name in it.
@@ -57,7 +54,8 @@ class FileTlsTest {
     void startServer(@TempDir Path temporary) throws Exception {
         pki = Files.createDirectories(temporary.resolve("pki"));
         root = temporary.resolve("certs.d");
-        openssl("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca");
+        openssl(
+                "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca");
         openssl("ecparam -genkey -name prime256v1 -noout -out server.key");
         sign("server", "subjectAltName=DNS:localhost");
         openssl(
@@ -70,7 +68,8 @@ class FileTlsTest {
         openssl("rsa -in rsa-pkcs8.key -traditional -out rsa-pkcs1.key");
         Files.copy(pki.resolve("rsa-pkcs8.pem"), pki.resolve("rsa-pkcs1.pem"));
         openssl("rsa -in rsa-pkcs8.key -aes128 -passout pass:x -out encrypted.key");
-        openssl("rsa -in rsa-pkcs8.key -traditional -aes128 -passout pass:x -out encrypted-old.key");
+        openssl(
+                "rsa -in rsa-pkcs8.key -traditional -aes128 -passout pass:x -out encrypted-old.key");
         String both =
                 "some text before\n"
                         + Files.readString(pki.resolve("ec-pkcs8.key"))
@@ -215,7 +214,8 @@ class FileTlsTest {
 
     @Test
     void connection_severalClients_theAcceptedOneIsShown() throws Exception {
-        openssl("req -x509 -newkey rsa:2048 -nodes -keyout o.key -out o.pem -days 2 -subj /CN=other");
+        openssl(
+                "req -x509 -newkey rsa:2048 -nodes -keyout o.key -out o.pem -days 2 -subj /CN=other");
         TlsSettings tls =
                 settings("ca = \"@ca.pem\"\nclient = [[\"@o.pem\", \"@o.key\"], \"@both.pem\"]");
         assertEquals("CN=ec-pkcs8", greeting(tls, "localhost"));

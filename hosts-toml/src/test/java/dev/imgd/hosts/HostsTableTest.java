@@ -3,11 +3,6 @@ package dev.imgd.hosts;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.imgd.model.ImageException;
-
-import org.junit.jupiter.api.io.TempDir;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.MethodSource;
-
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -17,10 +12,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /// The cases of `hosts.toml`. Each row names the test of containerd that it mirrors, or the rule of
-/// containerd's documentation, or ours where we are louder or stricter; `containerd:` in a name says
-/// what containerd does instead.
+/// containerd's documentation, or ours where we are louder or stricter; `containerd:` in a name
+/// says what containerd does instead.
 class HostsTableTest {
     @TempDir Path directory;
 
@@ -43,8 +41,7 @@ class HostsTableTest {
 
     private static Row row(
             String mirrors, String registry, Map<String, String> files, String... expected) {
-        return new Row(
-                mirrors, registry, HostsMode.STRICT, Set.of(), files, List.of(expected));
+        return new Row(mirrors, registry, HostsMode.STRICT, Set.of(), files, List.of(expected));
     }
 
     private static Row plain(
@@ -121,11 +118,7 @@ class HostsTableTest {
         String own = "https://a.example/v2 ns ";
         String other = "https://b.example/v2 ns ";
         return List.of(
-                row(
-                        "TestDefaultHosts",
-                        "docker.io",
-                        Map.of(),
-                        "https://registry-1.docker.io/v2"),
+                row("TestDefaultHosts", "docker.io", Map.of(), "https://registry-1.docker.io/v2"),
                 row("hostPaths: no directory", "r.example", Map.of(), "https://r.example/v2"),
                 row(
                         "hostPaths: the name",
@@ -376,8 +369,8 @@ class HostsTableTest {
         return files;
     }
 
-    /// containerd's default scheme http is `plain_http` here, https is `server`, and its default TLS
-    /// settings without verification are `skip_verify` at the top level. Where containerd tries
+    /// containerd's default scheme http is `plain_http` here, https is `server`, and its default
+    /// TLS settings without verification are `skip_verify` at the top level. Where containerd tries
     /// https and then http, we decide once: who can disturb a handshake must not choose the scheme.
     static List<Row> httpFallback() {
         String[][] cases = {
@@ -418,8 +411,13 @@ class HostsTableTest {
                                     c[2].isEmpty() ? "" : " with TLS settings",
                                     c[3].equals(c[4]) ? "" : " (containerd: " + c[4] + ")");
             String expected =
-                    c[3] + "://" + c[0] + "/v2"
-                            + (c[2].equals("tls") && c[3].equals("https") ? " tls not verified" : "");
+                    c[3]
+                            + "://"
+                            + c[0]
+                            + "/v2"
+                            + (c[2].equals("tls") && c[3].equals("https")
+                                    ? " tls not verified"
+                                    : "");
             rows.add(
                     c[1].equals("http")
                             ? plain(name, c[0], files, expected)

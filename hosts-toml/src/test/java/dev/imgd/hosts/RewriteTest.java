@@ -6,15 +6,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-
-import java.util.List;
-import java.util.Optional;
-import java.util.Map;
-import java.util.Set;
 
 class RewriteTest {
     /// Results of Go's `regexp.ReplaceAllString`.
@@ -35,7 +33,8 @@ class RewriteTest {
             String pattern, String replacement, String repository, String expected)
             throws Exception {
         Rewrite rewrite = Rewrite.of(pattern, replacement);
-        boolean name = !expected.endsWith("/") && !expected.contains("//") && !expected.contains("$");
+        boolean name =
+                !expected.endsWith("/") && !expected.contains("//") && !expected.contains("$");
         if (name) {
             assertEquals(expected, rewrite.apply(repository, "m"));
         } else {

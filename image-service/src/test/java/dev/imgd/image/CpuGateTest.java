@@ -41,7 +41,8 @@ class CpuGateTest {
                             .start(
                                     () -> {
                                         try {
-                                            // The first check comes when the thread is in the queue.
+                                            // The first check comes when the thread is in the
+                                            // queue.
                                             gate.enter(work, waiting::countDown);
                                         } catch (ImageException e) {
                                             throw new AssertionError(e);

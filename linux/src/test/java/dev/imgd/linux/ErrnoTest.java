@@ -3,7 +3,6 @@ package dev.imgd.linux;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.imgd.model.ErrnoException;
-
 import org.junit.jupiter.api.Test;
 
 class ErrnoTest {

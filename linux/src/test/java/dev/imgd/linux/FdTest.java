@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.imgd.model.ErrnoException;
-
 import org.junit.jupiter.api.Test;
 
 class FdTest {

@@ -25,10 +25,10 @@ import tools.jackson.core.json.JsonFactory;
 /// A document is well-formed UTF-8 without a byte order mark, at most [Limits#manifestBytes()]
 /// long, nested at most [Limits.Key#JSON_DEPTH] deep, has at most [Limits.Key#JSON_TOKENS] values,
 /// names and brackets, strings of at most [Limits.Key#JSON_STRING_CHARS] and numbers of at most
-/// [#MAX_NUMBER_CHARS] characters; a member's name has at most 65,536. The same name twice
-/// in an object and anything after the value are errors: what another reader could understand
-/// differently is refused. Escaped lone surrogates in a string become U+FFFD, as containerd reads
-/// them, so that every string can be written again; in a name they are an error.
+/// [#MAX_NUMBER_CHARS] characters; a member's name has at most 65,536. The same name twice in an
+/// object and anything after the value are errors: what another reader could understand differently
+/// is refused. Escaped lone surrogates in a string become U+FFFD, as containerd reads them, so that
+/// every string can be written again; in a name they are an error.
 ///
 /// Thread-safe. **Source:** RFC 8259.
 public final class Json {

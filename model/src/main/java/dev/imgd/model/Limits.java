@@ -47,8 +47,8 @@ public final class Limits {
 
     /// One limit: the unit, the default and the range it may be set to.
     public enum Key {
-        /// A manifest, index, config or page of a list. The distribution-spec asks for at least
-        /// 4 MiB.
+        /// A manifest, index, config or page of a list. The distribution-spec asks for at least 4
+        /// MiB.
         MANIFEST_BYTES(Unit.BYTES, 4 * MIB, 64 * KIB, 64 * MIB),
         /// Nesting of arrays and objects in a document.
         JSON_DEPTH(Unit.COUNT, 64, 8, 400),

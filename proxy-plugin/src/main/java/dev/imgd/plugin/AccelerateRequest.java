@@ -2,7 +2,6 @@ package dev.imgd.plugin;
 
 import dev.imgd.model.Digest;
 import dev.imgd.model.Reference;
-
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;

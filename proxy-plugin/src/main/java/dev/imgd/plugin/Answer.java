@@ -1,7 +1,6 @@
 package dev.imgd.plugin;
 
 import dev.imgd.model.ImageException;
-
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
 

@@ -1,12 +1,11 @@
 package dev.imgd.plugin;
 
 import com.google.protobuf.Empty;
-
 import dev.imgd.image.ImageService;
+import dev.imgd.image.ImageService.CopyResult;
 import dev.imgd.image.ImageService.GcItem;
 import dev.imgd.image.ImageService.GcReport;
 import dev.imgd.image.ImageService.ImageSummary;
-import dev.imgd.image.ImageService.CopyResult;
 import dev.imgd.image.ImageService.PullResult;
 import dev.imgd.model.ImageException;
 import dev.imgd.plugin.proto.v1.BundleRequest;
@@ -30,10 +29,8 @@ import dev.imgd.plugin.proto.v1.TagRequest;
 import dev.imgd.plugin.proto.v1.UnmountRequest;
 import dev.imgd.plugin.proto.v1.VerifyBatch;
 import dev.imgd.plugin.proto.v1.VerifyRequest;
-
 import io.grpc.Context;
 import io.grpc.stub.StreamObserver;
-
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;

@@ -1,7 +1,6 @@
 package dev.imgd.plugin;
 
 import com.google.protobuf.Timestamp;
-
 import dev.imgd.image.ImageLocation;
 import dev.imgd.image.ImageService;
 import dev.imgd.image.ImageService.CopyRequest;
@@ -17,13 +16,12 @@ import dev.imgd.image.ImageService.PullResult;
 import dev.imgd.image.ImageService.SourceUse;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
-import dev.imgd.plugin.proto.v1.ExportFormat;
 import dev.imgd.plugin.proto.v1.CopyPlatforms;
+import dev.imgd.plugin.proto.v1.ExportFormat;
 import dev.imgd.plugin.proto.v1.LayerState;
 import dev.imgd.plugin.proto.v1.Login;
 import dev.imgd.plugin.proto.v1.StatusResponse;
 import dev.imgd.registry.Credentials;
-
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -135,8 +133,7 @@ final class ImageMessages {
                 message.getDestinationPlainHttp(),
                 credentials(message.hasSourceCredentials(), message.getSourceCredentials()),
                 credentials(
-                        message.hasDestinationCredentials(),
-                        message.getDestinationCredentials()));
+                        message.hasDestinationCredentials(), message.getDestinationCredentials()));
     }
 
     static dev.imgd.plugin.proto.v1.CopyResult write(CopyResult result) {

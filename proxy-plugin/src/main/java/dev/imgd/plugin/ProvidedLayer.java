@@ -2,7 +2,6 @@ package dev.imgd.plugin;
 
 import dev.imgd.model.ChainId;
 import dev.imgd.model.Digest;
-
 import java.util.List;
 import java.util.Optional;
 

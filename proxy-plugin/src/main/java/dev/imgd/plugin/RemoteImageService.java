@@ -1,7 +1,6 @@
 package dev.imgd.plugin;
 
 import com.google.protobuf.Empty;
-
 import dev.imgd.image.ImageService;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
@@ -19,10 +18,8 @@ import dev.imgd.plugin.proto.v1.RemoveRequest;
 import dev.imgd.plugin.proto.v1.TagRequest;
 import dev.imgd.plugin.proto.v1.UnmountRequest;
 import dev.imgd.plugin.proto.v1.VerifyRequest;
-
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
-
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Iterator;
@@ -253,8 +250,7 @@ public final class RemoteImageService implements ImageService {
     }
 
     @Override
-    public void mount(
-            String reference, Optional<String> platform, Path directory, boolean writable)
+    public void mount(String reference, Optional<String> platform, Path directory, boolean writable)
             throws ImageException {
         MountRequest.Builder request =
                 MountRequest.newBuilder()

@@ -4,7 +4,6 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Reference;
 import dev.imgd.model.Text;
-
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashMap;

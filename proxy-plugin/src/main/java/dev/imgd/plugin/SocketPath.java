@@ -2,7 +2,6 @@ package dev.imgd.plugin;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
 import java.io.IOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;

@@ -15,16 +15,10 @@ import dev.imgd.plugin.proto.snapshots.SnapshotsGrpc.SnapshotsBlockingStub;
 import dev.imgd.plugin.proto.snapshots.StatSnapshotRequest;
 import dev.imgd.snapshot.Kind;
 import dev.imgd.snapshot.SnapshotInfo;
-
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.MetadataUtils;
-
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
-
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.time.Instant;
@@ -39,6 +33,9 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
 
 class AccelerationTest {
     private static final String NAME = "imgd";

@@ -4,9 +4,6 @@ import dev.imgd.image.ImageService;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
-import org.jspecify.annotations.Nullable;
-
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -17,6 +14,7 @@ import java.util.Optional;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
+import org.jspecify.annotations.Nullable;
 
 /// Remembers each call as text and answers with values that fill every field.
 final class FakeImages implements ImageService {
@@ -172,8 +170,7 @@ final class FakeImages implements ImageService {
     }
 
     @Override
-    public void mount(
-            String reference, Optional<String> platform, Path directory, boolean writable)
+    public void mount(String reference, Optional<String> platform, Path directory, boolean writable)
             throws ImageException {
         called("mount " + reference + " " + platform + " " + directory + " " + writable);
     }
@@ -224,7 +221,13 @@ final class FakeImages implements ImageService {
         lastCopy = request;
         progress.progress(
                 new Progress(
-                        request.destination().toString(), "copying", 1, 2, 3, List.of(), List.of()));
+                        request.destination().toString(),
+                        "copying",
+                        1,
+                        2,
+                        3,
+                        List.of(),
+                        List.of()));
         return COPIED;
     }
 

@@ -11,7 +11,6 @@ import dev.imgd.snapshot.SnapshotInfo;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.Snapshotter;
 import dev.imgd.snapshot.Usage;
-
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.HashMap;

@@ -5,7 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.FieldMask;
-
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.plugin.proto.snapshots.CleanupRequest;
@@ -24,18 +23,11 @@ import dev.imgd.plugin.proto.snapshots.UpdateSnapshotRequest;
 import dev.imgd.plugin.proto.snapshots.UsageRequest;
 import dev.imgd.plugin.proto.snapshots.ViewSnapshotRequest;
 import dev.imgd.plugin.proto.types.Mount;
-
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.ClientCallStreamObserver;
 import io.grpc.stub.ClientResponseObserver;
-
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.function.Executable;
-
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
@@ -44,6 +36,10 @@ import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 class SnapshotsEndpointTest {
     private static final String NAME = "imgd";

@@ -2,7 +2,6 @@ package dev.imgd.registry;
 
 import dev.imgd.model.Limits;
 import dev.imgd.model.RegistryException;
-
 import okhttp3.Call;
 import okhttp3.Response;
 

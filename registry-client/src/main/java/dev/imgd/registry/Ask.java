@@ -1,12 +1,10 @@
 package dev.imgd.registry;
 
-import okhttp3.HttpUrl;
-import okhttp3.RequestBody;
-
-import org.jspecify.annotations.Nullable;
-
 import java.time.Duration;
 import java.util.Map;
+import okhttp3.HttpUrl;
+import okhttp3.RequestBody;
+import org.jspecify.annotations.Nullable;
 
 /// One thing wanted from a host.
 ///
@@ -65,12 +63,32 @@ record Ask(
 
     Ask withRange(@Nullable String value) {
         return new Ask(
-                what, method, url, scope, accept, value, headers, body, alone, whereabouts, patience);
+                what,
+                method,
+                url,
+                scope,
+                accept,
+                value,
+                headers,
+                body,
+                alone,
+                whereabouts,
+                patience);
     }
 
     Ask withAccept(String value) {
         return new Ask(
-                what, method, url, scope, value, range, headers, body, alone, whereabouts, patience);
+                what,
+                method,
+                url,
+                scope,
+                value,
+                range,
+                headers,
+                body,
+                alone,
+                whereabouts,
+                patience);
     }
 
     Ask withHeaders(Map<String, String> value) {
@@ -80,12 +98,32 @@ record Ask(
 
     Ask withBody(RequestBody value) {
         return new Ask(
-                what, method, url, scope, accept, range, headers, value, alone, whereabouts, patience);
+                what,
+                method,
+                url,
+                scope,
+                accept,
+                range,
+                headers,
+                value,
+                alone,
+                whereabouts,
+                patience);
     }
 
     Ask onItsOwnConnection() {
         return new Ask(
-                what, method, url, scope, accept, range, headers, body, true, whereabouts, patience);
+                what,
+                method,
+                url,
+                scope,
+                accept,
+                range,
+                headers,
+                body,
+                true,
+                whereabouts,
+                patience);
     }
 
     /// Remembers where redirects lead.

@@ -6,24 +6,20 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
 import dev.imgd.model.RegistryException;
-
-import okhttp3.Call;
-import okhttp3.FormBody;
-import okhttp3.HttpUrl;
-import okhttp3.Request;
-import okhttp3.Response;
-
-import okio.Buffer;
-import okio.BufferedSource;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.ReentrantLock;
+import okhttp3.Call;
+import okhttp3.FormBody;
+import okhttp3.HttpUrl;
+import okhttp3.Request;
+import okhttp3.Response;
+import okio.Buffer;
+import okio.BufferedSource;
+import org.jspecify.annotations.Nullable;
 
 /// Answers the challenges of one host: remembers how it wants to be asked, and one token per scope.
 ///
@@ -65,6 +61,7 @@ final class Authorizer {
 
     /// Set when the token server does not know the POST form for user names and passwords.
     private volatile boolean passwordsByGet;
+
     private volatile @Nullable GuardedDns dns;
 
     Authorizer(
@@ -129,7 +126,8 @@ final class Authorizer {
                             host.authority() + ": cannot authenticate: the challenge has no realm");
                 }
                 return new Scheme.Bearer(
-                        realms.check(realm, near()), challenge.parameters().getOrDefault("service", ""));
+                        realms.check(realm, near()),
+                        challenge.parameters().getOrDefault("service", ""));
             }
         }
         for (Challenge challenge : challenges) {
@@ -308,10 +306,8 @@ final class Authorizer {
             throws IOException {
         Rotation known = rotation;
         String current = known != null && known.from.equals(original) ? known.to : original;
-        FormBody.Builder form =
-                form(bearer, scopes, "refresh_token").add("refresh_token", current);
-        Token token =
-                send(what, request(bearer.realm()).post(form.build()).build(), cancellation);
+        FormBody.Builder form = form(bearer, scopes, "refresh_token").add("refresh_token", current);
+        Token token = send(what, request(bearer.realm()).post(form.build()).build(), cancellation);
         if (!token.refreshToken().isEmpty()) {
             rotation = new Rotation(original, token.refreshToken());
         }
@@ -440,8 +436,7 @@ final class Authorizer {
 
     /// @param registry whose credentials they are
     /// @param from who refused them
-    static RegistryException refusedLogin(
-            String what, String registry, String from, int status) {
+    static RegistryException refusedLogin(String what, String registry, String from, int status) {
         return new RegistryException(
                 ErrorKind.UNAUTHENTICATED,
                 "%s: the user name or the password for %s is wrong (HTTP %d from %s); log in again"
@@ -452,8 +447,7 @@ final class Authorizer {
     }
 
     private static boolean isPasswordForm(Request request) {
-        return request.body() instanceof FormBody form
-                && form.value(0).equals("password");
+        return request.body() instanceof FormBody form && form.value(0).equals("password");
     }
 
     /// The token server did not take the POST with a user name and a password. Many know only GET

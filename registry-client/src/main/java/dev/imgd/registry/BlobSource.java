@@ -2,10 +2,8 @@ package dev.imgd.registry;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
+import org.jspecify.annotations.Nullable;
 
 /// A place that may have a blob, and how it fared with it so far. Guarded by the stream it belongs
 /// to, where nothing else is said.

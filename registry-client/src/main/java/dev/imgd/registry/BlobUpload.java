@@ -8,16 +8,13 @@ import dev.imgd.model.RegistryException;
 import dev.imgd.model.Text;
 import dev.imgd.registry.RegistryWriter.BlobOutcome;
 import dev.imgd.registry.RegistryWriter.BlobSource;
-
-import okhttp3.HttpUrl;
-import okhttp3.RequestBody;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import okhttp3.HttpUrl;
+import okhttp3.RequestBody;
+import org.jspecify.annotations.Nullable;
 
 /// Brings one blob into one repository.
 ///
@@ -135,7 +132,8 @@ final class BlobUpload {
                             .addQueryParameter("from", endpoint.repository(from.repository()))
                             .build();
             Scope scope = Scope.mount(repository.repository(), from.repository());
-            try (Answer answer = endpoint.exchange(Ask.of(what, "POST", url, scope), cancellation)) {
+            try (Answer answer =
+                    endpoint.exchange(Ask.of(what, "POST", url, scope), cancellation)) {
                 if (answer.status() == 201) {
                     return true;
                 }
@@ -216,7 +214,9 @@ final class BlobUpload {
                 : new ImageException(
                         ErrorKind.UNAVAILABLE,
                         "%s: cannot read what is to be pushed: %s"
-                                .formatted(what, Text.printable(String.valueOf(failure.getMessage()), 200)),
+                                .formatted(
+                                        what,
+                                        Text.printable(String.valueOf(failure.getMessage()), 200)),
                         failure);
     }
 
@@ -266,8 +266,7 @@ final class BlobUpload {
         long length = Math.min(size - offset, Math.max(chunkBytes, leastChunkBytes));
         Ask ask =
                 Ask.of(what, "PATCH", location(), Scope.push(repository.repository()))
-                        .withHeaders(
-                                Map.of("Content-Range", offset + "-" + (offset + length - 1)))
+                        .withHeaders(Map.of("Content-Range", offset + "-" + (offset + length - 1)))
                         .withBody(body(offset, length));
         try (Answer answer = endpoint.once(ask, cancellation)) {
             int status = answer.status();
@@ -316,13 +315,11 @@ final class BlobUpload {
 
     /// @return whether the registry has accepted the blob; otherwise it is sent in smaller parts
     private boolean complete() throws IOException {
-        HttpUrl url =
-                location().newBuilder().addEncodedQueryParameter("digest", digest).build();
+        HttpUrl url = location().newBuilder().addEncodedQueryParameter("digest", digest).build();
         long left = size - offset;
         Ask ask =
                 Ask.of(what, "PUT", url, Scope.push(repository.repository()))
-                        .withBody(
-                                left == 0 ? RequestBody.create(new byte[0]) : body(offset, left))
+                        .withBody(left == 0 ? RequestBody.create(new byte[0]) : body(offset, left))
                         .withPatience(Duration.ofSeconds(size / HASHED_BYTES_PER_SECOND));
         committing = true;
         try (Answer answer = endpoint.once(ask, cancellation)) {
@@ -454,8 +451,7 @@ final class BlobUpload {
                 return;
             }
             throw ImageException.invalidContent(
-                    "%s: %s opened an upload without saying where"
-                            .formatted(what, answer.from()));
+                    "%s: %s opened an upload without saying where".formatted(what, answer.from()));
         }
         HttpUrl next = answer.response().request().url().resolve(header);
         if (next == null

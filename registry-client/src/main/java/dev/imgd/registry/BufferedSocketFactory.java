@@ -1,15 +1,13 @@
 package dev.imgd.registry;
 
-import org.jspecify.annotations.Nullable;
-
 import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.InetAddress;
 import java.net.Socket;
 import java.net.SocketException;
-
 import javax.net.SocketFactory;
+import org.jspecify.annotations.Nullable;
 
 /// Sockets that read up to 128 KiB with one system call.
 ///

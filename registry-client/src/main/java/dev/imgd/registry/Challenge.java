@@ -4,7 +4,6 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
 import dev.imgd.model.Text;
-
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;

@@ -3,22 +3,19 @@ package dev.imgd.registry;
 import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
+import java.security.GeneralSecurityException;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.TrustManager;
+import javax.net.ssl.X509TrustManager;
 import okhttp3.ConnectionPool;
 import okhttp3.ConnectionSpec;
 import okhttp3.Dns;
 import okhttp3.HttpUrl;
 import okhttp3.OkHttpClient;
 import okhttp3.Protocol;
-
-import java.security.GeneralSecurityException;
-import java.time.Duration;
-import java.util.List;
-import java.util.concurrent.TimeUnit;
-
-import javax.net.ssl.SSLContext;
-import javax.net.ssl.TrustManager;
-import javax.net.ssl.X509TrustManager;
 
 /// OkHttp clients over one connection pool. TLS is set up when the first `https` URL is opened and
 /// not before: that is a third of the start of a program that only talks to a plain registry.
@@ -64,7 +61,8 @@ final class Connections implements AutoCloseable {
         if (known != null) {
             return known;
         }
-        // Reading certificates blocks. Two clients made at once are harmless, one of them is dropped.
+        // Reading certificates blocks. Two clients made at once are harmless, one of them is
+        // dropped.
         return secure.keep(tls, secure(tls));
     }
 
@@ -94,8 +92,7 @@ final class Connections implements AutoCloseable {
         X509TrustManager trust = tls.trustManager();
         try {
             SSLContext context = SSLContext.getInstance("TLS");
-            context.init(
-                    OfferedKey.of(tls.keyManagers()), new TrustManager[] {trust}, null);
+            context.init(OfferedKey.of(tls.keyManagers()), new TrustManager[] {trust}, null);
             OkHttpClient.Builder builder = plain.newBuilder();
             if (!tls.verifies()) {
                 builder.hostnameVerifier((_, _) -> true);

@@ -7,9 +7,6 @@ import dev.imgd.model.Json;
 import dev.imgd.model.JsonNode;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.Text;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -19,6 +16,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import org.jspecify.annotations.Nullable;
 
 /// Asks a `docker-credential-…` program. **Source:** docker/docker-credential-helpers README.
 final class CredentialHelper {
@@ -72,8 +70,8 @@ final class CredentialHelper {
     }
 
     /// Its output is not repeated: helpers print errors where secrets go on success.
-    private static void requireSuccess(
-            String program, String action, String server, Answer answer) throws ImageException {
+    private static void requireSuccess(String program, String action, String server, Answer answer)
+            throws ImageException {
         if (answer.exitCode() != 0) {
             String problem = "failed with exit code " + answer.exitCode();
             throw failed(program, action, server, problem, null);

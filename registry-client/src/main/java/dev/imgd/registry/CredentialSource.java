@@ -1,7 +1,6 @@
 package dev.imgd.registry;
 
 import dev.imgd.model.ImageException;
-
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;

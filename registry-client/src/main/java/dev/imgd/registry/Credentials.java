@@ -34,7 +34,8 @@ public sealed interface Credentials {
         }
     }
 
-    /// The wish to be nobody, where somebody else's credentials would be used otherwise. In no file.
+    /// The wish to be nobody, where somebody else's credentials would be used otherwise. In no
+    /// file.
     record Anonymous() implements Credentials {
         @Override
         public String toString() {

@@ -1,13 +1,11 @@
 package dev.imgd.registry;
 
-import okhttp3.Call;
-
-import okio.AsyncTimeout;
-
 import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.time.Duration;
 import java.util.concurrent.TimeUnit;
+import okhttp3.Call;
+import okio.AsyncTimeout;
 
 /// Ends a call that takes too long as a whole, however steadily it trickles.
 final class Deadline extends AsyncTimeout implements AutoCloseable {

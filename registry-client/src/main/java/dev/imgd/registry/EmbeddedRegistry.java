@@ -3,7 +3,6 @@ package dev.imgd.registry;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
-
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;

@@ -7,22 +7,19 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
 import dev.imgd.model.RegistryException;
 import dev.imgd.model.Text;
-
+import java.io.IOException;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
 import okhttp3.Call;
 import okhttp3.Dns;
 import okhttp3.HttpUrl;
 import okhttp3.OkHttpClient;
 import okhttp3.Request;
 import okhttp3.Response;
-
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
-
-import java.io.IOException;
-import java.time.Duration;
-import java.util.List;
-import java.util.Map;
 
 /// Sends requests to one host: with credentials where it asks for them, following redirects within
 /// the rules, again when a failure may go away. Safe for use by many threads.
@@ -160,7 +157,8 @@ final class Endpoint {
         singlePostRefused = true;
     }
 
-    /// Sends a request once, twice where it has to authenticate, and returns whatever the answer is.
+    /// Sends a request once, twice where it has to authenticate, and returns whatever the answer
+    /// is.
     Answer once(Ask ask, Cancellation cancellation) throws IOException {
         cancellation.check(ask.what(), null);
         return authorized(ask, cancellation);
@@ -240,8 +238,7 @@ final class Endpoint {
     /// Decides what an answer that is not a success means.
     ///
     /// @return after how many milliseconds to try again
-    private long failed(Ask ask, Answer answer, int failures, int attempts)
-            throws ImageException {
+    private long failed(Ask ask, Answer answer, int failures, int attempts) throws ImageException {
         int status = answer.status();
         // Links that a registry redirects to are signed for a short time; a new one may be good.
         boolean expiredLink = status == 403 && answer.moved();
@@ -424,7 +421,8 @@ final class Endpoint {
         Duration patience = options.headerTimeout().plus(ask.patience());
         try (Deadline deadline = Deadline.of(call, patience)) {
             if (ask.body() instanceof UploadBody upload) {
-                // Sending takes as long as it takes; that it does not stall is for the socket to see.
+                // Sending takes as long as it takes; that it does not stall is for the socket to
+                // see.
                 upload.onWritten(deadline::begin);
             } else {
                 deadline.begin();
@@ -443,8 +441,7 @@ final class Endpoint {
     }
 
     /// Refuses an answer whose headers are larger than they should be.
-    static void checkHeaders(
-            String what, String from, Call call, Response response, Limits limits)
+    static void checkHeaders(String what, String from, Call call, Response response, Limits limits)
             throws ImageException {
         try {
             limits.check(

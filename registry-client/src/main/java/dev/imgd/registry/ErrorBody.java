@@ -7,16 +7,13 @@ import dev.imgd.model.JsonNode;
 import dev.imgd.model.Limits;
 import dev.imgd.model.RegistryException;
 import dev.imgd.model.Text;
-
-import okhttp3.Response;
-
-import okio.Buffer;
-
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import okhttp3.Response;
+import okio.Buffer;
 
 /// Turns an answer that is not a success into an error. **Source:** distribution-spec v1.1 § Error
 /// Codes.
@@ -54,8 +51,7 @@ final class ErrorBody {
                 status == 400 && details.isEmpty()
                         ? frontAdvice(body)
                         : writing ? writingAdvice(status) : advice(status));
-        ErrorKind kind =
-                writing && status == 405 ? ErrorKind.FAILED_PRECONDITION : kind(status);
+        ErrorKind kind = writing && status == 405 ? ErrorKind.FAILED_PRECONDITION : kind(status);
         return new RegistryException(kind, message.toString(), status, details, null);
     }
 

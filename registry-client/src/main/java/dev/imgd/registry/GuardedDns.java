@@ -1,11 +1,10 @@
 package dev.imgd.registry;
 
-import okhttp3.Dns;
-
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.util.List;
 import java.util.Set;
+import okhttp3.Dns;
 
 /// Looks names up and refuses those that lead closer to this host than who named them.
 ///

@@ -1,14 +1,13 @@
 package dev.imgd.registry;
 
 import dev.imgd.model.ImageException;
-
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 
 /// How many blob requests a host gets at once, and how often: additive increase while it answers,
-/// halved when it says that it is too much. For all sessions of a client; safe for
-/// use by many threads.
+/// halved when it says that it is too much. For all sessions of a client; safe for use by many
+/// threads.
 final class HostLoad {
     private static final double MOST = 32;
     private static final long LONG_PAUSE_NANOS = 1_000_000_000L;

@@ -4,15 +4,13 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.RegistryException;
 import dev.imgd.model.SizeMismatchException;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.zip.CRC32C;
+import org.jspecify.annotations.Nullable;
 
 /// A blob over HTTP that continues by range after failures, from the same host or the next one.
 ///
@@ -348,8 +346,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     }
 
     private static boolean isNonsense(ImageException failure) {
-        return failure.kind() == ErrorKind.INVALID_CONTENT
-                || failure.kind() == ErrorKind.DATA_LOSS;
+        return failure.kind() == ErrorKind.INVALID_CONTENT || failure.kind() == ErrorKind.DATA_LOSS;
     }
 
     private @Nullable BlobSource best() {

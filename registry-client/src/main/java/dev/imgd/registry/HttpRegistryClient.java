@@ -15,13 +15,6 @@ import dev.imgd.model.MediaType;
 import dev.imgd.model.Reference;
 import dev.imgd.model.SizeMismatchException;
 import dev.imgd.model.Text;
-
-import okhttp3.HttpUrl;
-
-import okio.BufferedSource;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
@@ -33,6 +26,9 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ThreadLocalRandom;
+import okhttp3.HttpUrl;
+import okio.BufferedSource;
+import org.jspecify.annotations.Nullable;
 
 /// The client over HTTP. Asks the hosts of a registry in their order until one answers.
 final class HttpRegistryClient implements RegistryClient {
@@ -106,8 +102,7 @@ final class HttpRegistryClient implements RegistryClient {
 
     @Override
     public RegistryClient session(RegistryHosts hosts) {
-        return begun(
-                new HttpRegistryClient(this, options.withHosts(hosts), origin, endpoints));
+        return begun(new HttpRegistryClient(this, options.withHosts(hosts), origin, endpoints));
     }
 
     @Override
@@ -651,8 +646,7 @@ final class HttpRegistryClient implements RegistryClient {
         }
     }
 
-    private BlobStream foreignBlob(
-            String what, Descriptor descriptor, long offset, boolean oneHost)
+    private BlobStream foreignBlob(String what, Descriptor descriptor, long offset, boolean oneHost)
             throws ImageException {
         if (!options.foreignLayers()) {
             throw ImageException.failedPrecondition(

@@ -13,11 +13,6 @@ import dev.imgd.model.Limits;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Reference;
 import dev.imgd.model.RegistryException;
-
-import okhttp3.HttpUrl;
-
-import org.jspecify.annotations.Nullable;
-
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -26,6 +21,8 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import okhttp3.HttpUrl;
+import org.jspecify.annotations.Nullable;
 
 /// Lists over HTTP, page by page.
 ///
@@ -161,8 +158,7 @@ final class HttpRegistryListing implements RegistryListing {
                 what,
                 Capability.PULL,
                 (endpoint, cancellation) -> {
-                    HttpUrl url =
-                            endpoint.url(repository.repository(), "blobs", digest.toString());
+                    HttpUrl url = endpoint.url(repository.repository(), "blobs", digest.toString());
                     Scope scope = Scope.pull(repository.repository());
                     Ask ask = Ask.of(what, "HEAD", url, scope);
                     try (Answer answer = endpoint.exchange(ask, cancellation)) {
@@ -190,8 +186,7 @@ final class HttpRegistryListing implements RegistryListing {
     }
 
     @Override
-    public Referrers referrers(
-            Reference repository, Digest subject, Optional<String> artifactType)
+    public Referrers referrers(Reference repository, Digest subject, Optional<String> artifactType)
             throws ImageException {
         String what = "referrers of " + repository.name() + "@" + subject;
         return onHosts(
@@ -299,11 +294,8 @@ final class HttpRegistryListing implements RegistryListing {
                                 .formatted(what, endpoint.authority()));
             }
             limits.check(
-                    limit,
-                    "%s: pages of %s".formatted(what, endpoint.authority()),
-                    seen.size());
-            return endpoint.exchange(
-                    Ask.of(what, "GET", url, scope).withAccept(accept), ending);
+                    limit, "%s: pages of %s".formatted(what, endpoint.authority()), seen.size());
+            return endpoint.exchange(Ask.of(what, "GET", url, scope).withAccept(accept), ending);
         }
 
         /// Where the `Link` with `rel="next"` leads; null at the end. **Source:** RFC 8288.

@@ -11,14 +11,12 @@ import dev.imgd.model.ManifestDocument;
 import dev.imgd.model.Reference;
 import dev.imgd.model.RegistryException;
 import dev.imgd.model.Text;
-
-import okhttp3.HttpUrl;
-import okhttp3.MediaType;
-import okhttp3.RequestBody;
-
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import okhttp3.HttpUrl;
+import okhttp3.MediaType;
+import okhttp3.RequestBody;
 
 /// The writing side of the client over HTTP.
 final class HttpRegistryWriter implements RegistryWriter {
@@ -53,10 +51,7 @@ final class HttpRegistryWriter implements RegistryWriter {
 
     @Override
     public BlobOutcome pushBlob(
-            Reference repository,
-            Descriptor blob,
-            BlobSource source,
-            List<Reference> mountFrom)
+            Reference repository, Descriptor blob, BlobSource source, List<Reference> mountFrom)
             throws ImageException {
         for (Reference from : mountFrom) {
             if (!from.registry().equals(repository.registry())) {
@@ -145,26 +140,15 @@ final class HttpRegistryWriter implements RegistryWriter {
     }
 
     private static Answer put(
-            Target target,
-            String name,
-            List<String> alsoTags,
-            Descriptor descriptor,
-            Bytes content)
+            Target target, String name, List<String> alsoTags, Descriptor descriptor, Bytes content)
             throws ImageException {
         HttpUrl.Builder url =
-                target.endpoint
-                        .url(target.repository.repository(), "manifests", name)
-                        .newBuilder();
+                target.endpoint.url(target.repository.repository(), "manifests", name).newBuilder();
         alsoTags.forEach(tag -> url.addQueryParameter("tag", tag));
         RequestBody body =
-                RequestBody.create(
-                        content.toArray(), MediaType.parse(descriptor.mediaType()));
+                RequestBody.create(content.toArray(), MediaType.parse(descriptor.mediaType()));
         Ask ask =
-                Ask.of(
-                                target.what,
-                                "PUT",
-                                url.build(),
-                                Scope.push(target.repository.repository()))
+                Ask.of(target.what, "PUT", url.build(), Scope.push(target.repository.repository()))
                         .withBody(body);
         Answer answer = target.endpoint.exchange(ask, target.cancellation);
         if (answer.status() / 100 != 2) {
@@ -204,8 +188,7 @@ final class HttpRegistryWriter implements RegistryWriter {
                             reference,
                             what,
                             (endpoint, cancellation) -> {
-                                var target =
-                                        new Target(endpoint, cancellation, reference, what);
+                                var target = new Target(endpoint, cancellation, reference, what);
                                 referrers(target, subject.get()).remove(digest.orElseThrow());
                                 return true;
                             });
@@ -262,8 +245,7 @@ final class HttpRegistryWriter implements RegistryWriter {
                         });
     }
 
-    private static ImageException notDeleted(
-            String what, Answer answer, String kind, String name) {
+    private static ImageException notDeleted(String what, Answer answer, String kind, String name) {
         RegistryException refused = refused(what, answer);
         boolean tag = kind.equals("manifests") && name.indexOf(':') < 0;
         // Registries that delete manifests only answer to a tag that its digest is wrong.

@@ -6,7 +6,6 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Index;
 import dev.imgd.model.ManifestDocument;
-
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;

@@ -8,9 +8,6 @@ import dev.imgd.model.Json;
 import dev.imgd.model.JsonNode;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.RegistryException;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -25,14 +22,15 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ThreadLocalRandom;
+import org.jspecify.annotations.Nullable;
 
 /// The credentials that a user keeps: adds, removes and finds them in the files of Docker and of
 /// the containers tools, or with the helper programs that those name.
 ///
 /// A file is replaced as a whole, with mode 0600; what else is in it stays. A name is a registry,
 /// `host` or `host:port`, or a registry with the beginning of a repository, `host/team`. Safe for
-/// use by many threads and processes of this program at once; see [FileLease].
-/// **Source:** docker/cli configfile, containers-auth.json(5).
+/// use by many threads and processes of this program at once; see [FileLease]. **Source:**
+/// docker/cli configfile, containers-auth.json(5).
 public final class Logins {
     private static final String HUB = "docker.io";
 
@@ -106,10 +104,7 @@ public final class Logins {
                     CredentialHelper.store(helper, AuthFiles.helperKey(name), username, password);
             case Credentials.IdentityToken(String token) ->
                     CredentialHelper.store(
-                            helper,
-                            AuthFiles.helperKey(name),
-                            CredentialHelper.TOKEN_USER,
-                            token);
+                            helper, AuthFiles.helperKey(name), CredentialHelper.TOKEN_USER, token);
             case Credentials.RegistryToken _ ->
                     throw ImageException.failedPrecondition(
                             "docker-credential-" + helper + ": helpers keep no registry tokens");
@@ -133,8 +128,7 @@ public final class Logins {
                 continue;
             }
             String helper = helper(root, name);
-            if (!helper.isEmpty()
-                    && CredentialHelper.erase(helper, AuthFiles.helperKey(name))) {
+            if (!helper.isEmpty() && CredentialHelper.erase(helper, AuthFiles.helperKey(name))) {
                 places.add(AuthFiles.place(helper, file));
             }
             if (hasEntry(root, name) && removeEntry(file, name)) {
@@ -306,10 +300,8 @@ public final class Logins {
                     byte[] pair = (username + ':' + password).getBytes(StandardCharsets.UTF_8);
                     json.member("auth", Base64.getEncoder().encodeToString(pair));
                 }
-                case Credentials.IdentityToken(String token) ->
-                        json.member("identitytoken", token);
-                case Credentials.RegistryToken(String token) ->
-                        json.member("registrytoken", token);
+                case Credentials.IdentityToken(String token) -> json.member("identitytoken", token);
+                case Credentials.RegistryToken(String token) -> json.member("registrytoken", token);
                 case Credentials.Anonymous _ -> throw nothingToKeep();
             }
             json.endObject();

@@ -2,7 +2,6 @@ package dev.imgd.registry;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
 import java.nio.ByteBuffer;
 import java.util.List;
 

@@ -1,16 +1,14 @@
 package dev.imgd.registry;
 
-import org.jspecify.annotations.Nullable;
-
 import java.net.Socket;
 import java.security.Principal;
 import java.security.PrivateKey;
 import java.security.cert.X509Certificate;
 import java.util.List;
-
 import javax.net.ssl.KeyManager;
 import javax.net.ssl.SSLEngine;
 import javax.net.ssl.X509ExtendedKeyManager;
+import org.jspecify.annotations.Nullable;
 
 /// Shows the client certificate that is configured for a host even when the server does not name
 /// its issuer. Java would show none then, and the server could only say that one is missing, not

@@ -3,16 +3,12 @@ package dev.imgd.registry;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.RegistryException;
 import dev.imgd.model.SizeMismatchException;
-
-import okhttp3.Response;
-
-import okio.BufferedSource;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.nio.ByteBuffer;
+import okhttp3.Response;
+import okio.BufferedSource;
+import org.jspecify.annotations.Nullable;
 
 /// The part of a blob that one answer brings: where it begins is checked against the headers, where
 /// it ends against what was asked for. For one thread.

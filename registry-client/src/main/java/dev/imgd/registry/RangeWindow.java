@@ -1,11 +1,6 @@
 package dev.imgd.registry;
 
 import dev.imgd.model.ImageException;
-
-import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
-
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
@@ -14,6 +9,9 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /// The part of a blob ahead of its reader that is fetched over several connections, in chunks.
 ///
@@ -336,10 +334,7 @@ final class RangeWindow {
             while (!closed && awaited && !cancellation.isCancelled() && next < size) {
                 if (chunks.size() < CHUNKS_PER_WORKER * mostWorkers) {
                     int length =
-                            (int)
-                                    Math.min(
-                                            size - next,
-                                            (long) chunkUnits * UnitPool.UNIT_BYTES);
+                            (int) Math.min(size - next, (long) chunkUnits * UnitPool.UNIT_BYTES);
                     int units = (length + UnitPool.UNIT_BYTES - 1) / UnitPool.UNIT_BYTES;
                     ByteBuffer[] memory = pool.take(units);
                     if (memory != null) {
@@ -391,12 +386,7 @@ final class RangeWindow {
         int before = chunk.filled;
         RangeBody body =
                 RangeBody.openIfFree(
-                        source,
-                        chunk.start + chunk.filled,
-                        chunk.end(),
-                        size,
-                        options,
-                        own);
+                        source, chunk.start + chunk.filled, chunk.end(), size, options, own);
         if (body == null) {
             return false;
         }
@@ -539,8 +529,7 @@ final class RangeWindow {
 
     /// Apart, so that a program whose transfers go well does not start the logging system.
     private static final class Log {
-        private static final Logger LOGGER =
-                LoggerFactory.getLogger(RangeWindow.class);
+        private static final Logger LOGGER = LoggerFactory.getLogger(RangeWindow.class);
 
         static void failed(String host, IOException failure) {
             LOGGER.debug("range failed host={} reason=\"{}\"", host, failure.getMessage());

@@ -1,15 +1,14 @@
 package dev.imgd.registry;
 
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.Proxy;
+import java.util.concurrent.ConcurrentHashMap;
 import okhttp3.Connection;
 import okhttp3.HttpUrl;
 import okhttp3.Interceptor;
 import okhttp3.Response;
 import okhttp3.Route;
-
-import java.io.IOException;
-import java.net.InetAddress;
-import java.net.Proxy;
-import java.util.concurrent.ConcurrentHashMap;
 
 /// How far away each server was when it was reached, from the addresses of the connections
 /// themselves: a name can lead to one address when it is connected to and to another when it is

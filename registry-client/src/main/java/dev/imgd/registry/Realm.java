@@ -2,11 +2,9 @@ package dev.imgd.registry;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
-import okhttp3.HttpUrl;
-
 import java.util.HashSet;
 import java.util.Set;
+import okhttp3.HttpUrl;
 
 /// Where a registry may send us for a token, and with what.
 ///

@@ -1,8 +1,7 @@
 package dev.imgd.registry;
 
-import org.jspecify.annotations.Nullable;
-
 import java.util.LinkedHashMap;
+import org.jspecify.annotations.Nullable;
 
 /// What was made for the configurations that were used last. A configuration that changed is a new
 /// one, and the old one is asked for no more: it is forgotten once enough others were used since.

@@ -10,17 +10,14 @@ import dev.imgd.model.Manifest;
 import dev.imgd.model.ManifestDocument;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Reference;
-
-import okhttp3.HttpUrl;
-import okhttp3.RequestBody;
-
-import org.jspecify.annotations.Nullable;
-
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.locks.ReentrantLock;
+import okhttp3.HttpUrl;
+import okhttp3.RequestBody;
+import org.jspecify.annotations.Nullable;
 
 /// The index of a manifest's referrers where the registry has no referrers API: an ordinary index
 /// under a tag made of the subject's digest, which its clients keep up to date.
@@ -176,14 +173,12 @@ final class ReferrersTag {
                         what + ": wanted an index, got an image under that tag");
             }
             String tag = answer.response().header("ETag");
-            return new State(
-                    index.manifests(), tag == null ? Map.of() : Map.of("If-Match", tag));
+            return new State(index.manifests(), tag == null ? Map.of() : Map.of("If-Match", tag));
         }
     }
 
     private HttpUrl url() throws ImageException {
-        return endpoint.url(
-                reference.repository(), "manifests", reference.tag().orElseThrow());
+        return endpoint.url(reference.repository(), "manifests", reference.tag().orElseThrow());
     }
 
     private void store(List<Descriptor> entries, Map<String, String> condition)

@@ -5,7 +5,6 @@ import dev.imgd.model.Bytes;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Reference;
-
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.List;
@@ -114,8 +113,9 @@ public interface RegistryClient extends AutoCloseable {
     /// this client.
     RegistryListing listing();
 
-    /// A client that shares settings, connections and tokens with this one, and whose [#close] ends only
-    /// the calls that were made through it: whatever thread they block, they fail with `CANCELLED`.
+    /// A client that shares settings, connections and tokens with this one, and whose [#close] ends
+    /// only the calls that were made through it: whatever thread they block, they fail with
+    /// `CANCELLED`.
     RegistryClient session();
 
     /// As [#session()], with other hosts.

@@ -2,7 +2,6 @@ package dev.imgd.registry;
 
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Digest;
-
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;

@@ -4,7 +4,6 @@ import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Reference;
-
 import java.util.List;
 import java.util.Optional;
 

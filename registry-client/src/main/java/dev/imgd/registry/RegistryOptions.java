@@ -2,7 +2,6 @@ package dev.imgd.registry;
 
 import dev.imgd.hosts.RegistryHosts;
 import dev.imgd.model.Limits;
-
 import java.time.Clock;
 import java.time.Duration;
 import java.util.Set;
@@ -26,8 +25,8 @@ import java.util.Set;
 ///   over https, without credentials and not from private addresses
 /// @param realmAllow hosts of token servers, `host` or `host:port`, that may receive the
 ///   credentials of registries under other domains
-/// @param uploadAllow hosts, `host` or `host:port`, that uploads to a registry may go on at: without
-///   its credentials and its headers
+/// @param uploadAllow hosts, `host` or `host:port`, that uploads to a registry may go on at:
+///   without its credentials and its headers
 /// @param transfer how blobs are transferred
 /// @param clock tells when tokens expire
 public record RegistryOptions(

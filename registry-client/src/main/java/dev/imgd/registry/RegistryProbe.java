@@ -14,9 +14,6 @@ import dev.imgd.model.Reference;
 import dev.imgd.model.RegistryException;
 import dev.imgd.model.Text;
 import dev.imgd.registry.RegistryClient.FetchedManifest;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -33,12 +30,12 @@ import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-
 import javax.net.ssl.KeyManager;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLParameters;
 import javax.net.ssl.SSLSocket;
 import javax.net.ssl.TrustManager;
+import org.jspecify.annotations.Nullable;
 
 /// Looks at every host of a registry on its own, where a pull would stop at the first that answers.
 /// Nothing is tried twice. Blocking; for one thread.
@@ -86,15 +83,13 @@ public final class RegistryProbe {
     ///
     /// @param checks one for each step
     /// @param failure the first failure; empty when there is none
-    public record Report(
-            RegistryHost host, List<Check> checks, Optional<ImageException> failure) {}
+    public record Report(RegistryHost host, List<Check> checks, Optional<ImageException> failure) {}
 
     private final RegistryOptions options;
 
     /// @param options as for a client; its retries are not used
     public RegistryProbe(RegistryOptions options) {
-        this.options =
-                options.withRetries(1, options.firstBackoff(), options.maximumBackoff());
+        this.options = options.withRetries(1, options.firstBackoff(), options.maximumBackoff());
     }
 
     /// Asks each host what a reference is. Hosts that may not say are not asked.
@@ -102,8 +97,7 @@ public final class RegistryProbe {
     /// @throws ImageException when the hosts of the registry cannot be determined
     public List<Resolution> resolve(Reference reference) throws ImageException {
         Reference wanted = reference.withDefaultTag();
-        Capability needed =
-                wanted.digest().isPresent() ? Capability.PULL : Capability.RESOLVE;
+        Capability needed = wanted.digest().isPresent() ? Capability.PULL : Capability.RESOLVE;
         List<Resolution> resolutions = new ArrayList<>();
         for (RegistryHost host : options.hosts().hostsFor(wanted.registry())) {
             if (!host.can(needed)) {
@@ -115,7 +109,8 @@ public final class RegistryProbe {
             try (HttpRegistryClient client = client(host)) {
                 FetchedManifest manifest = client.resolve(wanted);
                 resolutions.add(
-                        new Resolution(host, Optional.of(manifest), Optional.empty(), since(started)));
+                        new Resolution(
+                                host, Optional.of(manifest), Optional.empty(), since(started)));
             } catch (ImageException e) {
                 resolutions.add(
                         new Resolution(host, Optional.empty(), Optional.of(e), since(started)));
@@ -185,8 +180,7 @@ public final class RegistryProbe {
             }
             attempt(Step.RESOLVE, this::resolve);
             attempt(Step.RANGE, this::askForAPart);
-            return new Report(
-                    host, List.copyOf(checks.values()), Optional.ofNullable(failure));
+            return new Report(host, List.copyOf(checks.values()), Optional.ofNullable(failure));
         }
 
         private void attempt(Step step, Trial trial) {
@@ -308,7 +302,8 @@ public final class RegistryProbe {
             if (!(chain[0] instanceof X509Certificate certificate)) {
                 return protocol;
             }
-            LocalDate end = LocalDate.ofInstant(certificate.getNotAfter().toInstant(), ZoneOffset.UTC);
+            LocalDate end =
+                    LocalDate.ofInstant(certificate.getNotAfter().toInstant(), ZoneOffset.UTC);
             String detail =
                     "%s, certificate of %s until %s"
                             .formatted(

@@ -5,15 +5,14 @@ import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Reference;
-
 import java.io.IOException;
 import java.util.List;
 
 /// Writes to registries.
 ///
-/// Everything goes to the first host of a registry that has the capability `push`: an image must
-/// be in one place. Handles authentication, retries and resumption. Uploads go only where the
-/// registry itself is, whatever it answers. Blocking; safe for use by many threads. **Source:** OCI
+/// Everything goes to the first host of a registry that has the capability `push`: an image must be
+/// in one place. Handles authentication, retries and resumption. Uploads go only where the registry
+/// itself is, whatever it answers. Blocking; safe for use by many threads. **Source:** OCI
 /// distribution-spec v1.1 § Push, § Content Management.
 public interface RegistryWriter {
     /// The bytes of a blob that is to be pushed.
@@ -48,10 +47,7 @@ public interface RegistryWriter {
     /// @throws ImageException the source's own failure, or `UNAUTHENTICATED`, `PERMISSION_DENIED`,
     ///   `RATE_LIMITED`, `UNAVAILABLE`, `FAILED_PRECONDITION`
     BlobOutcome pushBlob(
-            Reference repository,
-            Descriptor blob,
-            BlobSource source,
-            List<Reference> mountFrom)
+            Reference repository, Descriptor blob, BlobSource source, List<Reference> mountFrom)
             throws ImageException;
 
     /// Puts a manifest or index into a repository, after everything it points to. One with a
@@ -60,8 +56,7 @@ public interface RegistryWriter {
     ///
     /// @param descriptor media type, digest and size of `content`
     /// @param tags what to call it; none for the digest alone
-    void pushManifest(
-            Reference repository, Descriptor descriptor, Bytes content, List<String> tags)
+    void pushManifest(Reference repository, Descriptor descriptor, Bytes content, List<String> tags)
             throws ImageException;
 
     /// Deletes a manifest by its digest, with all its tags; or a tag, where the reference has no

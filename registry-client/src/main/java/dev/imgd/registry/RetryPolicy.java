@@ -1,13 +1,12 @@
 package dev.imgd.registry;
 
-import org.jspecify.annotations.Nullable;
-
 import java.time.Clock;
 import java.time.Duration;
 import java.time.ZonedDateTime;
 import java.time.format.DateTimeFormatter;
 import java.time.format.DateTimeParseException;
 import java.util.random.RandomGenerator;
+import org.jspecify.annotations.Nullable;
 
 /// When a failed request is made again: exponential backoff with jitter, or what the registry asks
 /// for.

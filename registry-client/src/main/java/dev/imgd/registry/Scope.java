@@ -2,7 +2,6 @@ package dev.imgd.registry;
 
 import dev.imgd.hosts.RegistryHost;
 import dev.imgd.model.ImageException;
-
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;

@@ -2,10 +2,8 @@ package dev.imgd.registry;
 
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
-
-import okio.BufferedSource;
-
 import java.io.IOException;
+import okio.BufferedSource;
 
 /// Reads documents whole, within the limit for manifests and within the time for headers.
 final class SmallBody {
@@ -23,8 +21,7 @@ final class SmallBody {
             } catch (IOException e) {
                 answer.abort();
                 cancellation.check(what, e);
-                throw TransportFailure.of(deadline.explain(e))
-                        .exception(what, answer.from(), e);
+                throw TransportFailure.of(deadline.explain(e)).exception(what, answer.from(), e);
             }
             if (longer) {
                 answer.abort();

@@ -5,7 +5,6 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.Json;
 import dev.imgd.model.JsonNode;
 import dev.imgd.model.Limits;
-
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Optional;
@@ -58,8 +57,7 @@ record Token(String value, Instant expires, String refreshToken) {
         }
         if (!fine) {
             throw new ImageException(
-                    ErrorKind.UNAUTHENTICATED,
-                    what + ": the token is missing or not printable");
+                    ErrorKind.UNAUTHENTICATED, what + ": the token is missing or not printable");
         }
     }
 

@@ -23,10 +23,7 @@ public record TransferOptions(
         if (rangeConnections < 1 || rangeConnections > 16) {
             throw new IllegalArgumentException("connections of a blob: " + rangeConnections);
         }
-        if (rangeThreshold < 0
-                || windowBytes < 0
-                || bytesPerSecond < 0
-                || requestsPerSecond < 0) {
+        if (rangeThreshold < 0 || windowBytes < 0 || bytesPerSecond < 0 || requestsPerSecond < 0) {
             throw new IllegalArgumentException("negative limit of transfers");
         }
     }

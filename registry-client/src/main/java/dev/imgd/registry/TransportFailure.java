@@ -3,9 +3,6 @@ package dev.imgd.registry;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.RegistryException;
 import dev.imgd.model.Text;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InterruptedIOException;
@@ -17,9 +14,9 @@ import java.security.cert.CertificateException;
 import java.security.cert.CertificateExpiredException;
 import java.security.cert.CertificateNotYetValidException;
 import java.util.List;
-
 import javax.net.ssl.SSLException;
 import javax.net.ssl.SSLPeerUnverifiedException;
+import org.jspecify.annotations.Nullable;
 
 /// What a request that got no answer, or no whole one, tells the user.
 ///

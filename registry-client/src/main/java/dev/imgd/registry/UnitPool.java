@@ -1,9 +1,8 @@
 package dev.imgd.registry;
 
-import org.jspecify.annotations.Nullable;
-
 import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
+import org.jspecify.annotations.Nullable;
 
 /// Memory for bytes that came before their turn, in units of [#UNIT_BYTES]. Made when first needed;
 /// a part is kept when it is given back, the rest is left to the collector. Safe for use by many

@@ -2,16 +2,12 @@ package dev.imgd.registry;
 
 import dev.imgd.registry.RegistryClient.BlobStream;
 import dev.imgd.registry.RegistryWriter.BlobSource;
-
-import okhttp3.MediaType;
-import okhttp3.RequestBody;
-
-import okio.BufferedSink;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import okhttp3.MediaType;
+import okhttp3.RequestBody;
+import okio.BufferedSink;
+import org.jspecify.annotations.Nullable;
 
 /// A part of a blob as the body of a request. For one request; the source is opened anew for a
 /// second attempt.
@@ -68,7 +64,8 @@ final class UploadBody extends RequestBody {
                 buffer.flip();
                 left -= buffer.remaining();
                 if (left == 0 && last) {
-                    // Before the last bytes are sent: a source that is wrong must not become a blob.
+                    // Before the last bytes are sent: a source that is wrong must not become a
+                    // blob.
                     requireEnd(stream);
                 }
                 while (buffer.hasRemaining()) {

@@ -4,13 +4,10 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
 import dev.imgd.model.Text;
-
+import java.util.Set;
 import okhttp3.HttpUrl;
 import okhttp3.Response;
-
 import org.jspecify.annotations.Nullable;
-
-import java.util.Set;
 
 /// Rules for where requests may go.
 final class Urls {
@@ -75,9 +72,7 @@ final class Urls {
             throw refused(
                     what,
                     current,
-                    location == null
-                            ? "without a Location"
-                            : "to \"" + printable(location) + '"');
+                    location == null ? "without a Location" : "to \"" + printable(location) + '"');
         }
         if (current.isHttps() && !next.isHttps()) {
             throw refused(what, current, "from https to " + printable(next));

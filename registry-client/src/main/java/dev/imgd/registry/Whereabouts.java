@@ -1,10 +1,8 @@
 package dev.imgd.registry;
 
-import okhttp3.HttpUrl;
-
-import org.jspecify.annotations.Nullable;
-
 import java.util.concurrent.atomic.AtomicReference;
+import okhttp3.HttpUrl;
+import org.jspecify.annotations.Nullable;
 
 /// Where a host redirects to for one blob, so that not every range of it takes the way through the
 /// host. Known for as long as the place answers with the blob. Safe for use by many threads.

@@ -5,19 +5,16 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.imgd.hosts.TlsSettings;
-
-import okhttp3.HttpUrl;
-import okhttp3.Request;
-
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
-
 import java.net.InetAddress;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import okhttp3.HttpUrl;
+import okhttp3.Request;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class AddressRangeTest {
     @ParameterizedTest
@@ -89,8 +86,7 @@ class AddressRangeTest {
     @Test
     void lookup_nameOfThisHost_isRefusedToTheInternet() throws Exception {
         assertThrows(
-                RefusedAddressException.class,
-                () -> GuardedDns.internetOnly().lookup("localhost"));
+                RefusedAddressException.class, () -> GuardedDns.internetOnly().lookup("localhost"));
         var near = new GuardedDns(AddressRange.LOOPBACK, "", Set.of());
         assertFalse(near.lookup("localhost").isEmpty());
     }

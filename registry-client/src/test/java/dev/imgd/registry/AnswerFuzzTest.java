@@ -8,11 +8,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
 import dev.imgd.model.RegistryException;
-
-import okhttp3.HttpUrl;
-
-import org.junit.jupiter.api.Test;
-
 import java.nio.charset.StandardCharsets;
 import java.time.Clock;
 import java.time.Duration;
@@ -20,6 +15,8 @@ import java.time.Instant;
 import java.util.List;
 import java.util.Random;
 import java.util.Set;
+import okhttp3.HttpUrl;
+import org.junit.jupiter.api.Test;
 
 /// Seeded mutations of what servers say outside of manifests: whatever comes in, only an
 /// [ImageException] comes out, on one line, and soon.
@@ -34,10 +31,46 @@ class AnswerFuzzTest {
 
     private static final List<String> PIECES =
             List.of(
-                    "\"", "\\", "\\\"", ",", "=", " ", "\t", "\r\n", "\0", ";", "Bearer ", "Basic",
-                    "realm=", "scope=", "http://", "https://", "//", "@", "#", "?", "[", "]", "{",
-                    "}", ":", "-", "/", "*", "%", "%00", "..", "null", "1e9", "-1", "\ud800",
-                    "9223372036854775808", "\u00e9", "\u202e", "127.0.0.1", "169.254.169.254");
+                    "\"",
+                    "\\",
+                    "\\\"",
+                    ",",
+                    "=",
+                    " ",
+                    "\t",
+                    "\r\n",
+                    "\0",
+                    ";",
+                    "Bearer ",
+                    "Basic",
+                    "realm=",
+                    "scope=",
+                    "http://",
+                    "https://",
+                    "//",
+                    "@",
+                    "#",
+                    "?",
+                    "[",
+                    "]",
+                    "{",
+                    "}",
+                    ":",
+                    "-",
+                    "/",
+                    "*",
+                    "%",
+                    "%00",
+                    "..",
+                    "null",
+                    "1e9",
+                    "-1",
+                    "\ud800",
+                    "9223372036854775808",
+                    "\u00e9",
+                    "\u202e",
+                    "127.0.0.1",
+                    "169.254.169.254");
 
     private static String mutate(List<String> seeds, Random random) {
         String text = seeds.get(random.nextInt(seeds.size()));

@@ -6,15 +6,11 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 
 import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.ImageException;
-
-import okhttp3.OkHttpClient;
-
-import org.junit.jupiter.api.Test;
-
 import java.util.List;
-
 import javax.net.ssl.KeyManager;
 import javax.net.ssl.X509TrustManager;
+import okhttp3.OkHttpClient;
+import org.junit.jupiter.api.Test;
 
 class ConnectionsTest {
     /// A version of the configuration of a host.

@@ -7,12 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
-
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -25,6 +19,10 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class LoginsTest {
     private static final Credentials ME = new Credentials.Login("me", "pa:ss");
@@ -47,8 +45,7 @@ class LoginsTest {
                 PosixFilePermissions.toString(Files.getPosixFilePermissions(file.getParent())));
         assertEquals(ME, find(logins, "a.example:5000"));
         assertEquals(
-                ME,
-                CredentialSource.file(file).find("a.example:5000", "team/app").orElseThrow());
+                ME, CredentialSource.file(file).find("a.example:5000", "team/app").orElseThrow());
         assertTrue(logins.find("a.example").isEmpty());
         try (var left = Files.list(file.getParent())) {
             assertEquals(
@@ -117,8 +114,7 @@ class LoginsTest {
         }
         Logins logins = Logins.standard(environment);
         assertEquals(directory.resolve(written).toString(), logins.store("a.example", ME));
-        assertEquals(
-                ME, CredentialSource.standardFiles(environment).find("a.example", "x").get());
+        assertEquals(ME, CredentialSource.standardFiles(environment).find("a.example", "x").get());
 
         environment.put("REGISTRY_AUTH_FILE", directory.resolve("named").toString());
         assertEquals(
@@ -128,8 +124,7 @@ class LoginsTest {
 
     private static void write(Path file, boolean entry) throws IOException {
         Files.createDirectories(file.getParent());
-        Files.writeString(
-                file, entry ? "{\"auths\":{\"a.example\":{\"auth\":\"dTpw\"}}}" : "{}");
+        Files.writeString(file, entry ? "{\"auths\":{\"a.example\":{\"auth\":\"dTpw\"}}}" : "{}");
     }
 
     /// Keeps credentials for some names in a file, as a process of its own.
@@ -202,8 +197,7 @@ class LoginsTest {
                 "rw-------", PosixFilePermissions.toString(Files.getPosixFilePermissions(file)));
         try (var left = Files.list(directory)) {
             assertEquals(
-                    List.of(directory.resolve(".config.json.lock"), file),
-                    left.sorted().toList());
+                    List.of(directory.resolve(".config.json.lock"), file), left.sorted().toList());
         }
     }
 

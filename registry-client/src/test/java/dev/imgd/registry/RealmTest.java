@@ -7,14 +7,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-
+import java.util.Set;
 import okhttp3.HttpUrl;
-
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-
-import java.util.Set;
 
 class RealmTest {
     private static Realm of(String registry, String... allowed) {
@@ -79,7 +76,8 @@ class RealmTest {
 
     @Test
     void check_listedHost_mayBeNear_exceptLinkLocal() throws Exception {
-        Realm realm = of("https://registry.example/v2", "10.0.0.1", "localhost:5001", "169.254.1.1");
+        Realm realm =
+                of("https://registry.example/v2", "10.0.0.1", "localhost:5001", "169.254.1.1");
         realm.check("https://10.0.0.1/token", AddressRange.PUBLIC);
         realm.check("https://localhost:5001/token", AddressRange.PUBLIC);
         for (String refused :

@@ -7,21 +7,18 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
-
+import java.nio.charset.StandardCharsets;
+import java.time.Instant;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-import java.nio.charset.StandardCharsets;
-import java.time.Instant;
-
 class TokenTest {
     private static final Instant NOW = Instant.parse("2026-11-23T12:00:00Z");
 
     private static Token parse(String json) throws ImageException {
-        return Token.parse(
-                "token", json.getBytes(StandardCharsets.UTF_8), NOW, Limits.defaults());
+        return Token.parse("token", json.getBytes(StandardCharsets.UTF_8), NOW, Limits.defaults());
     }
 
     @ParameterizedTest

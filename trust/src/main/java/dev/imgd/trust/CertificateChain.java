@@ -59,7 +59,8 @@ final class CertificateChain {
     /// Reads one certificate in DER.
     static X509Certificate parse(byte[] der) throws ImageException {
         if (der.length == 0 || der[0] != 0x30 || der.length > MAX_CERTIFICATE_BYTES) {
-            throw ImageException.invalidContent("a certificate that is not DER, or larger than 64 KiB");
+            throw ImageException.invalidContent(
+                    "a certificate that is not DER, or larger than 64 KiB");
         }
         try {
             X509Certificate certificate =
@@ -71,8 +72,7 @@ final class CertificateChain {
             }
             return certificate;
         } catch (CertificateException e) {
-            throw new ImageException(
-                    ErrorKind.INVALID_CONTENT, "a malformed certificate", e);
+            throw new ImageException(ErrorKind.INVALID_CONTENT, "a malformed certificate", e);
         }
     }
 
@@ -119,8 +119,7 @@ final class CertificateChain {
             Instant from = certificate.getNotBefore().toInstant();
             Instant to = certificate.getNotAfter().toInstant();
             if (at.isBefore(from) || at.isAfter(to)) {
-                throw broken(
-                        certificate, "valid from %s to %s, not at %s".formatted(from, to, at));
+                throw broken(certificate, "valid from %s to %s, not at %s".formatted(from, to, at));
             }
             end = to.isBefore(end) ? to : end;
         }
@@ -178,8 +177,7 @@ final class CertificateChain {
         }
         if (pathLength < below) {
             throw broken(
-                    certificate,
-                    "its path length %d is less than %d".formatted(pathLength, below));
+                    certificate, "its path length %d is less than %d".formatted(pathLength, below));
         }
         boolean[] usage = certificate.getKeyUsage();
         if (usage == null || !critical(certificate, KEY_USAGE) || !usage[KEY_CERT_SIGN]) {
@@ -240,8 +238,7 @@ final class CertificateChain {
             case "EC521" -> "ES512";
             default ->
                     throw broken(
-                            leaf,
-                            "wanted a key of RSA 2048, 3072, 4096 or EC P-256, P-384, P-521");
+                            leaf, "wanted a key of RSA 2048, 3072, 4096 or EC P-256, P-384, P-521");
         };
     }
 
@@ -273,8 +270,7 @@ final class CertificateChain {
     }
 
     static String name(X509Certificate certificate) {
-        return Text.printable(
-                certificate.getSubjectX500Principal().getName(), 200);
+        return Text.printable(certificate.getSubjectX500Principal().getName(), 200);
     }
 
     private static ImageException broken(X509Certificate certificate, String problem) {

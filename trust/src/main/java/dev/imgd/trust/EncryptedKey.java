@@ -75,8 +75,7 @@ final class EncryptedKey {
         }
     }
 
-    private static byte[] derive(String what, JsonNode kdf, byte[] password)
-            throws ImageException {
+    private static byte[] derive(String what, JsonNode kdf, byte[] password) throws ImageException {
         JsonNode parameters = kdf.require("params");
         long n = parameters.integer("N", 2, 1 << 24, 0);
         long r = parameters.integer("r", 1, 64, 0);
@@ -86,13 +85,11 @@ final class EncryptedKey {
                     "%s: scrypt with N=%d, r=%d, p=%d is not done: wanted a power of two and at most 64 MiB of memory (cosign: N=65536, r=8, p=1)"
                             .formatted(what, n, r, p));
         }
-        return SCrypt.generate(
-                password, bytes(kdf, "salt"), (int) n, (int) r, (int) p, KEY_BYTES);
+        return SCrypt.generate(password, bytes(kdf, "salt"), (int) n, (int) r, (int) p, KEY_BYTES);
     }
 
     /// @return null when the tag is not right
-    private static byte @Nullable [] open(
-            byte[] box, byte[] nonce, byte[] key) {
+    private static byte @Nullable [] open(byte[] box, byte[] nonce, byte[] key) {
         XSalsa20Engine stream = new XSalsa20Engine();
         stream.init(false, new ParametersWithIV(new KeyParameter(key), nonce));
         // The first 32 bytes of the stream are the key of the tag.

@@ -157,8 +157,7 @@ record Envelope(
         }
         JsonNode header =
                 Json.parse(
-                        "protected header",
-                        Strict.base64Url("protected header", protectedHeader));
+                        "protected header", Strict.base64Url("protected header", protectedHeader));
         Map<String, Instant> times = new HashMap<>();
         for (String name : List.of(SIGNING_TIME, AUTHENTIC_TIME, EXPIRY)) {
             Optional<JsonNode> time = header.find(name);
@@ -251,8 +250,7 @@ record Envelope(
                 signature.toArray());
     }
 
-    private static String coseAlgorithm(@Nullable Cbor value)
-            throws ImageException {
+    private static String coseAlgorithm(@Nullable Cbor value) throws ImageException {
         if (value instanceof Cbor.Int(long number)) {
             switch ((int) Math.max(Math.min(number, 0), -100)) {
                 case -37:
@@ -274,8 +272,7 @@ record Envelope(
         throw ImageException.invalidContent("its algorithm is none of PS256 to ES512");
     }
 
-    private static Set<String> critical(@Nullable Cbor value)
-            throws ImageException {
+    private static Set<String> critical(@Nullable Cbor value) throws ImageException {
         if (!(value instanceof Cbor.Array(List<Cbor> labels)) || labels.isEmpty()) {
             throw ImageException.invalidContent("\"crit\" is missing or empty");
         }
@@ -297,8 +294,7 @@ record Envelope(
         throw ImageException.invalidContent("\"%s\" is not a time".formatted(name));
     }
 
-    private static List<X509Certificate> chain(@Nullable Cbor value)
-            throws ImageException {
+    private static List<X509Certificate> chain(@Nullable Cbor value) throws ImageException {
         List<Cbor> items =
                 switch (value) {
                     case Cbor.Array(List<Cbor> several) -> several;

@@ -21,10 +21,10 @@ import org.jspecify.annotations.Nullable;
 
 /// Which images may be used, by scope. Immutable and thread-safe.
 ///
-/// The syntax is that of containers-policy.json(5), read strictly: a field that is unknown, twice or
-/// `null` refuses the file. Of its transports `docker` applies, since imgd asks registries. To its
-/// requirements comes `notation`. What imgd cannot verify (`signedBy`, keyless signatures) can be
-/// written and is met by nothing.
+/// The syntax is that of containers-policy.json(5), read strictly: a field that is unknown, twice
+/// or `null` refuses the file. Of its transports `docker` applies, since imgd asks registries. To
+/// its requirements comes `notation`. What imgd cannot verify (`signedBy`, keyless signatures) can
+/// be written and is met by nothing.
 ///
 /// ```
 /// {"default": [{"type": "reject"}],
@@ -108,7 +108,12 @@ public final class ImagePolicy {
             accepted &= check.satisfied();
         }
         return new Verdict(
-                accepted, Optional.of(resolved.digest()), name, rule.name, checks, examination.until());
+                accepted,
+                Optional.of(resolved.digest()),
+                name,
+                rule.name,
+                checks,
+                examination.until());
     }
 
     /// Decides where signatures change nothing; empty where they do.
@@ -135,8 +140,7 @@ public final class ImagePolicy {
         return open && accepted
                 ? Optional.empty()
                 : Optional.of(
-                        new Verdict(
-                                accepted, digest, name, rule.name, checks, now.plus(MAX_AGE)));
+                        new Verdict(accepted, digest, name, rule.name, checks, now.plus(MAX_AGE)));
     }
 
     private record Rule(String name, List<Requirement> requirements) {}
@@ -155,9 +159,7 @@ public final class ImagePolicy {
     /// containers-policy.json(5) § docker.
     static List<String> scopesOf(Reference reference) {
         List<String> all = new ArrayList<>();
-        all.add(
-                (reference.digest().isPresent() ? reference.withoutTag() : reference)
-                        .toString());
+        all.add((reference.digest().isPresent() ? reference.withoutTag() : reference).toString());
         String path = reference.name();
         for (int end = path.length(); end > 0; end = path.lastIndexOf('/', end - 1)) {
             all.add(path.substring(0, end));

@@ -81,8 +81,7 @@ public final class ImageSigner {
                 what + ": wanted an ECDSA, RSA or Ed25519 private key");
     }
 
-    private static byte[] der(String what, byte[] pem, KeyPassword password)
-            throws ImageException {
+    private static byte[] der(String what, byte[] pem, KeyPassword password) throws ImageException {
         Matcher parts = PEM.matcher(new String(pem, StandardCharsets.ISO_8859_1).strip());
         boolean encrypted = parts.matches() && EncryptedKey.isLabel(parts.group(1));
         if (!parts.matches() || !(encrypted || parts.group(1).equals("PRIVATE KEY"))) {
@@ -183,9 +182,7 @@ public final class ImageSigner {
     private static void push(
             RegistryWriter writer, Reference repository, Descriptor blob, Bytes content)
             throws ImageException {
-        var _ =
-                writer.pushBlob(
-                        repository, blob, RegistryWriter.BlobSource.of(content), List.of());
+        var _ = writer.pushBlob(repository, blob, RegistryWriter.BlobSource.of(content), List.of());
     }
 
     private byte[] signature(Bytes payload) throws ImageException {

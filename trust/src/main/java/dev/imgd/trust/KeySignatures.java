@@ -158,7 +158,8 @@ final class KeySignatures {
                 Bytes image = examination.imageBytes();
                 key = signer(image.toArray(), message.signature().toArray());
                 if (key == null) {
-                    return bad("bundle", layer, null, "no key of the policy made it for this image");
+                    return bad(
+                            "bundle", layer, null, "no key of the policy made it for this image");
                 }
                 if (message.stated().isPresent()
                         && !message.stated().get().equals(image.sha256())) {
@@ -166,9 +167,7 @@ final class KeySignatures {
                 }
             }
             case SigstoreBundle.OfStatement statement -> {
-                key = signer(
-                                statement.signed().toArray(),
-                                statement.signature().toArray());
+                key = signer(statement.signed().toArray(), statement.signature().toArray());
                 if (key == null) {
                     return bad("bundle", layer, null, "no key of the policy made it");
                 }

@@ -169,8 +169,7 @@ record NotationPolicy(Map<String, Statement> statements, List<X509CRL> revocatio
             override(override.get(), actions);
         }
         JsonNode timestamp = verification.find("verifyTimestamp").orElse(null);
-        if (timestamp != null
-                && !Set.of("always", "afterCertExpiry").contains(timestamp.text())) {
+        if (timestamp != null && !Set.of("always", "afterCertExpiry").contains(timestamp.text())) {
             throw timestamp.invalid("wanted \"always\" or \"afterCertExpiry\"");
         }
         List<JsonNode> stores = policy.items("trustStores");
@@ -221,8 +220,7 @@ record NotationPolicy(Map<String, Statement> statements, List<X509CRL> revocatio
             }
             if (found == null || found == Validation.INTEGRITY) {
                 throw entry.getValue()
-                        .invalid(
-                                "wanted authenticity, authenticTimestamp, expiry or revocation");
+                        .invalid("wanted authenticity, authenticTimestamp, expiry or revocation");
             }
             Action action =
                     switch (entry.getValue().text()) {
@@ -238,8 +236,7 @@ record NotationPolicy(Map<String, Statement> statements, List<X509CRL> revocatio
         }
     }
 
-    private static List<DistinguishedName> identities(List<JsonNode> nodes)
-            throws ImageException {
+    private static List<DistinguishedName> identities(List<JsonNode> nodes) throws ImageException {
         List<DistinguishedName> identities = new ArrayList<>();
         for (JsonNode node : nodes) {
             String text = node.text();
@@ -355,8 +352,7 @@ record NotationPolicy(Map<String, Statement> statements, List<X509CRL> revocatio
                 lists.add(
                         (X509CRL)
                                 CertificateFactory.getInstance("X.509")
-                                        .generateCRL(
-                                                new ByteArrayInputStream(files.read(file))));
+                                        .generateCRL(new ByteArrayInputStream(files.read(file))));
             } catch (CRLException | CertificateException e) {
                 throw new ImageException(
                         ErrorKind.FAILED_PRECONDITION,

@@ -87,18 +87,17 @@ final class NotationSignatures {
                         "wanted one envelope, got %d".formatted(layers.size()));
             }
             Descriptor layer = layers.getFirst();
-            byte[] document =
-                    examination.blob(layer, Examination.MAX_SIGNATURE_BYTES).toArray();
+            byte[] document = examination.blob(layer, Examination.MAX_SIGNATURE_BYTES).toArray();
             Envelope envelope = Envelope.parse(layer.mediaType(), document);
             CertificateChain.check(envelope.chain());
             X509Certificate leaf = envelope.chain().getFirst();
             if (!CertificateChain.algorithm(leaf).equals(envelope.algorithm())) {
                 throw ImageException.invalidContent(
                         "its header says %s, its certificate's key wants %s"
-                                .formatted(
-                                        envelope.algorithm(), CertificateChain.algorithm(leaf)));
+                                .formatted(envelope.algorithm(), CertificateChain.algorithm(leaf)));
             }
-            if (!CertificateChain.verifies(leaf, envelope.signed().toArray(), envelope.signature().toArray())) {
+            if (!CertificateChain.verifies(
+                    leaf, envelope.signed().toArray(), envelope.signature().toArray())) {
                 throw ImageException.invalidContent("its certificate's key did not make it");
             }
             checkPayload(envelope.payload().toArray());
@@ -164,18 +163,15 @@ final class NotationSignatures {
         private void checkAuthenticity(Envelope envelope) throws ImageException {
             String type =
                     envelope.scheme().equals(Envelope.SCHEME_X509) ? "ca" : "signingAuthority";
-            List<X509Certificate> roots =
-                    statement.trusted().getOrDefault(type, List.of());
+            List<X509Certificate> roots = statement.trusted().getOrDefault(type, List.of());
             X509Certificate root = envelope.chain().getLast();
             if (!roots.contains(root)) {
                 throw ImageException.invalidContent(
                         "its root %s is in no trust store of type %s of trust policy \"%s\""
-                                .formatted(
-                                        CertificateChain.name(root), type, statement.name()));
+                                .formatted(CertificateChain.name(root), type, statement.name()));
             }
             if (!statement.identities().isEmpty()) {
-                DistinguishedName subject =
-                        DistinguishedName.of(envelope.chain().getFirst());
+                DistinguishedName subject = DistinguishedName.of(envelope.chain().getFirst());
                 if (statement.identities().stream().noneMatch(i -> i.matches(subject))) {
                     throw ImageException.invalidContent(
                             "its signer %s is none of the trusted identities of trust policy \"%s\""
@@ -191,8 +187,7 @@ final class NotationSignatures {
             if (signed.isPresent()) {
                 CertificateChain.checkTimes(envelope.chain(), signed.get());
             } else {
-                examination.endsAt(
-                        CertificateChain.checkTimes(envelope.chain(), examination.now));
+                examination.endsAt(CertificateChain.checkTimes(envelope.chain(), examination.now));
             }
         }
 

@@ -104,8 +104,7 @@ final class PolicyFiles {
     /// The hash of everything read so far.
     Digest hash() {
         try {
-            return Digest.of(
-                    Digest.Algorithm.SHA256, ((MessageDigest) hash.clone()).digest());
+            return Digest.of(Digest.Algorithm.SHA256, ((MessageDigest) hash.clone()).digest());
         } catch (CloneNotSupportedException e) {
             throw new AssertionError("the JDK's SHA-256 can be cloned", e);
         }

@@ -131,8 +131,7 @@ public final class PolicyGate {
                             new Key(policy.get().hash(), reference, whole.digest().orElseThrow()));
             if (whole.equals(known)) {
                 for (Descriptor manifest : selected) {
-                    accepted.put(
-                            new Key(policy.get().hash(), reference, manifest.digest()), whole);
+                    accepted.put(new Key(policy.get().hash(), reference, manifest.digest()), whole);
                 }
             }
         }
@@ -155,9 +154,7 @@ public final class PolicyGate {
                         new Verdict.Check(
                                 "insecureAcceptAnything",
                                 true,
-                                file == null
-                                        ? "no policy is configured"
-                                        : file + " does not exist",
+                                file == null ? "no policy is configured" : file + " does not exist",
                                 List.of())),
                 now.plus(ImagePolicy.MAX_AGE));
     }

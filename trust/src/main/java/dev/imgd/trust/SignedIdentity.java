@@ -9,8 +9,8 @@ import java.util.Optional;
 /// Which name a signature has to state for an image. **Source:** containers-policy.json(5),
 /// signedIdentity.
 sealed interface SignedIdentity {
-    /// Whatever the signature states must fit: a tag or digest as it is, and the repository. This is
-    /// what applies when a policy says nothing. Signatures of cosign state only a repository.
+    /// Whatever the signature states must fit: a tag or digest as it is, and the repository. This
+    /// is what applies when a policy says nothing. Signatures of cosign state only a repository.
     record AsStated() implements SignedIdentity {}
 
     record MatchExact() implements SignedIdentity {}
@@ -23,8 +23,7 @@ sealed interface SignedIdentity {
 
     record ExactRepository(Reference repository) implements SignedIdentity {}
 
-    /// The name is looked for under another one, for mirrors; then as for
-    /// [MatchRepoDigestOrExact].
+    /// The name is looked for under another one, for mirrors; then as for [MatchRepoDigestOrExact].
     record RemapIdentity(String prefix, String signedPrefix) implements SignedIdentity {
         /// The name of an image with the prefix of its repository replaced.
         private String remapped(Reference image) {
@@ -150,9 +149,7 @@ sealed interface SignedIdentity {
     }
 
     private static boolean exactOrDigest(Reference image, Reference stated) {
-        return image.digest().isPresent()
-                ? sameRepository(image, stated)
-                : exact(image, stated);
+        return image.digest().isPresent() ? sameRepository(image, stated) : exact(image, stated);
     }
 
     private static boolean exact(Reference image, Reference stated) {

@@ -30,8 +30,7 @@ sealed interface SigstoreBundle {
     record OfMessage(Bytes signature, Optional<Digest> stated) implements SigstoreBundle {}
 
     /// A statement about the image was signed.
-    record OfStatement(Bytes payload, Bytes signed, Bytes signature)
-            implements SigstoreBundle {}
+    record OfStatement(Bytes payload, Bytes signed, Bytes signature) implements SigstoreBundle {}
 
     static SigstoreBundle parse(Bytes document) throws ImageException {
         JsonNode root = Json.parse("bundle", document.toArray());
@@ -134,13 +133,11 @@ sealed interface SigstoreBundle {
         }
         JsonNode predicate = root.require("predicateType");
         if (!predicate.text().equals(SIGN_PREDICATE)) {
-            throw predicate.invalid(
-                    "an attestation is no signature; wanted " + SIGN_PREDICATE);
+            throw predicate.invalid("an attestation is no signature; wanted " + SIGN_PREDICATE);
         }
         List<JsonNode> subjects = root.items("subject");
         for (JsonNode subject : subjects) {
-            Optional<JsonNode> hash =
-                    subject.require("digest").find(image.algorithm().label());
+            Optional<JsonNode> hash = subject.require("digest").find(image.algorithm().label());
             if (hash.isPresent() && hash.get().text().equals(image.hex())) {
                 return;
             }

@@ -43,10 +43,8 @@ record SimpleSigning(Digest digest, Reference identity) {
         if (!type.text().equals(TYPE)) {
             throw type.invalid("wanted \"" + TYPE + "\"");
         }
-        JsonNode image =
-                Strict.only(critical.require("image"), List.of("docker-manifest-digest"));
-        JsonNode identity =
-                Strict.only(critical.require("identity"), List.of("docker-reference"));
+        JsonNode image = Strict.only(critical.require("image"), List.of("docker-manifest-digest"));
+        JsonNode identity = Strict.only(critical.require("identity"), List.of("docker-reference"));
         try {
             return new SimpleSigning(
                     Digest.parse(image.require("docker-manifest-digest").text()),

@@ -41,16 +41,14 @@ final class VerificationKey {
         for (String family : List.of("EC", "RSA", "Ed25519")) {
             try {
                 PublicKey key =
-                        KeyFactory.getInstance(family)
-                                .generatePublic(new X509EncodedKeySpec(der));
+                        KeyFactory.getInstance(family).generatePublic(new X509EncodedKeySpec(der));
                 return new VerificationKey(
                         key, what + " (" + Digest.sha256(der) + ")", algorithms(what, key));
             } catch (GeneralSecurityException e) {
                 // Not of this family.
             }
         }
-        throw ImageException.invalidContent(
-                what + ": wanted an ECDSA, RSA or Ed25519 public key");
+        throw ImageException.invalidContent(what + ": wanted an ECDSA, RSA or Ed25519 public key");
     }
 
     private static byte[] der(String what, byte[] pem) throws ImageException {

@@ -71,8 +71,7 @@ class EncryptedKeyTest {
     @Test
     void open_keyOfCosign_isTheKeyThatWasEncrypted() throws Exception {
         assertArrayEquals(
-                decoded(PLAIN),
-                EncryptedKey.open("key", decoded(WITH_PASSWORD), bytes("123")));
+                decoded(PLAIN), EncryptedKey.open("key", decoded(WITH_PASSWORD), bytes("123")));
     }
 
     @Test

@@ -75,8 +75,7 @@ class ImagePolicyTest {
         assertTrue(Policies.decide(policy, "quay.io/a:1", image, signatures).accepted());
         String pinned = "quay.io/a:2@" + image.digest();
         assertTrue(Policies.decide(policy, pinned, image, signatures).accepted());
-        assertEquals(
-                "default", Policies.decide(policy, "quay.io/a:2", image, signatures).rule());
+        assertEquals("default", Policies.decide(policy, "quay.io/a:2", image, signatures).rule());
     }
 
     @Test
@@ -96,11 +95,11 @@ class ImagePolicyTest {
             })
     void requirement_thatCannotBeVerified_isMetByNothing(String requirement) throws Exception {
         Verdict verdict =
-                Policies.decide(
-                        policies.everywhere(requirement), "quay.io/a:1", image, signatures);
+                Policies.decide(policies.everywhere(requirement), "quay.io/a:1", image, signatures);
         assertEquals(false, verdict.accepted());
-        assertTrue(verdict.checks().getFirst().reason().contains("not verify")
-                || verdict.checks().getFirst().reason().contains("not those by"));
+        assertTrue(
+                verdict.checks().getFirst().reason().contains("not verify")
+                        || verdict.checks().getFirst().reason().contains("not those by"));
     }
 
     @ParameterizedTest
@@ -128,8 +127,7 @@ class ImagePolicyTest {
             })
     void file_wrong_isRefusedWithThePlace(String json, String reason) {
         ImageException e =
-                assertThrows(
-                        ImageException.class, () -> policies.read(json.replace("R", REJECT)));
+                assertThrows(ImageException.class, () -> policies.read(json.replace("R", REJECT)));
         assertEquals(ErrorKind.FAILED_PRECONDITION, e.kind());
         assertTrue(e.getMessage().contains(reason), e.getMessage());
         assertTrue(e.getMessage().startsWith("trust policy: "), e.getMessage());
@@ -186,8 +184,7 @@ class ImagePolicyTest {
     @Test
     void gate_danglingLink_isNoAbsence() throws Exception {
         Path link = Files.createSymbolicLink(directory.resolve("link"), Path.of("nowhere"));
-        assertThrows(
-                ImageException.class, () -> gate(link, false).decide(name, image, signatures));
+        assertThrows(ImageException.class, () -> gate(link, false).decide(name, image, signatures));
     }
 
     @Test
@@ -237,9 +234,7 @@ class ImagePolicyTest {
         Path file =
                 policies.write("{\"default\":[" + Policies.signedBy(openssl.publicKey(key)) + "]}");
         Descriptor plain = signatures.image("an index");
-        Descriptor index =
-                new Descriptor(
-                        MediaType.OCI_INDEX, plain.digest(), plain.sizeBytes());
+        Descriptor index = new Descriptor(MediaType.OCI_INDEX, plain.digest(), plain.sizeBytes());
         Descriptor other = signatures.image("another platform");
         PolicyGate gate = gate(file, true);
         List<Descriptor> both = List.of(image, other);
@@ -248,13 +243,11 @@ class ImagePolicyTest {
 
         gate.admit(name, index, List.of(image), signatures);
         ImageException e =
-                assertThrows(
-                        ImageException.class, () -> gate.admit(name, index, both, signatures));
+                assertThrows(ImageException.class, () -> gate.admit(name, index, both, signatures));
         assertEquals(ErrorKind.PERMISSION_DENIED, e.kind());
         // A manifest is never excused by another one.
         assertThrows(
-                ImageException.class,
-                () -> gate.admit(name, other, List.of(image), signatures));
+                ImageException.class, () -> gate.admit(name, other, List.of(image), signatures));
 
         byte[] whole = MemorySignatures.payload(index.digest(), name.name());
         signatures.tag(index, signatures.simpleSigning(whole, openssl.sign(key, whole)));

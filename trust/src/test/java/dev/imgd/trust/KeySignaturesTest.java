@@ -78,8 +78,7 @@ class KeySignaturesTest {
     void policy_keyOfAnotherKind_refusesTheFile(String algorithm) throws Exception {
         Path own = openssl.publicKey(openssl.key(algorithm));
         ImageException e =
-                assertThrows(
-                        ImageException.class, () -> policies.everywhere(signedBy(own)));
+                assertThrows(ImageException.class, () -> policies.everywhere(signedBy(own)));
         assertEquals(ErrorKind.FAILED_PRECONDITION, e.kind());
         assertTrue(e.getMessage().contains("wanted"), e.getMessage());
     }
@@ -111,8 +110,7 @@ class KeySignaturesTest {
         Verdict verdict = verdict();
         assertFalse(verdict.accepted());
         ImageException e =
-                assertThrows(
-                        ImageException.class, () -> verdict.require(Reference.parse(NAME)));
+                assertThrows(ImageException.class, () -> verdict.require(Reference.parse(NAME)));
         assertEquals(ErrorKind.PERMISSION_DENIED, e.kind());
         assertTrue(e.getMessage().contains("no signature"), e.getMessage());
         assertTrue(e.getMessage().contains(image.digest().toString()), e.getMessage());
@@ -122,7 +120,8 @@ class KeySignaturesTest {
     void simpleSigning_anotherKey_refused() throws Exception {
         byte[] payload = payload(image.digest(), NAME);
         signatures.tag(
-                image, signatures.simpleSigning(payload, openssl.sign(openssl.key("P-256"), payload)));
+                image,
+                signatures.simpleSigning(payload, openssl.sign(openssl.key("P-256"), payload)));
         assertRefused(verdict(), "no key of the policy");
     }
 
@@ -213,7 +212,12 @@ class KeySignaturesTest {
         Verdict verdict = verdict();
         assertFalse(verdict.accepted());
         assertTrue(
-                verdict.checks().getFirst().signatures().getLast().reason().contains("more than 64"));
+                verdict.checks()
+                        .getFirst()
+                        .signatures()
+                        .getLast()
+                        .reason()
+                        .contains("more than 64"));
         assertEquals(65, verdict.checks().getFirst().signatures().size());
     }
 
@@ -261,8 +265,7 @@ class KeySignaturesTest {
                 type.isEmpty()
                         ? policy
                         : policies.everywhere(
-                                signedBy(
-                                        openssl.publicKey(key), "{\"type\":\"" + type + "\"}"));
+                                signedBy(openssl.publicKey(key), "{\"type\":\"" + type + "\"}"));
         String reference = tag.equals("@") ? NAME + "@" + image.digest() : NAME + ":" + tag;
         Verdict verdict = decide(own, reference, image, signatures);
         if (accepted) {

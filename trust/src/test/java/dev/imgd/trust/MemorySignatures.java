@@ -69,8 +69,7 @@ final class MemorySignatures implements SignatureLookup {
         tags.put(
                 "sha256-" + image.digest().hex() + ".sig",
                 new FetchedManifest(
-                        new Descriptor(
-                                MediaType.OCI_MANIFEST, manifest.sha256(), manifest.size()),
+                        new Descriptor(MediaType.OCI_MANIFEST, manifest.sha256(), manifest.size()),
                         manifest,
                         "memory"));
     }
@@ -99,8 +98,7 @@ final class MemorySignatures implements SignatureLookup {
         refer(subject, artifactType, blob(layerType, layer, Map.of()));
     }
 
-    static Bytes manifest(
-            String artifactType, Optional<Descriptor> subject, Descriptor... layers) {
+    static Bytes manifest(String artifactType, Optional<Descriptor> subject, Descriptor... layers) {
         JsonWriter json =
                 JsonWriter.compact()
                         .beginObject()

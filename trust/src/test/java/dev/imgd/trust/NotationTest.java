@@ -60,9 +60,7 @@ class NotationTest {
         policies = new Policies(directory);
         rootKey = openssl.key("P-256");
         root = openssl.root(rootKey, "/C=US/ST=WA/O=acme/CN=root", CA, CA_USAGE);
-        store =
-                Files.createDirectories(
-                        directory.resolve("notation/truststore/x509/ca/acme"));
+        store = Files.createDirectories(directory.resolve("notation/truststore/x509/ca/acme"));
         Files.copy(root, store.resolve("root.pem"));
         trustPolicy("strict", "", "*");
     }
@@ -134,7 +132,9 @@ class NotationTest {
                         "-sha" + bits,
                         signed,
                         List.of(
-                                "-sigopt", "rsa_padding_mode:pss", "-sigopt",
+                                "-sigopt",
+                                "rsa_padding_mode:pss",
+                                "-sigopt",
                                 "rsa_pss_saltlen:" + Integer.parseInt(bits) / 8));
             }
             int length = bits.equals("512") ? 66 : Integer.parseInt(bits) / 8;
@@ -148,8 +148,7 @@ class NotationTest {
         private byte[] buildJws() throws Exception {
             StringBuilder header = new StringBuilder("{");
             header.append("\"alg\":\"%s\",\"cty\":\"%s\",".formatted(algorithm, contentType));
-            header.append(
-                    "\"crit\":[\"%s\"],".formatted(String.join("\",\"", critical)));
+            header.append("\"crit\":[\"%s\"],".formatted(String.join("\",\"", critical)));
             header.append("\"io.cncf.notary.signingScheme\":\"%s\",".formatted(scheme));
             header.append("%s\"%s\":\"2026-01-01T00:00:00Z\"".formatted(extra, timeName));
             expiry.ifPresent(
@@ -161,8 +160,7 @@ class NotationTest {
                     sign((protectedHeader + "." + body).getBytes(StandardCharsets.UTF_8));
             List<String> certificates = new ArrayList<>();
             for (Path certificate : chain) {
-                certificates.add(
-                        Base64.getEncoder().encodeToString(openssl.der(certificate)));
+                certificates.add(Base64.getEncoder().encodeToString(openssl.der(certificate)));
             }
             return "{\"payload\":\"%s\",\"protected\":\"%s\",\"header\":{\"x5c\":[\"%s\"],\"io.cncf.notary.signingAgent\":\"test\"},\"signature\":\"%s\"}"
                     .formatted(
@@ -326,8 +324,13 @@ class NotationTest {
         Path middleKey = openssl.key("RSA2048");
         Path middle =
                 openssl.certificate(
-                        middleKey, "/C=US/ST=WA/O=acme/CN=middle", root, rootKey, "-sha256",
-                        "basicConstraints=critical,CA:TRUE,pathlen:0", CA_USAGE);
+                        middleKey,
+                        "/C=US/ST=WA/O=acme/CN=middle",
+                        root,
+                        rootKey,
+                        "-sha256",
+                        "basicConstraints=critical,CA:TRUE,pathlen:0",
+                        CA_USAGE);
         Draft envelope = new Draft("P-256");
         Path leaf =
                 openssl.certificate(
@@ -339,11 +342,15 @@ class NotationTest {
         Path lowerKey = openssl.key("P-256");
         Path lower =
                 openssl.certificate(
-                        lowerKey, "/C=US/ST=WA/O=acme/CN=lower", middle, middleKey, "-sha256", CA,
+                        lowerKey,
+                        "/C=US/ST=WA/O=acme/CN=lower",
+                        middle,
+                        middleKey,
+                        "-sha256",
+                        CA,
                         CA_USAGE);
         Path deepLeaf =
-                openssl.certificate(
-                        envelope.key, SUBJECT, lower, lowerKey, "-sha256", LEAF_USAGE);
+                openssl.certificate(envelope.key, SUBJECT, lower, lowerKey, "-sha256", LEAF_USAGE);
         envelope.chain = List.of(deepLeaf, lower, middle, root);
         envelope.attach();
         assertRefused(verdict(), "path length 0 is less than 1");
@@ -422,9 +429,7 @@ class NotationTest {
         String header = document.replaceAll(".*\"protected\":\"([^\"]*)\".*", "$1");
         String none =
                 url(
-                        new String(
-                                        Base64.getUrlDecoder().decode(header),
-                                        StandardCharsets.UTF_8)
+                        new String(Base64.getUrlDecoder().decode(header), StandardCharsets.UTF_8)
                                 .replace("ES256", "none")
                                 .getBytes(StandardCharsets.UTF_8));
         signatures.refer(
@@ -491,8 +496,7 @@ class NotationTest {
         trustPolicy("permissive", "", "*");
         Verdict logged = verdict();
         assertAccepted(logged);
-        assertTrue(
-                logged.checks().getFirst().signatures().getFirst().reason().contains("expired"));
+        assertTrue(logged.checks().getFirst().signatures().getFirst().reason().contains("expired"));
     }
 
     @Test
@@ -553,8 +557,13 @@ class NotationTest {
         Path middleKey = openssl.key("P-256");
         Path middle =
                 openssl.certificate(
-                        middleKey, "/C=US/ST=WA/O=acme/CN=middle", root, rootKey, "-sha256",
-                        constraints, usage);
+                        middleKey,
+                        "/C=US/ST=WA/O=acme/CN=middle",
+                        root,
+                        rootKey,
+                        "-sha256",
+                        constraints,
+                        usage);
         Draft envelope = new Draft("P-256");
         envelope.chain =
                 List.of(
@@ -602,8 +611,7 @@ class NotationTest {
         Path weak = openssl.key("RSA1024");
         Path middle =
                 openssl.certificate(
-                        weak, "/C=US/ST=WA/O=acme/CN=weak", root, rootKey, "-sha256", CA,
-                        CA_USAGE);
+                        weak, "/C=US/ST=WA/O=acme/CN=weak", root, rootKey, "-sha256", CA, CA_USAGE);
         envelope.chain =
                 List.of(
                         openssl.certificate(
@@ -660,8 +668,7 @@ class NotationTest {
         assertRefused(verdict(), "no current revocation list");
         now = before;
         Files.delete(list);
-        Files.copy(
-                openssl.revocationList(root, rootKey, envelope.chain.getFirst()), list);
+        Files.copy(openssl.revocationList(root, rootKey, envelope.chain.getFirst()), list);
         assertRefused(verdict(), "revoked");
     }
 
@@ -725,8 +732,7 @@ class NotationTest {
         envelope.cose = cose;
         byte[] document = envelope.build();
         String type = cose ? "application/cose" : "application/jose+json";
-        RandomGenerator random =
-                RandomGeneratorFactory.of("L64X128MixRandom").create(7);
+        RandomGenerator random = RandomGeneratorFactory.of("L64X128MixRandom").create(7);
         ImagePolicy policy = policies.everywhere("{\"type\":\"notation\"}");
         Envelope good = Envelope.parse(type, document);
         int accepted = 0;
@@ -740,8 +746,7 @@ class NotationTest {
             }
             signatures.referrers.clear();
             signatures.refer(image, TYPE, type, damaged);
-            Verdict verdict =
-                    policy.decide(Reference.parse(NAME + ":1"), image, signatures, now);
+            Verdict verdict = policy.decide(Reference.parse(NAME + ":1"), image, signatures, now);
             if (verdict.accepted()) {
                 // The agent's name, or the encoding of a certificate around what is signed of it.
                 accepted++;

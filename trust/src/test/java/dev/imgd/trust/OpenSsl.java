@@ -28,14 +28,24 @@ final class OpenSsl {
         Path key = fresh("key.pem");
         if (algorithm.startsWith("RSA")) {
             run(
-                    "genpkey", "-algorithm", "RSA", "-pkeyopt",
-                    "rsa_keygen_bits:" + algorithm.substring(3), "-out", key.toString());
+                    "genpkey",
+                    "-algorithm",
+                    "RSA",
+                    "-pkeyopt",
+                    "rsa_keygen_bits:" + algorithm.substring(3),
+                    "-out",
+                    key.toString());
         } else if (algorithm.startsWith("ED")) {
             run("genpkey", "-algorithm", algorithm, "-out", key.toString());
         } else {
             run(
-                    "genpkey", "-algorithm", "EC", "-pkeyopt",
-                    "ec_paramgen_curve:" + algorithm, "-out", key.toString());
+                    "genpkey",
+                    "-algorithm",
+                    "EC",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:" + algorithm,
+                    "-out",
+                    key.toString());
         }
         return key;
     }
@@ -59,8 +69,15 @@ final class OpenSsl {
         if (Files.readString(key).length() < 130) { // only Ed25519 is that short
             command.addAll(
                     List.of(
-                            "pkeyutl", "-sign", "-rawin", "-inkey", key.toString(), "-in",
-                            in.toString(), "-out", out.toString()));
+                            "pkeyutl",
+                            "-sign",
+                            "-rawin",
+                            "-inkey",
+                            key.toString(),
+                            "-in",
+                            in.toString(),
+                            "-out",
+                            out.toString()));
         } else {
             command.addAll(List.of("dgst", hash, "-sign", key.toString(), "-out", out.toString()));
             command.addAll(options);
@@ -75,26 +92,68 @@ final class OpenSsl {
         Path out = fresh("root.crt");
         Path config = config(extensions);
         run(
-                "req", "-new", "-x509", "-key", key.toString(), "-subj", subject, "-days", "30",
-                "-sha256", "-config", config.toString(), "-extensions", "ext", "-out",
+                "req",
+                "-new",
+                "-x509",
+                "-key",
+                key.toString(),
+                "-subj",
+                subject,
+                "-days",
+                "30",
+                "-sha256",
+                "-config",
+                config.toString(),
+                "-extensions",
+                "ext",
+                "-out",
                 out.toString());
         return out;
     }
 
     /// A certificate of another issuer.
     Path certificate(
-            Path key, String subject, Path issuer, Path issuerKey, String hash, String... extensions)
+            Path key,
+            String subject,
+            Path issuer,
+            Path issuerKey,
+            String hash,
+            String... extensions)
             throws Exception {
         Path request = fresh("request.pem");
         Path config = config(extensions);
         run(
-                "req", "-new", "-key", key.toString(), "-subj", subject, "-config",
-                config.toString(), "-out", request.toString());
+                "req",
+                "-new",
+                "-key",
+                key.toString(),
+                "-subj",
+                subject,
+                "-config",
+                config.toString(),
+                "-out",
+                request.toString());
         Path out = fresh("certificate.crt");
         run(
-                "x509", "-req", "-in", request.toString(), "-CA", issuer.toString(), "-CAkey",
-                issuerKey.toString(), "-set_serial", Integer.toString(1000 + files), "-days", "20",
-                hash, "-extfile", config.toString(), "-extensions", "ext", "-out", out.toString());
+                "x509",
+                "-req",
+                "-in",
+                request.toString(),
+                "-CA",
+                issuer.toString(),
+                "-CAkey",
+                issuerKey.toString(),
+                "-set_serial",
+                Integer.toString(1000 + files),
+                "-days",
+                "20",
+                hash,
+                "-extfile",
+                config.toString(),
+                "-extensions",
+                "ext",
+                "-out",
+                out.toString());
         return out;
     }
 
@@ -109,13 +168,28 @@ final class OpenSsl {
                         .formatted(index));
         for (Path certificate : revoked) {
             run(
-                    "ca", "-config", config.toString(), "-keyfile", issuerKey.toString(), "-cert",
-                    issuer.toString(), "-revoke", certificate.toString());
+                    "ca",
+                    "-config",
+                    config.toString(),
+                    "-keyfile",
+                    issuerKey.toString(),
+                    "-cert",
+                    issuer.toString(),
+                    "-revoke",
+                    certificate.toString());
         }
         Path out = fresh("list.crl");
         run(
-                "ca", "-config", config.toString(), "-keyfile", issuerKey.toString(), "-cert",
-                issuer.toString(), "-gencrl", "-out", out.toString());
+                "ca",
+                "-config",
+                config.toString(),
+                "-keyfile",
+                issuerKey.toString(),
+                "-cert",
+                issuer.toString(),
+                "-gencrl",
+                "-out",
+                out.toString());
         return out;
     }
 
@@ -127,15 +201,15 @@ final class OpenSsl {
 
     /// Encrypts a short message, such as a key, for an RSA key.
     byte[] encryptKey(Path publicKey, byte[] message, String... options) throws Exception {
-        return pkeyutl(List.of("-encrypt", "-pubin", "-inkey", publicKey.toString()), message, options);
+        return pkeyutl(
+                List.of("-encrypt", "-pubin", "-inkey", publicKey.toString()), message, options);
     }
 
     byte[] decryptKey(Path key, byte[] message, String... options) throws Exception {
         return pkeyutl(List.of("-decrypt", "-inkey", key.toString()), message, options);
     }
 
-    private byte[] pkeyutl(List<String> what, byte[] message, String... options)
-            throws Exception {
+    private byte[] pkeyutl(List<String> what, byte[] message, String... options) throws Exception {
         Path in = fresh("in");
         Files.write(in, message);
         Path out = fresh("out");
@@ -164,7 +238,12 @@ final class OpenSsl {
     byte[] hmac(String hash, byte[] key, byte[] message) throws Exception {
         return filter(
                 message,
-                "dgst", "-" + hash, "-binary", "-mac", "HMAC", "-macopt",
+                "dgst",
+                "-" + hash,
+                "-binary",
+                "-mac",
+                "HMAC",
+                "-macopt",
                 "hexkey:" + HexFormat.of().formatHex(key));
     }
 
@@ -204,8 +283,7 @@ final class OpenSsl {
                         .redirectErrorStream(true)
                         .redirectInput(ProcessBuilder.Redirect.from(Path.of("/dev/null").toFile()))
                         .start();
-        String output =
-                new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertEquals(true, process.waitFor(30, TimeUnit.SECONDS), "openssl hangs");
         assertEquals(0, process.exitValue(), () -> String.join(" ", command) + "\n" + output);
     }

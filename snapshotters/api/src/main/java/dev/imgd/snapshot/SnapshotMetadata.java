@@ -1,9 +1,9 @@
 package dev.imgd.snapshot;
 
+import dev.imgd.content.Database;
 import dev.imgd.content.Database.Table;
 import dev.imgd.content.Database.Transaction;
 import dev.imgd.content.Database.View;
-import dev.imgd.content.Database;
 import dev.imgd.content.NodeId;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
@@ -248,7 +248,8 @@ public final class SnapshotMetadata {
     }
 
     private static List<Long> lowers(View v, String view, String parent) throws ImageException {
-        // Images repeat layers. Whatever lies between, the nearest place decides what the layer shows, and
+        // Images repeat layers. Whatever lies between, the nearest place decides what the layer
+        // shows, and
         // overlayfs refuses the same directory twice.
         Set<Long> lowers = new LinkedHashSet<>();
         String name = parent;

@@ -81,8 +81,9 @@ public interface SnapshotService extends LayerRemover, AutoCloseable {
     ///
     /// @param names committed snapshots whose files, with those of their ancestors, have to be on
     ///   the disk when this returns
-    /// @throws ImageException `NOT_FOUND`; `DATA_LOSS` when the disk did not take them, now or at an
-    ///   earlier sync: then they are lost, [#hasLayer] says so, and committing a layer again heals
+    /// @throws ImageException `NOT_FOUND`; `DATA_LOSS` when the disk did not take them, now or at
+    ///   an earlier sync: then they are lost, [#hasLayer] says so, and committing a layer again
+    ///   heals
     void sync(String view, List<String> names) throws ImageException;
 
     /// Shows mounts at a directory; the caller unmounts with [#unmount].

@@ -17,8 +17,8 @@ import java.util.TreeSet;
 import java.util.function.Predicate;
 import org.junit.jupiter.api.Test;
 
-/// The arrows between modules, as DESIGN.md draws them. A module may use what its arrows reach, directly or
-/// through others; its package and the packages below belong to it.
+/// The arrows between modules, as DESIGN.md draws them. A module may use what its arrows reach,
+/// directly or through others; its package and the packages below belong to it.
 class ArchitectureTest {
     private static final String ROOT = "dev.imgd.";
 
@@ -108,8 +108,13 @@ class ArchitectureTest {
     @Test
     void model_usesOnlyTheJdkAndJackson() {
         List<String> allowed =
-                List.of("java.", ROOT + "model", "tools.jackson.", "com.fasterxml.jackson.annotation",
-                        "org.jspecify.annotations", "com.google.errorprone.annotations");
+                List.of(
+                        "java.",
+                        ROOT + "model",
+                        "tools.jackson.",
+                        "com.fasterxml.jackson.annotation",
+                        "org.jspecify.annotations",
+                        "com.google.errorprone.annotations");
         List<String> wrong = new ArrayList<>();
         for (JavaClass type : CLASSES) {
             if (module(type.getPackageName()).equals("model")) {
@@ -148,7 +153,8 @@ class ArchitectureTest {
         }
     }
 
-    /// The module of a package: the longest one whose name it starts with; empty when there is none.
+    /// The module of a package: the longest one whose name it starts with; empty when there is
+    /// none.
     private static String module(String packageName) {
         String found = "";
         for (String module : ARROWS.keySet()) {

@@ -20,7 +20,6 @@ import dev.imgd.testkit.TarWriter;
 import dev.imgd.testkit.TestImage;
 import dev.imgd.testkit.ZeroFile;
 import java.io.IOException;
-import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
@@ -52,8 +51,8 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/// What goes wrong, as a user sees it: one line, the right exit code, nothing half-visible, nothing outside
-/// the store touched.
+/// What goes wrong, as a user sees it: one line, the right exit code, nothing half-visible, nothing
+/// outside the store touched.
 @Tag("root")
 class BadInputIT {
     private static final int NOT_FOUND = 3;
@@ -168,8 +167,7 @@ class BadInputIT {
     private static TestImage document(String type, byte[] json, Map<Digest, Bytes> blobs) {
         Bytes content = Bytes.of(json);
         Descriptor descriptor = new Descriptor(type, content.sha256(), content.size());
-        return new TestImage(
-                descriptor, Map.of(descriptor, content), blobs, List.of(), List.of());
+        return new TestImage(descriptor, Map.of(descriptor, content), blobs, List.of(), List.of());
     }
 
     private static Row manifest(String name, String says, String json) {
@@ -259,7 +257,10 @@ class BadInputIT {
     }
 
     static Stream<Row> rows() {
-        byte[] small = LayerSpec.of(new TarWriter().file("a", "a").finish(), Compression.GZIP).blob().toArray();
+        byte[] small =
+                LayerSpec.of(new TarWriter().file("a", "a").finish(), Compression.GZIP)
+                        .blob()
+                        .toArray();
         Digest other = Digest.sha256("other".getBytes(StandardCharsets.UTF_8));
         byte[] cut = Arrays.copyOf(small, small.length - 6);
         byte[] wrongCrc = small.clone();
@@ -271,15 +272,22 @@ class BadInputIT {
                 blobFault("endless body", BAD_CONTENT, "", Fault.endless()),
                 blobFault("blob missing", NOT_FOUND, "", Fault.error(404, "BLOB_UNKNOWN", "no")),
                 blobFault("blob denied", DENIED, "", Fault.error(403, "DENIED", "no")),
-                layer("wrong diffID", other.toString(), new LayerSpec(Bytes.of(small), other, Compression.GZIP)),
+                layer(
+                        "wrong diffID",
+                        other.toString(),
+                        new LayerSpec(Bytes.of(small), other, Compression.GZIP)),
                 layer("gzip cut off", "", spec(cut, Compression.GZIP)),
                 layer("gzip with a wrong CRC", "", spec(wrongCrc, Compression.GZIP)),
-                layer("gzip with something behind it", "", spec(joined(small, new byte[] {7}), Compression.GZIP)),
+                layer(
+                        "gzip with something behind it",
+                        "",
+                        spec(joined(small, new byte[] {7}), Compression.GZIP)),
                 layer(
                         "gzip with 100,001 empty members",
                         "empty members",
                         spec(
-                                repeated(LayerSpec.compress(new byte[0], Compression.GZIP), 100_001),
+                                repeated(
+                                        LayerSpec.compress(new byte[0], Compression.GZIP), 100_001),
                                 Compression.GZIP)),
                 layer(
                         "zstd window of 2 GiB",
@@ -293,8 +301,7 @@ class BadInputIT {
                         "zstd with 100,001 skippable frames",
                         "empty frames",
                         spec(
-                                repeated(
-                                        new byte[] {0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0}, 100_001),
+                                repeated(new byte[] {0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0}, 100_001),
                                 Compression.ZSTD)),
                 layer(
                         "xz",
@@ -303,18 +310,27 @@ class BadInputIT {
                                 new byte[] {(byte) 0xfd, '7', 'z', 'X', 'Z', 0, 0, 4},
                                 Compression.GZIP)),
                 layer("garbage", "", spec(new byte[] {1, 2, 3, 4, 5, 6, 7, 8}, Compression.GZIP)),
-                tar("no checksum", "", tar -> tar.raw(new byte[512 - 4]).raw(new byte[] {1, 2, 3, 4})),
+                tar(
+                        "no checksum",
+                        "",
+                        tar -> tar.raw(new byte[512 - 4]).raw(new byte[] {1, 2, 3, 4})),
                 tar("whiteout of nothing", ".wh.", tar -> tar.file(".wh.", "")),
                 tar("whiteout of the parent", ".wh.", tar -> tar.file("a/.wh...", "")),
                 tar("name with a zero byte", "", tar -> tar.pax("path", "a\0b").file("x", "x")),
-                tar("PAX size that is no number", "", tar -> tar.pax("size", "many").file("x", "x")),
+                tar(
+                        "PAX size that is no number",
+                        "",
+                        tar -> tar.pax("size", "many").file("x", "x")),
                 header("base-256 size below zero", "size", h -> base256(h, 124, 12, 0xff, -1)),
                 header(
                         "base-256 size of 2^62",
                         "ends inside",
                         h -> base256(h, 124, 12, 0, 1L << 62)),
                 header("base-256 size beyond 64 bits", "size", h -> base256(h, 124, 12, 0x3f, -1)),
-                header("base-256 owner below zero", "owners", h -> base256(h, 108, 8, 0, -1L >>> 1)),
+                header(
+                        "base-256 owner below zero",
+                        "owners",
+                        h -> base256(h, 108, 8, 0, -1L >>> 1)),
                 header(
                         "base-256 device number",
                         "device",
@@ -326,11 +342,23 @@ class BadInputIT {
                         "PAX size that differs",
                         "ambiguous size",
                         tar -> tar.pax("size", "5").file("x", "other file")),
-                tar("PAX header of 2 MiB", "limits.pax_bytes", tar -> tar.pax("comment", "c".repeat(2 << 20)).file("x", "x")),
+                tar(
+                        "PAX header of 2 MiB",
+                        "limits.pax_bytes",
+                        tar -> tar.pax("comment", "c".repeat(2 << 20)).file("x", "x")),
                 tar(
                         "PAX header that claims 3 GiB",
                         "limits.pax_bytes",
-                        tar -> tar.raw(tar.header('x', new byte[] {'x'}, new byte[0], 0644, 3L << 30, 0, 0))),
+                        tar ->
+                                tar.raw(
+                                        tar.header(
+                                                'x',
+                                                new byte[] {'x'},
+                                                new byte[0],
+                                                0644,
+                                                3L << 30,
+                                                0,
+                                                0))),
                 tar(
                         "PAX record that lies about its length",
                         "",
@@ -343,13 +371,25 @@ class BadInputIT {
                         tar ->
                                 tar.entry('g', "PaxHeaders/g", "", 0644, ascii("10 path=a\n"), 0, 0)
                                         .file("x", "x")),
-                tar("path of 1,100 components", "limits.path_depth", tar -> tar.pax("path", "a/".repeat(1_100) + "b").file("x", "x")),
-                tar("name of 5,000 bytes", "limits.name_bytes", tar -> tar.file("n".repeat(5_000), "x")),
-                tar("link of 5,000 bytes", "limits.link_bytes", tar -> tar.symlink("l", "n".repeat(5_000))),
+                tar(
+                        "path of 1,100 components",
+                        "limits.path_depth",
+                        tar -> tar.pax("path", "a/".repeat(1_100) + "b").file("x", "x")),
+                tar(
+                        "name of 5,000 bytes",
+                        "limits.name_bytes",
+                        tar -> tar.file("n".repeat(5_000), "x")),
+                tar(
+                        "link of 5,000 bytes",
+                        "limits.link_bytes",
+                        tar -> tar.symlink("l", "n".repeat(5_000))),
                 tar("65 extended attributes", "limits.xattrs", BadInputIT::manyAttributes),
                 tar("root that is a link", "", tar -> tar.symlink(".", "/etc")),
                 tar("hard link to nothing", "", tar -> tar.hardLink("h", "nothing")),
-                tar("type that nobody knows", "type", tar -> tar.entry('Z', "z", "", 0644, new byte[0], 0, 0)),
+                tar(
+                        "type that nobody knows",
+                        "type",
+                        tar -> tar.entry('Z', "z", "", 0644, new byte[0], 0, 0)),
                 manifest("not JSON", "", "{\"schemaVersion\": 2,"),
                 manifest("nested without end", "", "[".repeat(100_000)),
                 manifest("empty", "", ""),
@@ -387,12 +427,22 @@ class BadInputIT {
                         "\"layers\":",
                         "\"Layers\":[],\"layers\":"),
                 editedManifest(
-                        "duplicate key", "", "\"schemaVersion\":2", "\"schemaVersion\":2,\"schemaVersion\":2"),
-                editedManifest("huge number", "", "\"schemaVersion\":2", "\"schemaVersion\":1e999999"),
+                        "duplicate key",
+                        "",
+                        "\"schemaVersion\":2",
+                        "\"schemaVersion\":2,\"schemaVersion\":2"),
                 editedManifest(
-                        "number of 40 digits", "", "\"schemaVersion\":2", "\"schemaVersion\":2,\"x\":" + "9".repeat(40)),
+                        "huge number", "", "\"schemaVersion\":2", "\"schemaVersion\":1e999999"),
                 editedManifest(
-                        "both manifests and layers", "", "\"layers\":", "\"manifests\":[],\"layers\":"),
+                        "number of 40 digits",
+                        "",
+                        "\"schemaVersion\":2",
+                        "\"schemaVersion\":2,\"x\":" + "9".repeat(40)),
+                editedManifest(
+                        "both manifests and layers",
+                        "",
+                        "\"layers\":",
+                        "\"manifests\":[],\"layers\":"),
                 editedManifest("negative size", "", "\"size\":", "\"size\":-"),
                 editedManifest("size beyond 1 TiB", "", "\"size\":", "\"size\":99999999999999"),
                 editedManifest("malformed digest", "", "sha256:", "sha256:zz"),
@@ -402,7 +452,8 @@ class BadInputIT {
                         "",
                         text ->
                                 text.replaceAll(
-                                        "sha256:[0-9a-f]{64}", "md5:d41d8cd98f00b204e9800998ecf8427e")),
+                                        "sha256:[0-9a-f]{64}",
+                                        "md5:d41d8cd98f00b204e9800998ecf8427e")),
                 new Row("six indexes in each other", "limits.index_depth", nested(6)),
                 new Row("501 layers", "limits.layers", configured(501, "", "")),
                 new Row(
@@ -428,8 +479,16 @@ class BadInputIT {
                 new Row(
                         "configuration larger than 4 MiB",
                         "4",
-                        configured(1, "", ",\"x\":[" + repeated("\"" + "x".repeat(1000) + "\"", 4_200) + "]")),
-                new Row("configuration with a duplicate key", "", configured(1, "", ",\"os\":\"linux\"")),
+                        configured(
+                                1,
+                                "",
+                                ",\"x\":["
+                                        + repeated("\"" + "x".repeat(1000) + "\"", 4_200)
+                                        + "]")),
+                new Row(
+                        "configuration with a duplicate key",
+                        "",
+                        configured(1, "", ",\"os\":\"linux\"")),
                 new Row("configuration that is no object", "", configured(1, "\"Env\":17", "")),
                 new Row(
                         "manifest cut off",
@@ -476,7 +535,9 @@ class BadInputIT {
                                         "bad",
                                         "1",
                                         TestImage.index(
-                                                Map.of(new Platform("windows", "amd64", ""), image())))),
+                                                Map.of(
+                                                        new Platform("windows", "amd64", ""),
+                                                        image())))),
                 new Row(
                         "unauthorised",
                         DENIED,
@@ -501,7 +562,11 @@ class BadInputIT {
                             r.always("/manifests/", Fault.status(503, Map.of(), "busy"));
                             return r.authority() + "/bad:1";
                         }),
-                new Row("nobody listens", UNAVAILABLE, "", r -> "localhost:" + freePort() + "/bad:1"));
+                new Row(
+                        "nobody listens",
+                        UNAVAILABLE,
+                        "",
+                        r -> "localhost:" + freePort() + "/bad:1"));
     }
 
     /// One command after the other, on the same store.
@@ -512,7 +577,8 @@ class BadInputIT {
         assertNothingVisible(imgctl);
     }
 
-    /// The same by a daemon, which stays well, keeps nothing of them, and calls none of them its own fault.
+    /// The same by a daemon, which stays well, keeps nothing of them, and calls none of them its
+    /// own fault.
     @Test
     void daemon_badInput_oneLineAndNothingVisible() throws Exception {
         Imgd imgd = workspace.keep(daemon());
@@ -525,9 +591,7 @@ class BadInputIT {
     /// Every second row with a bad image, beginning with the first or the second.
     private static Stream<Row> badImages(int first) {
         List<Row> images = rows().filter(row -> row.image().isPresent()).toList();
-        return IntStream.range(0, images.size())
-                .filter(i -> i % 2 == first)
-                .mapToObj(images::get);
+        return IntStream.range(0, images.size()).filter(i -> i % 2 == first).mapToObj(images::get);
     }
 
     private Imgd daemon() throws IOException {
@@ -746,8 +810,10 @@ class BadInputIT {
                 (tar, canary) -> tar.symlink("s", canary + "/file").file("s", "changed"),
                 (tar, canary) -> tar.hardLink("h", canary + "/file").file("h", "changed"),
                 (tar, canary) ->
-                        tar.hardLink("h", "../../../../../.." + canary + "/file").file("h", "changed"),
-                (tar, canary) -> tar.symlink("s", canary).hardLink("h", "s/file").file("h", "changed"),
+                        tar.hardLink("h", "../../../../../.." + canary + "/file")
+                                .file("h", "changed"),
+                (tar, canary) ->
+                        tar.symlink("s", canary).hardLink("h", "s/file").file("h", "changed"),
                 (tar, canary) -> tar.symlink("s", canary).whiteout("s/file"),
                 (tar, canary) -> tar.symlink("s", canary).opaque("s"),
                 (tar, canary) -> tar.symlink("s", canary).directory("s", 0700),
@@ -777,7 +843,9 @@ class BadInputIT {
                         registry.push("bad", "" + position, builder.layer(layer).build());
                 Program.Finished finished =
                         imgctl.command("--progress", "none", "pull", reference).run();
-                assertTrue(finished.exit() == 0 || finished.exit() == BAD_CONTENT, finished.toString());
+                assertTrue(
+                        finished.exit() == 0 || finished.exit() == BAD_CONTENT,
+                        finished.toString());
             }
         }
 
@@ -786,7 +854,8 @@ class BadInputIT {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"24m", "110m"}) // not for the blobs; for the blobs, but not for the files
+    @ValueSource(
+            strings = {"24m", "110m"}) // not for the blobs; for the blobs, but not for the files
     void pull_noSpaceLeft_saysSoAndNothingIsVisible(String size) throws Exception {
         Path store = workspace.newDirectory("store");
         String options = "size=" + size + ",mode=0700";

@@ -23,7 +23,8 @@ class BundleIT {
 
     @Test
     void bundle_runByCrun_printsTheOutput() throws Exception {
-        // crun refuses hosts with both versions of cgroups; without version 2 in sight it runs there, too.
+        // crun refuses hosts with both versions of cgroups; without version 2 in sight it runs
+        // there, too.
         assertEquals(
                 "12.",
                 runs(
@@ -51,7 +52,8 @@ class BundleIT {
                 "-c",
                 "cat /etc/debian_version.moved; echo $PATH; id -u; touch /written");
         List<Object> command = new ArrayList<>(List.of(runtime));
-        command.addAll(List.of("--root", workspace.newDirectory("state"), "run", "--bundle", bundle));
+        command.addAll(
+                List.of("--root", workspace.newDirectory("state"), "run", "--bundle", bundle));
         command.add(workspace.directory().getFileName());
         Program.Finished finished = Program.of(command.toArray()).run().expectExit(0);
         boolean written = Files.exists(bundle.resolve("rootfs/written"));

@@ -30,8 +30,8 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 
-/// Secrets are planted wherever one can enter; pulls succeed and fail in every way; then everything that
-/// stays behind or can be seen by others is searched for them.
+/// Secrets are planted wherever one can enter; pulls succeed and fail in every way; then everything
+/// that stays behind or can be seen by others is searched for them.
 @Tag("root")
 class CanaryIT {
     private static final String USER = "canary-user";
@@ -103,10 +103,12 @@ class CanaryIT {
                     "local", Fault.redirect(307, "http://169.254.169.254/?sig=" + SIGNED_QUERY),
                     "user", Fault.redirect(307, "http://u:" + SIGNED_QUERY + "@localhost:1/"),
                     "closed", Fault.redirect(307, "http://localhost:1/x?sig=" + SIGNED_QUERY),
-                    "no URL", Fault.redirect(307, "nonsense://u:" + SIGNED_QUERY + "@/?" + SIGNED_QUERY));
+                    "no URL",
+                            Fault.redirect(
+                                    307, "nonsense://u:" + SIGNED_QUERY + "@/?" + SIGNED_QUERY));
 
-    /// A registry that wants credentials of one kind, with a blob behind a signed link, and a client that
-    /// has them.
+    /// A registry that wants credentials of one kind, with a blob behind a signed link, and a
+    /// client that has them.
     private final class Scene implements AutoCloseable {
         final InMemoryRegistry registry = InMemoryRegistry.start();
         final InMemoryRegistry store = InMemoryRegistry.start();
@@ -147,8 +149,7 @@ class CanaryIT {
             Path file = home.resolve("config.json");
             String entry =
                     switch (way) {
-                        case BASIC, LOGIN_FOR_TOKEN ->
-                                "\"auth\":\"" + basic(USER, PASSWORD) + "\"";
+                        case BASIC, LOGIN_FOR_TOKEN -> "\"auth\":\"" + basic(USER, PASSWORD) + "\"";
                         case IDENTITY_TOKEN ->
                                 "\"username\":\"<token>\",\"identitytoken\":\"" + IDENTITY + "\"";
                         case REGISTRY_TOKEN -> "\"registrytoken\":\"" + REGISTRY_TOKEN + "\"";
@@ -168,8 +169,7 @@ class CanaryIT {
                 Files.writeString(file, "{\"credsStore\":\"canary\"}");
             } else {
                 Files.writeString(
-                        file,
-                        "{\"auths\":{\"%s\":{%s}}}".formatted(registry.authority(), entry));
+                        file, "{\"auths\":{\"%s\":{%s}}}".formatted(registry.authority(), entry));
             }
             return Map.of(
                     "DOCKER_CONFIG", home.toString(),
@@ -203,8 +203,7 @@ class CanaryIT {
         }
     }
 
-    private Program.Finished run(Imgctl imgctl, Caller caller, Object... words)
-            throws Exception {
+    private Program.Finished run(Imgctl imgctl, Caller caller, Object... words) throws Exception {
         Path config = workspace.path("config.toml");
         Files.writeString(config, RETRIES);
         List<Object> all =
@@ -214,7 +213,8 @@ class CanaryIT {
         caller.environment.forEach(program::env);
         program.input(caller.input);
         Program.Running running = program.start();
-        // As often as it can be looked: a secret in an argument shows for as long as the program runs.
+        // As often as it can be looked: a secret in an argument shows for as long as the program
+        // runs.
         do {
             lookAtProcesses();
         } while (!running.ends(Duration.ofMillis(50)));
@@ -260,8 +260,10 @@ class CanaryIT {
 
     private void assertNothingSeen(Path... places) throws IOException {
         for (Program.Finished finished : runs) {
-            assertEquals(Optional.empty(), find(finished.out().getBytes(UTF_8)), finished::toString);
-            assertEquals(Optional.empty(), find(finished.err().getBytes(UTF_8)), finished::toString);
+            assertEquals(
+                    Optional.empty(), find(finished.out().getBytes(UTF_8)), finished::toString);
+            assertEquals(
+                    Optional.empty(), find(finished.err().getBytes(UTF_8)), finished::toString);
         }
         for (Path place : places) {
             assertEquals(Set.of(), search(place));
@@ -376,7 +378,8 @@ class CanaryIT {
         Files.write(place.resolve("b"), ("\0\1" + ISSUED + "-7\0").getBytes(ISO_8859_1));
         Files.writeString(place.resolve("c"), USER);
         assertEquals(2, search(place).size());
-        Program.Running bearer = Program.of("tail", "-f", "/dev/null", ISSUED).env("X", PASSWORD).start();
+        Program.Running bearer =
+                Program.of("tail", "-f", "/dev/null", ISSUED).env("X", PASSWORD).start();
         try {
             Await.until(
                     "the secrets of a process are seen",

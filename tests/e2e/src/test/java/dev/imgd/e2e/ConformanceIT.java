@@ -15,7 +15,8 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 @Tag("root")
 class ConformanceIT {
     private static final int CASES = 21;
-    private static final Pattern PASSED = Pattern.compile("^ +--- PASS: TestSnapshotter/", Pattern.MULTILINE);
+    private static final Pattern PASSED =
+            Pattern.compile("^ +--- PASS: TestSnapshotter/", Pattern.MULTILINE);
 
     @RegisterExtension final Workspace workspace = new Workspace();
 
@@ -25,7 +26,13 @@ class ConformanceIT {
         Imgd imgd = workspace.keep(Imgd.start(workspace.path("d"), Imgd.Mode.PASSIVE));
         Program.Finished finished =
                 Program.of(
-                                "go", "test", "-count=1", "-v", ".", "-args", "-address",
+                                "go",
+                                "test",
+                                "-count=1",
+                                "-v",
+                                ".",
+                                "-args",
+                                "-address",
                                 imgd.place().snapshotterAddress())
                         .in(Installation.HOME.resolve("tests/conformance/snapshotter"))
                         .env("GOFLAGS", "-mod=readonly")

@@ -79,12 +79,20 @@ final class Containerd extends Background {
 
     /// The tree that a container of an image would see: that of the snapshot made for it.
     ///
-    /// `ctr images mount` is of no use here, since it takes no notice of its option `--snapshotter`, and a
-    /// view without a container is garbage to containerd.
+    /// `ctr images mount` is of no use here, since it takes no notice of its option
+    /// `--snapshotter`, and a view without a container is garbage to containerd.
     ///
     /// @param mountpoint an empty directory
     Tree tree(String namespace, String snapshotter, String reference, Path mountpoint) {
-        ctr("-n", namespace, "containers", "create", "--snapshotter", snapshotter, reference, "tree")
+        ctr(
+                        "-n",
+                        namespace,
+                        "containers",
+                        "create",
+                        "--snapshotter",
+                        snapshotter,
+                        reference,
+                        "tree")
                 .ok();
         try {
             String mount = snapshots(namespace, snapshotter, "mounts", mountpoint, "tree").ok();

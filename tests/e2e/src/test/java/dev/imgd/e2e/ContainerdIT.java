@@ -27,9 +27,7 @@ class ContainerdIT {
     void ctr_pullAndRun_imgdKilledBetween(Imgd.Mode mode) throws Exception {
         Imgd first = workspace.keep(Imgd.start(workspace.path("d"), mode));
         Containerd containerd = containerd(first);
-        containerd
-                .ctr("images", "pull", "--snapshotter", "imgd", "--plain-http", reference())
-                .ok();
+        containerd.ctr("images", "pull", "--snapshotter", "imgd", "--plain-http", reference()).ok();
         first.kill();
         Imgd second = workspace.keep(first.again());
         containerd.awaitProxy("default");
@@ -194,8 +192,7 @@ class ContainerdIT {
 
     private void rpull(Containerd containerd) {
         containerd
-                .ctrRemote(
-                        "images", "rpull", "--plain-http", "--snapshotter", "imgd", reference())
+                .ctrRemote("images", "rpull", "--plain-http", "--snapshotter", "imgd", reference())
                 .ok();
     }
 
@@ -218,8 +215,7 @@ class ContainerdIT {
     }
 
     private void assertTreeEqualsUmoci(Containerd containerd, String namespace) throws Exception {
-        Tree tree =
-                containerd.tree(namespace, "imgd", reference(), workspace.newDirectory("m"));
+        Tree tree = containerd.tree(namespace, "imgd", reference(), workspace.newDirectory("m"));
         Tree reference = Tree.of(workspace.image().unpack(workspace.path("u")));
         assertEquals(List.of(), reference.differencesTo(tree));
     }
@@ -242,7 +238,15 @@ class ContainerdIT {
     /// Makes containerd collect garbage now.
     private static void collect(Containerd containerd, String namespace) {
         containerd
-                .ctr("--namespace", namespace, "leases", "create", "--id", "collect", "--expires", "1h")
+                .ctr(
+                        "--namespace",
+                        namespace,
+                        "leases",
+                        "create",
+                        "--id",
+                        "collect",
+                        "--expires",
+                        "1h")
                 .ok();
         containerd.ctr("--namespace", namespace, "leases", "rm", "--sync", "collect").ok();
     }

@@ -38,15 +38,14 @@ final class Cri implements AutoCloseable {
     ///
     /// @return its identifier: the digest of its configuration
     String pull(String reference) {
-        return within()
-                .pullImage(PullImageRequest.newBuilder().setImage(spec(reference)).build())
+        return within().pullImage(PullImageRequest.newBuilder().setImage(spec(reference)).build())
                 .getImageRef();
     }
 
     /// Whether it has that image.
     boolean has(String reference) {
-        return within()
-                .imageStatus(ImageStatusRequest.newBuilder().setImage(spec(reference)).build())
+        return within().imageStatus(
+                        ImageStatusRequest.newBuilder().setImage(spec(reference)).build())
                 .hasImage();
     }
 

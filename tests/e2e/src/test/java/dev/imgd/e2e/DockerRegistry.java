@@ -19,7 +19,8 @@ final class DockerRegistry extends Background {
     static final String CREDENTIALS = "user:correct horse";
 
     /// Made by `htpasswd -nbB user 'correct horse'`.
-    private static final String HTPASSWD = "user:$2y$05$vVnFRNNTHUzKNyMWFqMIDeYadwOMuNqS4SGE2eZrNgIrllXABN9Vm\n";
+    private static final String HTPASSWD =
+            "user:$2y$05$vVnFRNNTHUzKNyMWFqMIDeYadwOMuNqS4SGE2eZrNgIrllXABN9Vm\n";
 
     /// The combined log format of Apache.
     private static final Pattern ACCESS =
@@ -57,8 +58,7 @@ final class DockerRegistry extends Background {
         Path passwords = directory.resolve("htpasswd");
         Files.writeString(passwords, HTPASSWD);
         return start(
-                directory,
-                "auth: {htpasswd: {realm: test, path: '%s'}}\n".formatted(passwords));
+                directory, "auth: {htpasswd: {realm: test, path: '%s'}}\n".formatted(passwords));
     }
 
     /// Writes a docker `config.json` with [#CREDENTIALS] for this registry.
@@ -122,7 +122,10 @@ final class DockerRegistry extends Background {
         List<Object> words = new ArrayList<>(List.of("skopeo", "copy", "--quiet"));
         words.addAll(List.of(options));
         words.addAll(
-                List.of("--dest-tls-verify=false", "oci:" + layout + ":12", "docker://" + reference));
+                List.of(
+                        "--dest-tls-verify=false",
+                        "oci:" + layout + ":12",
+                        "docker://" + reference));
         Program.of(words.toArray()).ok();
         return reference;
     }

@@ -8,8 +8,8 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 
-/// The harness itself, on containerd's own overlayfs: what the other tests claim about imgd is false for it
-/// where it must be, and their ways of looking work.
+/// The harness itself, on containerd's own overlayfs: what the other tests claim about imgd is
+/// false for it where it must be, and their ways of looking work.
 @Tag("root")
 class HarnessIT {
     @RegisterExtension final Workspace workspace = new Workspace();
@@ -23,10 +23,7 @@ class HarnessIT {
         containerd.ctr("images", "pull", "--plain-http", workspace.reference()).ok();
         Tree tree =
                 containerd.tree(
-                        "default",
-                        "overlayfs",
-                        workspace.reference(),
-                        workspace.newDirectory("m"));
+                        "default", "overlayfs", workspace.reference(), workspace.newDirectory("m"));
         Tree reference = Tree.of(workspace.image().unpack(workspace.path("u")));
 
         assertEquals(List.of(), reference.differencesTo(tree));

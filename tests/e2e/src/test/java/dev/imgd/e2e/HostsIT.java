@@ -120,8 +120,7 @@ class HostsIT {
             } else {
                 imgctl = Imgctl.embedded(root);
             }
-            List<Object> words =
-                    new ArrayList<>(daemon ? List.of() : List.of("--config", config));
+            List<Object> words = new ArrayList<>(daemon ? List.of() : List.of("--config", config));
             words.addAll(List.of("pull", REGISTRY + "/team/app:1"));
 
             JsonNode result = imgctl.json(words.toArray());
@@ -238,23 +237,22 @@ class HostsIT {
         JsonNode answers =
                 imgctl.json("--config", config, "registry", "resolve", IMAGE).get("hosts");
         assertEquals("UNAVAILABLE", answers.get(0).get("code").asString());
-        assertEquals(
-                workspace.image().manifestDigest(), answers.get(1).get("digest").asString());
+        assertEquals(workspace.image().manifestDigest(), answers.get(1).get("digest").asString());
         assertEquals("UNAVAILABLE", answers.get(2).get("code").asString());
     }
 
     @Test
     void registryTest_namesTheDeadHosts_exitCodeSaysSome() {
         Program.Finished finished =
-                imgctl.command("--config", config, "registry", "test", IMAGE)
-                        .run()
-                        .expectExit(10);
+                imgctl.command("--config", config, "registry", "test", IMAGE).run().expectExit(10);
         List<String> lines = finished.out().lines().toList();
         assertEquals(1 + 3 * 6, lines.size(), finished.out());
         assertTrue(lines.get(2).contains("failed"), finished.out());
         assertTrue(lines.get(2).contains("connection refused"), finished.out());
         for (int i = 7; i < 13; i++) {
-            assertTrue(lines.get(i).contains(" ok ") || lines.get(i).contains("plain http"), lines.get(i));
+            assertTrue(
+                    lines.get(i).contains(" ok ") || lines.get(i).contains("plain http"),
+                    lines.get(i));
         }
     }
 }

@@ -26,7 +26,9 @@ record Image(Path layout, String manifestDigest, String configDigest, List<Layer
     static Image small() {
         Path layout =
                 Path.of(
-                        Program.of(Installation.HOME.resolve("tests/images/build-image.sh"), "small")
+                        Program.of(
+                                        Installation.HOME.resolve("tests/images/build-image.sh"),
+                                        "small")
                                 .within(Duration.ofMinutes(15))
                                 .ok()
                                 .strip());

@@ -32,7 +32,8 @@ final class Imgctl {
         return Program.of(all.toArray());
     }
 
-    /// Runs a command that must succeed and returns its standard output without the last line break.
+    /// Runs a command that must succeed and returns its standard output without the last line
+    /// break.
     String ok(Object... words) {
         return command(words).ok().stripTrailing();
     }

@@ -15,10 +15,11 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 
-/// SIGKILL at random moments: what was complete stays, the next run ends right, and nothing is left over.
+/// SIGKILL at random moments: what was complete stays, the next run ends right, and nothing is left
+/// over.
 ///
-/// `-Dimgd.e2e.kills=50` is the long form; `-Dimgd.e2e.seed=N` repeats the moments of a run, as far as two
-/// runs of a machine are alike.
+/// `-Dimgd.e2e.kills=50` is the long form; `-Dimgd.e2e.seed=N` repeats the moments of a run, as far
+/// as two runs of a machine are alike.
 @Tag("root")
 class KillIT {
     private static final int ROUNDS = Integer.getInteger("imgd.e2e.kills", 12);
@@ -111,7 +112,8 @@ class KillIT {
                                 try (Cri cri = containerd.cri()) {
                                     cri.pull(workspace.reference());
                                 } catch (io.grpc.StatusRuntimeException e) {
-                                    // The plugin went away in the middle; the kubelet would retry, as we do.
+                                    // The plugin went away in the middle; the kubelet would retry,
+                                    // as we do.
                                     System.out.println(what + ": " + e.getStatus().getCode());
                                 }
                             });
@@ -129,8 +131,15 @@ class KillIT {
             String output =
                     containerd
                             .ctr(
-                                    "-n", "k8s.io", "run", "--rm", "--snapshotter", "imgd",
-                                    workspace.reference(), "kill-" + round, "cat",
+                                    "-n",
+                                    "k8s.io",
+                                    "run",
+                                    "--rm",
+                                    "--snapshotter",
+                                    "imgd",
+                                    workspace.reference(),
+                                    "kill-" + round,
+                                    "cat",
                                     "/etc/debian_version.moved")
                             .ok();
             assertTrue(output.startsWith("12."), what + ": " + output);
@@ -140,7 +149,8 @@ class KillIT {
         }
     }
 
-    /// A pull as a kubelet tries it, again and again: containerd dials the plugin with growing pauses.
+    /// A pull as a kubelet tries it, again and again: containerd dials the plugin with growing
+    /// pauses.
     private boolean pulls(Cri cri) {
         try {
             assertEquals(workspace.image().configDigest(), cri.pull(workspace.reference()));

@@ -47,8 +47,7 @@ class PullIT {
             assertEquals(layer.size(), bytes, layer.digest() + " " + fetches);
             fetches.forEach(f -> assertTrue(f.userAgent().startsWith("imgd/"), f.userAgent()));
         }
-        assertEquals(
-                workspace.reference(), imgctl.json("ls").get(0).get("name").asString());
+        assertEquals(workspace.reference(), imgctl.json("ls").get(0).get("name").asString());
         JsonNode details = imgctl.json("inspect", workspace.reference());
         assertEquals(image.configDigest(), details.get("configDigest").asString());
         assertEquals(image.layers().size(), details.get("layers").size());
@@ -131,7 +130,8 @@ class PullIT {
         String second = workspace.registry().reference("other:1");
         imgctl.ok("tag", workspace.reference(), second);
         imgctl.ok("rm", workspace.reference());
-        assertEquals(List.of(), deleted(imgctl.json("gc", "--dry-run")), "the second name keeps all");
+        assertEquals(
+                List.of(), deleted(imgctl.json("gc", "--dry-run")), "the second name keeps all");
         imgctl.ok("rm", second);
         assertFalse(deleted(imgctl.json("gc", "--dry-run")).isEmpty());
         assertFalse(files.blobs().isEmpty(), "a dry run deletes nothing");

@@ -58,13 +58,11 @@ class PushIT {
     @Test
     void push_realImage_skopeoAndContainerdGetTheSame() throws Exception {
         imgctl.ok("pull", "--no-unpack", "--plain-http", workspace.reference());
-        JsonNode result =
-                imgctl.json("push", workspace.reference(), name("pushed/debian:1"));
+        JsonNode result = imgctl.json("push", workspace.reference(), name("pushed/debian:1"));
         assertEquals(workspace.image().manifestDigest(), result.get("digest").asString());
         // The registry has them in another repository: nothing is sent again.
         assertEquals(result.get("blobs").asInt(), result.get("mountedBlobs").asInt());
-        assertEquals(
-                workspace.image().manifestDigest(), Skopeo.digest(name("pushed/debian:1")));
+        assertEquals(workspace.image().manifestDigest(), Skopeo.digest(name("pushed/debian:1")));
         Skopeo.copy("docker://" + name("pushed/debian:1"), "dir:" + workspace.path("dir"));
 
         DockerRegistry other = workspace.keep(DockerRegistry.open(workspace.path("other")));
@@ -84,12 +82,17 @@ class PushIT {
         assertTrue(listed.contains(workspace.image().manifestDigest()), listed);
         containerd
                 .ctr(
-                        "images", "push", "--plain-http", other.reference("from-ctr:1"),
+                        "images",
+                        "push",
+                        "--plain-http",
+                        other.reference("from-ctr:1"),
                         other.reference("debian:1"))
                 .ok();
         String copied =
                 imgctl.ok(
-                        "copy", "-q", "docker://" + other.reference("from-ctr:1"),
+                        "copy",
+                        "-q",
+                        "docker://" + other.reference("from-ctr:1"),
                         "oci:" + workspace.path("oci") + ":1");
         assertEquals(workspace.image().manifestDigest(), copied);
     }
@@ -106,7 +109,10 @@ class PushIT {
                 assertEquals(
                         wanted,
                         imgctl.ok(
-                                "copy", "-q", "--all-platforms", "docker://" + source,
+                                "copy",
+                                "-q",
+                                "--all-platforms",
+                                "docker://" + source,
                                 "docker://" + ours));
                 assertEquals(wanted, Skopeo.digest(ours));
                 Path theirs = workspace.path(kind + "-dir");
@@ -114,11 +120,13 @@ class PushIT {
                 assertEquals(
                         wanted,
                         imgctl.ok(
-                                "copy", "-q", "--all-platforms", "dir:" + theirs,
+                                "copy",
+                                "-q",
+                                "--all-platforms",
+                                "dir:" + theirs,
                                 "docker://" + name(kind + "/back:1")));
                 Path written = workspace.path(kind + "-written");
-                imgctl.ok(
-                        "copy", "--all-platforms", "docker://" + ours, "dir:" + written);
+                imgctl.ok("copy", "--all-platforms", "docker://" + ours, "dir:" + written);
                 Skopeo.copy("dir:" + written, "docker://" + name(kind + "/again:1"));
                 assertEquals(wanted, imgctl.ok("manifest", "digest", name(kind + "/again:1")));
             }
@@ -130,7 +138,8 @@ class PushIT {
         String source = "docker://" + workspace.reference();
         String wanted = workspace.image().manifestDigest();
         Path place = workspace.newDirectory("a");
-        for (String target : List.of("oci:" + place + "/oci:1", "oci-archive:" + place + "/oci.tar:1")) {
+        for (String target :
+                List.of("oci:" + place + "/oci:1", "oci-archive:" + place + "/oci.tar:1")) {
             assertEquals(wanted, imgctl.ok("copy", "-q", source, target));
             Skopeo.copy(target, "docker://" + name("archives:1"));
             assertEquals(wanted, imgctl.ok("manifest", "digest", name("archives:1")));
@@ -139,11 +148,16 @@ class PushIT {
         Skopeo.copy("docker-archive:" + place + "/d.tar", "dir:" + place + "/d");
         // skopeo's archive has neither manifest nor compressed layers: the configuration stays.
         Program.of(
-                        "skopeo", "copy", "--quiet", "--src-tls-verify=false", source,
+                        "skopeo",
+                        "copy",
+                        "--quiet",
+                        "--src-tls-verify=false",
+                        source,
                         "docker-archive:" + place + "/theirs.tar:debian:12")
                 .ok();
         imgctl.ok(
-                "copy", "docker-archive:" + place + "/theirs.tar:debian:12",
+                "copy",
+                "docker-archive:" + place + "/theirs.tar:debian:12",
                 "docker://" + name("theirs:1"));
         assertTrue(
                 imgctl.ok("manifest", "get", name("theirs:1"))
@@ -189,8 +203,7 @@ class PushIT {
         assertEquals(artifact, copied.get("referrers").get(0).get("digest").asString());
         assertEquals("signature", imgctl.ok("blob", "get", name("copied") + "@" + layer));
         // This registry deletes nothing, and says so.
-        String refused =
-                imgctl.fails(8, "registry", "delete", name("signed") + "@" + artifact);
+        String refused = imgctl.fails(8, "registry", "delete", name("signed") + "@" + artifact);
         assertTrue(refused.contains("405"), refused);
     }
 
@@ -208,8 +221,7 @@ class PushIT {
                     imgctl.ok("registry", "tags", memory.authority() + "/many").lines().toList();
             assertEquals(10_000, listed.size());
             JsonNode some =
-                    imgctl.json(
-                            "registry", "tags", "--limit", "2", memory.authority() + "/many");
+                    imgctl.json("registry", "tags", "--limit", "2", memory.authority() + "/many");
             assertEquals(2, some.get("tags").size());
         }
     }

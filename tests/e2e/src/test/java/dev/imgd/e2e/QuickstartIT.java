@@ -30,7 +30,8 @@ class QuickstartIT {
                         .expectExit(0);
 
         assertEquals("", finished.err());
-        for (String step : List.of("sample image", "Pulled", "digest", "diffID", "ounted", "emoved")) {
+        for (String step :
+                List.of("sample image", "Pulled", "digest", "diffID", "ounted", "emoved")) {
             assertTrue(finished.out().contains(step), step + " in\n" + finished.out());
         }
         assertEquals(List.of(), entries(temporary));
@@ -54,10 +55,12 @@ class QuickstartIT {
                 quickstart.await(
                         () -> !entries(temporary).isEmpty() && quickstart.log().contains(step));
                 int exit = quickstart.terminate();
-                assertTrue(exit == 130 || exit == 0, exit + " at '" + step + "'\n" + quickstart.log());
+                assertTrue(
+                        exit == 130 || exit == 0, exit + " at '" + step + "'\n" + quickstart.log());
                 assertTrue(exit == 130 || !step.isEmpty(), quickstart.log());
             }
-            assertEquals(List.of(), entries(temporary), "at '" + step + "'\n" + Files.readString(log));
+            assertEquals(
+                    List.of(), entries(temporary), "at '" + step + "'\n" + Files.readString(log));
             assertEquals(mounts, Workspace.mountsBelow(Path.of("")));
         }
     }

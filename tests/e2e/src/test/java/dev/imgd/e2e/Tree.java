@@ -13,12 +13,12 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.TreeSet;
 
-/// Everything a file tree shows: names, types, modes, owners, times, sizes, contents, link targets, which
-/// names are one file, device numbers and extended attributes.
+/// Everything a file tree shows: names, types, modes, owners, times, sizes, contents, link targets,
+/// which names are one file, device numbers and extended attributes.
 ///
-/// Read by GNU find, stat, sha256sum and getfattr, so that nothing of the product is trusted and names may
-/// be any bytes (one char per byte here). Left out are what no archive holds: sizes of directories, the
-/// time of the root, and the attributes overlayfs keeps for itself.
+/// Read by GNU find, stat, sha256sum and getfattr, so that nothing of the product is trusted and
+/// names may be any bytes (one char per byte here). Left out are what no archive holds: sizes of
+/// directories, the time of the root, and the attributes overlayfs keeps for itself.
 final class Tree {
     private static final String ROOT = ".";
 
@@ -54,7 +54,8 @@ final class Tree {
             } else if (!left.equals(right)) {
                 TreeSet<String> keys = new TreeSet<>(left.keySet());
                 keys.addAll(right.keySet());
-                keys.removeIf(key -> left.getOrDefault(key, "").equals(right.getOrDefault(key, "")));
+                keys.removeIf(
+                        key -> left.getOrDefault(key, "").equals(right.getOrDefault(key, "")));
                 for (String key : keys) {
                     lines.add(
                             "%s: %s: %s, then %s"
@@ -102,8 +103,21 @@ final class Tree {
         List<String> fields =
                 read(
                         directory,
-                        "find", ROOT, "(", "-type", "b", "-o", "-type", "c", ")", "-exec", "stat",
-                        "--printf", "%n\\0%t:%T\\0", "{}", "+");
+                        "find",
+                        ROOT,
+                        "(",
+                        "-type",
+                        "b",
+                        "-o",
+                        "-type",
+                        "c",
+                        ")",
+                        "-exec",
+                        "stat",
+                        "--printf",
+                        "%n\\0%t:%T\\0",
+                        "{}",
+                        "+");
         for (int i = 0; i + 2 <= fields.size(); i += 2) {
             file(fields.get(i)).put("device", fields.get(i + 1));
         }
@@ -119,7 +133,16 @@ final class Tree {
 
     private void readAttributes(Path directory) {
         byte[] output =
-                output(directory, "getfattr", "--absolute-names", "-RPhd", "-m", "-", "-e", "hex", ROOT);
+                output(
+                        directory,
+                        "getfattr",
+                        "--absolute-names",
+                        "-RPhd",
+                        "-m",
+                        "-",
+                        "-e",
+                        "hex",
+                        ROOT);
         String name = "";
         for (String line : new String(output, StandardCharsets.ISO_8859_1).split("\n")) {
             if (line.startsWith("# file: ")) {

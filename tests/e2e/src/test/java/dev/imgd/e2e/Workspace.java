@@ -16,8 +16,8 @@ import org.junit.jupiter.api.extension.ExtensionContext;
 
 /// The directory of one test, what runs there, and what the tests share.
 ///
-/// After the test everything is ended in reverse order. A mount or a process that is left over then is a
-/// failure of the test; it is removed all the same.
+/// After the test everything is ended in reverse order. A mount or a process that is left over then
+/// is a failure of the test; it is removed all the same.
 final class Workspace implements BeforeEachCallback, AfterEachCallback {
     private static final ExtensionContext.Namespace NAMESPACE =
             ExtensionContext.Namespace.create(Workspace.class);

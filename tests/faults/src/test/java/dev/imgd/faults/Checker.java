@@ -64,7 +64,8 @@ final class Checker {
                 node.images.mount(image.name(), mount, false);
                 try {
                     Images.damage(mount)
-                            .ifPresent(what -> found.add("bad %s: %s".formatted(image.name(), what)));
+                            .ifPresent(
+                                    what -> found.add("bad %s: %s".formatted(image.name(), what)));
                 } finally {
                     node.images.unmount(mount);
                 }

@@ -113,9 +113,7 @@ final class Disk implements AutoCloseable {
 
     private static String run(String... command) throws IOException {
         Process process =
-                new ProcessBuilder(command)
-                        .redirectError(ProcessBuilder.Redirect.INHERIT)
-                        .start();
+                new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
         List<String> lines = new ArrayList<>();
         try (var out = process.inputReader()) {
             out.lines().forEach(lines::add);

@@ -13,8 +13,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Random;
 
-/// Images whose mounted tree says itself whether it is right: the top layer lists the layers, and each
-/// of them has a file of noise beside its digest.
+/// Images whose mounted tree says itself whether it is right: the top layer lists the layers, and
+/// each of them has a file of noise beside its digest.
 final class Images {
     private static final int NOISE_BYTES = 300_000;
 

@@ -29,8 +29,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
-/// The power goes while a store is at work: what was acknowledged is there afterwards, and whatever is
-/// visible is right.
+/// The power goes while a store is at work: what was acknowledged is there afterwards, and whatever
+/// is visible is right.
 ///
 /// The store lies on a file system in a file. This process keeps the ledger, outside of it.
 @Tag("root")
@@ -103,8 +103,8 @@ class PowerCutIT {
         assertTrue(acknowledged > CUTS * 3, "only " + acknowledged + " acknowledged");
     }
 
-    /// A process in which the machine has just been started: the kernel gives each boot an identity,
-    /// and what was not synced is only lost with the next one.
+    /// A process in which the machine has just been started: the kernel gives each boot an
+    /// identity, and what was not synced is only lost with the next one.
     private Process start(Class<?> main, List<String> arguments) throws IOException {
         Path boot = Files.writeString(directory.resolve("boot"), UUID.randomUUID() + "\n");
         List<String> command =
@@ -188,8 +188,7 @@ class PowerCutIT {
 
     private List<String> say(String task) throws Exception {
         Path mount = Files.createDirectories(directory.resolve("looking"));
-        Process checker =
-                start(Checker.class, List.of(root().toString(), mount.toString(), task));
+        Process checker = start(Checker.class, List.of(root().toString(), mount.toString(), task));
         List<String> lines = new ArrayList<>();
         try (BufferedReader out = checker.inputReader()) {
             out.lines().forEach(lines::add);

@@ -5,20 +5,19 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.testkit.InMemoryRegistry;
-
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
-
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
 
 /// The OCI distribution conformance suite against the registry that the client is tested with, with
-/// everything on that the suite can try. The suite is a program to be built apart, so this runs when
-/// it is named: `-Dit.test=DistributionConformanceSuite`, with the path of the program, a version from
-/// 2026 on, in `DISTRIBUTION_CONFORMANCE`. **Source:** distribution-spec, conformance/README.md.
+/// everything on that the suite can try. The suite is a program to be built apart, so this runs
+/// when it is named: `-Dit.test=DistributionConformanceSuite`, with the path of the program, a
+/// version from 2026 on, in `DISTRIBUTION_CONFORMANCE`. **Source:** distribution-spec,
+/// conformance/README.md.
 class DistributionConformanceSuite {
     private static final String VARIABLE = "DISTRIBUTION_CONFORMANCE";
 
@@ -28,7 +27,8 @@ class DistributionConformanceSuite {
         String program = System.getenv(VARIABLE);
         assertNotNull(
                 program,
-                VARIABLE + ": wanted the path of the conformance suite's program, got nothing;"
+                VARIABLE
+                        + ": wanted the path of the conformance suite's program, got nothing;"
                         + " build it from distribution-spec/conformance");
         Path log = directory.resolve("suite.log");
         try (InMemoryRegistry registry = InMemoryRegistry.start()) {
@@ -52,8 +52,7 @@ class DistributionConformanceSuite {
                                     "true",
                                     "OCI_API_MANIFESTS_TAG_PARAM",
                                     "true"));
-            Process process =
-                    suite.redirectErrorStream(true).redirectOutput(log.toFile()).start();
+            Process process = suite.redirectErrorStream(true).redirectOutput(log.toFile()).start();
             try {
                 assertTrue(process.waitFor(240, TimeUnit.SECONDS), "the suite does not end");
             } finally {

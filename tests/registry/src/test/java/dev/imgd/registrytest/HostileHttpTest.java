@@ -18,20 +18,11 @@ import dev.imgd.model.MediaType;
 import dev.imgd.model.Reference;
 import dev.imgd.registry.CredentialSource;
 import dev.imgd.registry.Credentials;
-import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryOptions;
 import dev.imgd.testkit.Fault;
 import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.TestImage;
 import dev.imgd.testkit.TokenServer;
-
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.function.Executable;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.MethodSource;
-import org.junit.jupiter.params.provider.ValueSource;
-
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -48,6 +39,12 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 import java.util.zip.GZIPOutputStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.function.Executable;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// Registries and token servers that want to keep us busy, to fill our memory or to lead us
 /// somewhere else. Every answer comes over a real socket.

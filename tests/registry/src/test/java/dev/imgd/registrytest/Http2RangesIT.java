@@ -19,12 +19,6 @@ import dev.imgd.testkit.Fault;
 import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.Required;
 import dev.imgd.testkit.TestAuthority;
-
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
-
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
@@ -39,6 +33,10 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.stream.Collectors;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
 
 /// Blobs from nginx over HTTP/2. What went over which connection is what nginx says.
 @Timeout(120)
@@ -216,8 +214,7 @@ class Http2RangesIT {
                         senders.add(use.host());
                     }
                 }
-                assertEquals(
-                        Set.of(mirror.host().authority(), origin.host().authority()), senders);
+                assertEquals(Set.of(mirror.host().authority(), origin.host().authority()), senders);
             }
             assertTrue(connections(mirror.served(), "HTTP/2.0").size() >= 1);
             assertTrue(connections(origin.served(), "HTTP/2.0").size() >= 1);

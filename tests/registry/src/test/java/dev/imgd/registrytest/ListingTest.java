@@ -16,11 +16,6 @@ import dev.imgd.registry.RegistryListing.Referrers;
 import dev.imgd.testkit.Fault;
 import dev.imgd.testkit.RegistryFeature;
 import dev.imgd.testkit.TestImage;
-
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
-
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -31,6 +26,9 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /// Tags, repositories and referrers.
 class ListingTest extends Fixture {
@@ -40,8 +38,7 @@ class ListingTest extends Fixture {
         for (int i = 0; i < count; i++) {
             tags[i] = "v%05d".formatted(i);
         }
-        registry.content()
-                .putManifest("many", image.manifest().mediaType(), image.content(), tags);
+        registry.content().putManifest("many", image.manifest().mediaType(), image.content(), tags);
     }
 
     @Test
@@ -100,9 +97,9 @@ class ListingTest extends Fixture {
 
     @Test
     void tags_listIsNull_empty() throws Exception {
-        registry.always("/tags/list", Fault.status(200, Map.of(), "{\"name\":\"a\",\"tags\":null}"));
-        assertEquals(
-                List.of(), client.listing().tags(reference("many"), Optional.empty(), 100));
+        registry.always(
+                "/tags/list", Fault.status(200, Map.of(), "{\"name\":\"a\",\"tags\":null}"));
+        assertEquals(List.of(), client.listing().tags(reference("many"), Optional.empty(), 100));
     }
 
     @Test
@@ -149,8 +146,7 @@ class ListingTest extends Fixture {
         json.beginArray("layers").endArray();
         subject.write(json.name("subject"));
         Bytes content =
-                Bytes.of(
-                        json.member("annotations", Map.of("note", note)).endObject().toBytes());
+                Bytes.of(json.member("annotations", Map.of("note", note)).endObject().toBytes());
         Descriptor descriptor =
                 new Descriptor(MediaType.OCI_MANIFEST, content.sha256(), content.size());
         from.writer().pushManifest(reference("app"), descriptor, content, List.of());

@@ -19,14 +19,6 @@ import dev.imgd.testkit.InMemoryRegistry.Access;
 import dev.imgd.testkit.TestAuthority;
 import dev.imgd.testkit.TestImage;
 import dev.imgd.testkit.TokenServer;
-
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
-
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -36,8 +28,15 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
-/// `hosts.toml` files on real sockets: [Fixture#registry] is the registry, `mirror` stands in for it.
+/// `hosts.toml` files on real sockets: [Fixture#registry] is the registry, `mirror` stands in for
+/// it.
 class MirrorTest extends Fixture {
     @TempDir Path certs;
     private InMemoryRegistry mirror;
@@ -103,8 +102,7 @@ class MirrorTest extends Fixture {
     }
 
     @Test
-    void resolve_mirrorMayOnlyPull_tagComesFromTheRegistryAndBlobsFromTheMirror()
-            throws Exception {
+    void resolve_mirrorMayOnlyPull_tagComesFromTheRegistryAndBlobsFromTheMirror() throws Exception {
         TestImage image = image();
         Reference reference = Reference.parse(registry.push("app", "1", image));
         mirror.push("app", "1", image);
@@ -126,8 +124,7 @@ class MirrorTest extends Fixture {
                         + "[host.\"MIRROR\".rewrite]\n\"^team/(.*)\" = \"all/team/$1\"\n");
         pull(Reference.parse("r.example/team/app:1"), image);
         assertEquals(List.of(), registry.accessLog());
-        TestImage other =
-                ImageBuilder.oci().layer(tar -> tar.file("etc/motd", "other\n")).build();
+        TestImage other = ImageBuilder.oci().layer(tar -> tar.file("etc/motd", "other\n")).build();
         registry.push("team/other", "1", other);
         pull(Reference.parse("r.example/team/other:1"), other);
         assertTrue(mirror.gets("/v2/all/team/other/manifests/1") > 0);
@@ -287,8 +284,7 @@ class MirrorTest extends Fixture {
     }
 
     private static void respondToken(LoopbackServer.Exchange exchange) throws IOException {
-        exchange.respond(
-                200, Map.of(), "{\"token\":\"t\"}".getBytes(StandardCharsets.UTF_8));
+        exchange.respond(200, Map.of(), "{\"token\":\"t\"}".getBytes(StandardCharsets.UTF_8));
     }
 
     @Test

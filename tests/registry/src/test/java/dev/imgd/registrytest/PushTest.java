@@ -25,9 +25,6 @@ import dev.imgd.testkit.RegistryFeature;
 import dev.imgd.testkit.TcpProxy;
 import dev.imgd.testkit.TestImage;
 import dev.imgd.testkit.TokenServer;
-
-import org.junit.jupiter.api.Test;
-
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
@@ -35,6 +32,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
+import org.junit.jupiter.api.Test;
 
 /// Blobs and manifests on their way into a registry.
 class PushTest extends Fixture {
@@ -125,8 +123,7 @@ class PushTest extends Fixture {
         assertEquals(
                 BlobOutcome.EXISTED,
                 client.writer()
-                        .pushBlob(
-                                reference("app:1"), descriptor(content), untouched, List.of()));
+                        .pushBlob(reference("app:1"), descriptor(content), untouched, List.of()));
         assertEquals(List.of("HEAD 200"), requests());
     }
 
@@ -250,8 +247,7 @@ class PushTest extends Fixture {
     @Test
     void pushBlob_locationElsewhere_refusedWithoutSendingAByte() throws Exception {
         registry.uploadLocations("http://127.0.0.2:9");
-        ImageException e =
-                assertFails(ErrorKind.FAILED_PRECONDITION, () -> push(random(BIG, 1)));
+        ImageException e = assertFails(ErrorKind.FAILED_PRECONDITION, () -> push(random(BIG, 1)));
         assertTrue(e.getMessage().contains("http://127.0.0.2:9/"), e.getMessage());
         assertEquals(List.of("HEAD 404", "POST 202"), requests());
     }
@@ -306,8 +302,7 @@ class PushTest extends Fixture {
         try (TcpProxy elsewhere = TcpProxy.to(registry.port())) {
             useUploadsThrough(elsewhere);
             registry.requireBasic("Basic dXNlcjpjYW5hcnk=");
-            ImageException e =
-                    assertFails(ErrorKind.UNAUTHENTICATED, () -> push(random(BIG, 1)));
+            ImageException e = assertFails(ErrorKind.UNAUTHENTICATED, () -> push(random(BIG, 1)));
             assertTrue(e.getMessage().contains(elsewhere.authority()), e.getMessage());
             boolean asked = false;
             for (Access access : registry.accessLog()) {
@@ -379,8 +374,7 @@ class PushTest extends Fixture {
                                                 Set.of(Capability.PULL, Capability.RESOLVE),
                                                 Map.of(),
                                                 TlsSettings.SYSTEM))));
-        ImageException e =
-                assertFails(ErrorKind.FAILED_PRECONDITION, () -> push(random(1_000, 1)));
+        ImageException e = assertFails(ErrorKind.FAILED_PRECONDITION, () -> push(random(1_000, 1)));
         assertTrue(e.getMessage().contains("hosts.toml"), e.getMessage());
         assertEquals(List.of(), requests());
     }
@@ -419,9 +413,11 @@ class PushTest extends Fixture {
     }
 
     private TestImage pushAll(String repository) throws ImageException {
-        TestImage image =
-                ImageBuilder.oci().layer(tar -> tar.file("etc/motd", "hello\n")).build();
-        image.blobs().forEach((digest, blob) -> registry.content().putBlob(repository, digest, blob.toArray()));
+        TestImage image = ImageBuilder.oci().layer(tar -> tar.file("etc/motd", "hello\n")).build();
+        image.blobs()
+                .forEach(
+                        (digest, blob) ->
+                                registry.content().putBlob(repository, digest, blob.toArray()));
         return image;
     }
 
@@ -429,8 +425,7 @@ class PushTest extends Fixture {
     void pushManifest_byTag_canBePulled() throws Exception {
         TestImage image = pushAll("app");
         client.writer()
-                .pushManifest(
-                        reference("app"), image.manifest(), image.content(), List.of("1"));
+                .pushManifest(reference("app"), image.manifest(), image.content(), List.of("1"));
         assertEquals(image.content(), client.resolve(reference("app:1")).content());
         assertEquals(List.of("PUT 201"), requests().subList(0, 1));
     }
@@ -488,8 +483,7 @@ class PushTest extends Fixture {
     @Test
     void deleteManifest_byDigest_tagsGoToo() throws Exception {
         TestImage image = pushImage();
-        client.writer()
-                .deleteManifest(reference("app").withDigest(image.manifest().digest()));
+        client.writer().deleteManifest(reference("app").withDigest(image.manifest().digest()));
         assertFails(ErrorKind.NOT_FOUND, () -> client.resolve(reference("app:1")));
     }
 
@@ -505,8 +499,7 @@ class PushTest extends Fixture {
     @Test
     void delete_notThere_notFound() throws Exception {
         pushImage();
-        assertFails(
-                ErrorKind.NOT_FOUND, () -> client.writer().deleteManifest(reference("app:2")));
+        assertFails(ErrorKind.NOT_FOUND, () -> client.writer().deleteManifest(reference("app:2")));
         assertFails(
                 ErrorKind.NOT_FOUND,
                 () ->
@@ -525,8 +518,7 @@ class PushTest extends Fixture {
                 ErrorKind.FAILED_PRECONDITION,
                 () ->
                         client.writer()
-                                .deleteBlob(
-                                        reference("app"), image.layers().getFirst().digest()));
+                                .deleteBlob(reference("app"), image.layers().getFirst().digest()));
     }
 
     @Test

@@ -10,7 +10,6 @@ import dev.imgd.model.Reference;
 import dev.imgd.registry.RegistryOptions;
 import dev.imgd.registry.RegistryProbe;
 import dev.imgd.registry.RegistryProbe.Check;
-import dev.imgd.registry.RegistryProbe.Outcome;
 import dev.imgd.registry.RegistryProbe.Report;
 import dev.imgd.registry.RegistryProbe.Resolution;
 import dev.imgd.registry.RegistryProbe.Step;
@@ -19,10 +18,6 @@ import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.TestAuthority;
 import dev.imgd.testkit.TestImage;
 import dev.imgd.testkit.TokenServer;
-
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
-
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
@@ -30,6 +25,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 class RegistryProbeTest extends Fixture {
     @TempDir Path certs;
@@ -39,8 +36,7 @@ class RegistryProbeTest extends Fixture {
         Files.writeString(
                 directory.resolve("hosts.toml"),
                 "server = \"http://%s\"\n%s".formatted(registry.authority(), toml));
-        return QUICK.withHosts(
-                RegistryHosts.directory(List.of(certs), HostsMode.STRICT, Set.of()));
+        return QUICK.withHosts(RegistryHosts.directory(List.of(certs), HostsMode.STRICT, Set.of()));
     }
 
     private List<Report> test(String toml) throws IOException {
@@ -80,8 +76,7 @@ class RegistryProbeTest extends Fixture {
     void test_deadMirror_isNamedAndTheRestIsLookedAt() throws Exception {
         pushImage();
         List<Report> reports = test("[host.\"http://localhost:" + closedPort() + "\"]\n");
-        assertEquals(
-                "OK FAILED SKIPPED SKIPPED SKIPPED SKIPPED", outcomes(reports.getFirst()));
+        assertEquals("OK FAILED SKIPPED SKIPPED SKIPPED SKIPPED", outcomes(reports.getFirst()));
         assertTrue(
                 check(reports.getFirst(), Step.TCP).detail().contains("connection refused"),
                 check(reports.getFirst(), Step.TCP).detail());
@@ -121,8 +116,7 @@ class RegistryProbeTest extends Fixture {
     @Test
     void test_httpsToAPlainPort_failsAtTls() throws Exception {
         pushImage();
-        Report report =
-                test("[host.\"https://%s\"]\n".formatted(registry.authority())).getFirst();
+        Report report = test("[host.\"https://%s\"]\n".formatted(registry.authority())).getFirst();
         assertEquals("OK OK FAILED SKIPPED SKIPPED SKIPPED", outcomes(report));
         assertTrue(
                 check(report, Step.TLS).detail().contains("TLS: "),
@@ -133,8 +127,7 @@ class RegistryProbeTest extends Fixture {
     void test_credentialsMissing_failsAtAuth() throws Exception {
         pushImage();
         try (TokenServer tokens = TokenServer.start()) {
-            tokens.answer(
-                    exchange -> exchange.respond(401, java.util.Map.of(), new byte[0]));
+            tokens.answer(exchange -> exchange.respond(401, java.util.Map.of(), new byte[0]));
             registry.requireToken(tokens);
             Report report = test("").getFirst();
             assertEquals("OK OK SKIPPED FAILED SKIPPED SKIPPED", outcomes(report));
@@ -170,9 +163,8 @@ class RegistryProbeTest extends Fixture {
         try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
             mirror.push("app", "other-tag", image);
             Report report =
-                    test(
-                                    "[host.\"http://%s\"]\ncapabilities = [\"pull\"]\n"
-                                            .formatted(mirror.authority()))
+                    test("[host.\"http://%s\"]\ncapabilities = [\"pull\"]\n"
+                                    .formatted(mirror.authority()))
                             .getFirst();
             assertEquals("OK OK SKIPPED OK OK OK", outcomes(report));
         }
@@ -197,8 +189,7 @@ class RegistryProbeTest extends Fixture {
                             capabilities = ["pull"]
                             [host."http://localhost:%d"]
                             """
-                                    .formatted(
-                                            stale.authority(), pulls.authority(), closedPort()));
+                                    .formatted(stale.authority(), pulls.authority(), closedPort()));
             List<Resolution> all =
                     new RegistryProbe(options).resolve(Reference.parse("r.example/app:1"));
             assertEquals(4, all.size());

@@ -2,7 +2,6 @@ package dev.imgd.registrytest;
 
 import static dev.imgd.registrytest.Fixture.QUICK;
 import static dev.imgd.registrytest.Fixture.assertFails;
-
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -29,14 +28,6 @@ import dev.imgd.testkit.Required;
 import dev.imgd.testkit.TestAuthority;
 import dev.imgd.testkit.TestImage;
 import dev.imgd.testkit.TokenServer;
-
-import org.bouncycastle.crypto.generators.OpenBSDBCrypt;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
-
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -47,6 +38,12 @@ import java.util.Deque;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.bouncycastle.crypto.generators.OpenBSDBCrypt;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
 
 /// Debian's docker-registry behind a token server, and with user names, TLS and client certificates
 /// behind nginx: what is right works, and every wrong setting is told from the others.
@@ -171,8 +168,7 @@ class SecuredRegistryIT {
 
     private static String server(int port, int target, TestAuthority.Identity identity)
             throws IOException {
-        Path certificate =
-                Files.writeString(directory.resolve(port + ".crt"), identity.chainPem());
+        Path certificate = Files.writeString(directory.resolve(port + ".crt"), identity.chainPem());
         Path key = Files.writeString(directory.resolve(port + ".key"), identity.keyPem());
         return """
                  server {
@@ -225,10 +221,8 @@ class SecuredRegistryIT {
             for (Map.Entry<Digest, Bytes> blob : image.blobs().entrySet()) {
                 Bytes content = blob.getValue();
                 Descriptor descriptor =
-                        new Descriptor(
-                                "application/octet-stream", blob.getKey(), content.size());
-                client.writer()
-                        .pushBlob(reference, descriptor, BlobSource.of(content), List.of());
+                        new Descriptor("application/octet-stream", blob.getKey(), content.size());
+                client.writer().pushBlob(reference, descriptor, BlobSource.of(content), List.of());
             }
             client.writer()
                     .pushManifest(reference, image.manifest(), image.content(), List.of("1"));
@@ -236,9 +230,7 @@ class SecuredRegistryIT {
             for (Map.Entry<Digest, Bytes> blob : image.blobs().entrySet()) {
                 Descriptor descriptor =
                         new Descriptor(
-                                "application/octet-stream",
-                                blob.getKey(),
-                                blob.getValue().size());
+                                "application/octet-stream", blob.getKey(), blob.getValue().size());
                 assertEquals(blob.getValue(), client.smallBlob(reference, descriptor));
             }
         }
@@ -273,8 +265,7 @@ class SecuredRegistryIT {
                 "the user name or the password for " + withTokens + " is wrong",
                 failure(ErrorKind.UNAUTHENTICATED, withTokens, options(withTokens, wrong)));
         ImageException e =
-                assertThrows(
-                        ImageException.class, () -> Logins.check(QUICK, withTokens, wrong));
+                assertThrows(ImageException.class, () -> Logins.check(QUICK, withTokens, wrong));
         assertSays("nothing was stored", e.getMessage());
     }
 
@@ -305,8 +296,7 @@ class SecuredRegistryIT {
     void authority_wrong_saysSo() {
         assertSays(
                 "the certificate is not trusted",
-                failure(
-                        ErrorKind.UNAVAILABLE, secure, secured(secure, STRANGER.tls(ME), LOGIN)));
+                failure(ErrorKind.UNAVAILABLE, secure, secured(secure, STRANGER.tls(ME), LOGIN)));
     }
 
     @Test

@@ -14,15 +14,13 @@ import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.TestAuthority;
 import dev.imgd.testkit.TestImage;
 import dev.imgd.testkit.TlsFault;
-
+import java.io.IOException;
+import java.time.Duration;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
-
-import java.io.IOException;
-import java.time.Duration;
 
 /// What TLS does when it is right, and what it says when it is wrong.
 @Timeout(60)
@@ -73,8 +71,7 @@ class TlsTest {
     }
 
     private static void assertSays(String message, TlsSettings tls, int attempts) {
-        ImageException e =
-                Fixture.assertFails(ErrorKind.UNAVAILABLE, () -> resolve(tls, attempts));
+        ImageException e = Fixture.assertFails(ErrorKind.UNAVAILABLE, () -> resolve(tls, attempts));
         assertTrue(e.getMessage().contains(message), e.getMessage());
     }
 
@@ -101,8 +98,7 @@ class TlsTest {
     void client_certificate_isShownWhenWanted() throws Exception {
         registry.present(SERVER, AUTHORITY);
         resolve(AUTHORITY.tls(AUTHORITY.client("me")), 1);
-        assertSays(
-                "wants a client certificate and none was sent", AUTHORITY.tls(null), 50);
+        assertSays("wants a client certificate and none was sent", AUTHORITY.tls(null), 50);
         assertSays(
                 "the server refused this side's certificate",
                 AUTHORITY.tls(STRANGER.client("me")),

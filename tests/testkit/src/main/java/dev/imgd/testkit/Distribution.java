@@ -13,9 +13,6 @@ import dev.imgd.registry.LoopbackServer.Exchange;
 import dev.imgd.registry.LoopbackServer.Handler;
 import dev.imgd.registry.RegistryContent.StoredBlob;
 import dev.imgd.registry.RegistryContent.StoredManifest;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -30,6 +27,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /// The endpoints of a registry, right in every case. **Source:** distribution-spec v1.1.
 final class Distribution implements Handler {
@@ -334,8 +332,7 @@ final class Distribution implements Handler {
     private static String mediaType(JsonNode json, String contentType)
             throws ImageException, Refused {
         int parameters = contentType.indexOf(';');
-        String type =
-                (parameters < 0 ? contentType : contentType.substring(0, parameters)).strip();
+        String type = (parameters < 0 ? contentType : contentType.substring(0, parameters)).strip();
         String stated = json.text("mediaType", "");
         if (type.isEmpty() && stated.isEmpty()) {
             throw new Refused(400, "MANIFEST_INVALID", "no Content-Type and no mediaType");

@@ -3,7 +3,6 @@ package dev.imgd.testkit;
 import dev.imgd.registry.EmbeddedRegistry;
 import dev.imgd.registry.LoopbackServer.Exchange;
 import dev.imgd.registry.LoopbackServer.Handler;
-
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
@@ -127,15 +126,13 @@ public interface Fault {
 
     /// A length of its own that is too small, in good order.
     static Fault shorter(int length) {
-        return (exchange, body, _) ->
-                exchange.respond(200, headers(), Arrays.copyOf(body, length));
+        return (exchange, body, _) -> exchange.respond(200, headers(), Arrays.copyOf(body, length));
     }
 
     /// Bytes after the content, announced in `Content-Length`.
     static Fault longer(int extra) {
         return (exchange, body, _) ->
-                exchange.respond(
-                        200, headers(), Arrays.copyOf(body, body.length + extra));
+                exchange.respond(200, headers(), Arrays.copyOf(body, body.length + extra));
     }
 
     /// The content followed by zeros for ever, in chunks.
@@ -174,8 +171,7 @@ public interface Fault {
             int from = Math.min(body.length, range(exchange) + shift);
             Map<String, String> headers = headers();
             headers.put(
-                    "Content-Range",
-                    "bytes " + from + '-' + (body.length - 1) + '/' + body.length);
+                    "Content-Range", "bytes " + from + '-' + (body.length - 1) + '/' + body.length);
             exchange.respond(206, headers, Arrays.copyOfRange(body, from, body.length));
         };
     }

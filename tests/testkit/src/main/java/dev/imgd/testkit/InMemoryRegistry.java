@@ -9,9 +9,6 @@ import dev.imgd.registry.EmbeddedRegistry;
 import dev.imgd.registry.LoopbackServer;
 import dev.imgd.registry.LoopbackServer.Exchange;
 import dev.imgd.registry.RegistryContent;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.ArrayDeque;
@@ -28,6 +25,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Function;
 import java.util.function.Predicate;
+import org.jspecify.annotations.Nullable;
 
 /// A registry in memory that can be pushed to and pulled from by real clients, keeps an access log
 /// and misbehaves as a test tells it to. Safe for use by many threads. **Source:**
@@ -39,11 +37,7 @@ public final class InMemoryRegistry implements AutoCloseable {
     /// @param target as it was sent, with the query
     /// @param headers those that matter to tests, by their lower-case names
     public record Access(
-            String method,
-            String path,
-            String target,
-            Map<String, String> headers,
-            int status) {
+            String method, String path, String target, Map<String, String> headers, int status) {
         /// A header by its lower-case name.
         public Optional<String> header(String name) {
             return Optional.ofNullable(headers.get(name));
@@ -280,7 +274,9 @@ public final class InMemoryRegistry implements AutoCloseable {
                         return wanted;
                     }
                     List<String> missing =
-                            needs(exchange).stream().filter(need -> !allows(granted, need)).toList();
+                            needs(exchange).stream()
+                                    .filter(need -> !allows(granted, need))
+                                    .toList();
                     return "%s,scope=\"%s\",error=\"insufficient_scope\""
                             .formatted(wanted, String.join(" ", missing));
                 };

@@ -1,11 +1,9 @@
 package dev.imgd.testkit;
 
 import com.github.luben.zstd.Zstd;
-
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Digest;
 import dev.imgd.model.MediaType;
-
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;

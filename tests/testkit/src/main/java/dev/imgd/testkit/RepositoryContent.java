@@ -5,7 +5,6 @@ import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
 import dev.imgd.registry.RegistryContent;
-
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;

@@ -1,31 +1,6 @@
 package dev.imgd.testkit;
 
 import dev.imgd.hosts.TlsSettings;
-
-import org.bouncycastle.asn1.ASN1Encodable;
-import org.bouncycastle.asn1.ASN1EncodableVector;
-import org.bouncycastle.asn1.ASN1Integer;
-import org.bouncycastle.asn1.ASN1ObjectIdentifier;
-import org.bouncycastle.asn1.DERBitString;
-import org.bouncycastle.asn1.DERSequence;
-import org.bouncycastle.asn1.DERUTCTime;
-import org.bouncycastle.asn1.x500.X500Name;
-import org.bouncycastle.asn1.x509.AlgorithmIdentifier;
-import org.bouncycastle.asn1.x509.BasicConstraints;
-import org.bouncycastle.asn1.x509.ExtendedKeyUsage;
-import org.bouncycastle.asn1.x509.Extension;
-import org.bouncycastle.asn1.x509.ExtensionsGenerator;
-import org.bouncycastle.asn1.x509.GeneralName;
-import org.bouncycastle.asn1.x509.GeneralNames;
-import org.bouncycastle.asn1.x509.KeyPurposeId;
-import org.bouncycastle.asn1.x509.KeyUsage;
-import org.bouncycastle.asn1.x509.SubjectPublicKeyInfo;
-import org.bouncycastle.asn1.x509.TBSCertificate;
-import org.bouncycastle.asn1.x509.Time;
-import org.bouncycastle.asn1.x509.V3TBSCertificateGenerator;
-import org.bouncycastle.asn1.x9.X9ObjectIdentifiers;
-import org.jspecify.annotations.Nullable;
-
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.math.BigInteger;
@@ -49,13 +24,35 @@ import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
 import java.util.Locale;
-
 import javax.net.ssl.KeyManager;
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManager;
 import javax.net.ssl.TrustManagerFactory;
 import javax.net.ssl.X509TrustManager;
+import org.bouncycastle.asn1.ASN1Encodable;
+import org.bouncycastle.asn1.ASN1EncodableVector;
+import org.bouncycastle.asn1.ASN1Integer;
+import org.bouncycastle.asn1.ASN1ObjectIdentifier;
+import org.bouncycastle.asn1.DERBitString;
+import org.bouncycastle.asn1.DERSequence;
+import org.bouncycastle.asn1.DERUTCTime;
+import org.bouncycastle.asn1.x500.X500Name;
+import org.bouncycastle.asn1.x509.AlgorithmIdentifier;
+import org.bouncycastle.asn1.x509.BasicConstraints;
+import org.bouncycastle.asn1.x509.ExtendedKeyUsage;
+import org.bouncycastle.asn1.x509.Extension;
+import org.bouncycastle.asn1.x509.ExtensionsGenerator;
+import org.bouncycastle.asn1.x509.GeneralName;
+import org.bouncycastle.asn1.x509.GeneralNames;
+import org.bouncycastle.asn1.x509.KeyPurposeId;
+import org.bouncycastle.asn1.x509.KeyUsage;
+import org.bouncycastle.asn1.x509.SubjectPublicKeyInfo;
+import org.bouncycastle.asn1.x509.TBSCertificate;
+import org.bouncycastle.asn1.x509.Time;
+import org.bouncycastle.asn1.x509.V3TBSCertificateGenerator;
+import org.bouncycastle.asn1.x9.X9ObjectIdentifiers;
+import org.jspecify.annotations.Nullable;
 
 /// A certificate authority for tests, made anew each time. Keys are on the curve P-256. Immutable.
 /// **Source:** RFC 5280.
@@ -146,8 +143,7 @@ public final class TestAuthority {
     /// A client's certificate, good for a day.
     public Identity client(String commonName) {
         Instant end = Instant.now().plus(DAY);
-        return identity(
-                commonName, end, KeyPurposeId.id_kp_clientAuth, new ExtensionsGenerator());
+        return identity(commonName, end, KeyPurposeId.id_kp_clientAuth, new ExtensionsGenerator());
     }
 
     private Identity identity(
@@ -157,8 +153,7 @@ public final class TestAuthority {
         try {
             KeyPair pair = keyPair();
             X500Name subject = new X500Name("CN=" + commonName);
-            return new Identity(
-                    issue(subject, pair, end, extensions), pair.getPrivate(), root);
+            return new Identity(issue(subject, pair, end, extensions), pair.getPrivate(), root);
         } catch (GeneralSecurityException e) {
             throw new IllegalStateException("certificates cannot be made here", e);
         }
@@ -262,9 +257,7 @@ public final class TestAuthority {
     }
 
     private static void add(
-            ExtensionsGenerator extensions,
-            ASN1ObjectIdentifier oid,
-            ASN1Encodable value) {
+            ExtensionsGenerator extensions, ASN1ObjectIdentifier oid, ASN1Encodable value) {
         try {
             extensions.addExtension(oid, oid.equals(Extension.basicConstraints), value);
         } catch (IOException e) {

@@ -6,7 +6,6 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Platform;
-
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;

@@ -1,7 +1,5 @@
 package dev.imgd.testkit;
 
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -10,9 +8,9 @@ import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
-
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLSocket;
+import org.jspecify.annotations.Nullable;
 
 /// A loopback port that speaks TLS, or not, as a test tells it to.
 final class TlsListener extends ServerSocket {
@@ -25,8 +23,7 @@ final class TlsListener extends ServerSocket {
     private volatile boolean wantsClient;
     private volatile TlsFault fault = TlsFault.NONE;
 
-    TlsListener(TestAuthority.Identity server, @Nullable TestAuthority clients)
-            throws IOException {
+    TlsListener(TestAuthority.Identity server, @Nullable TestAuthority clients) throws IOException {
         context = TestAuthority.serverContext(server, clients);
         wantsClient = clients != null;
         bind(new InetSocketAddress(InetAddress.getByAddress(new byte[] {127, 0, 0, 1}), 0), 512);

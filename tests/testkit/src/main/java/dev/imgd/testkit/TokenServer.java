@@ -4,9 +4,6 @@ import dev.imgd.model.JsonWriter;
 import dev.imgd.registry.LoopbackServer;
 import dev.imgd.registry.LoopbackServer.Exchange;
 import dev.imgd.registry.LoopbackServer.Handler;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.IOException;
 import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
@@ -21,6 +18,7 @@ import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
 
 /// A token server for tests: `GET` and `POST /token`, one new token per request.
 public final class TokenServer implements AutoCloseable {
@@ -212,8 +210,7 @@ public final class TokenServer implements AutoCloseable {
                         + String.join("", values(parameters, "password"));
         String basic =
                 "Basic "
-                        + Base64.getEncoder()
-                                .encodeToString(pair.getBytes(StandardCharsets.UTF_8));
+                        + Base64.getEncoder().encodeToString(pair.getBytes(StandardCharsets.UTF_8));
         return exchange.header("Authorization").orElse(basic).equals(wantedAuthorization);
     }
 

@@ -5,9 +5,6 @@ import static dev.imgd.registry.EmbeddedRegistry.refuse;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
 import dev.imgd.registry.LoopbackServer.Exchange;
-
-import org.jspecify.annotations.Nullable;
-
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -19,6 +16,7 @@ import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import org.jspecify.annotations.Nullable;
 
 /// Uploads in progress. What arrived of a body whose connection broke is kept, as real registries
 /// do, so that clients can go on. **Source:** distribution-spec v1.1 § Push.

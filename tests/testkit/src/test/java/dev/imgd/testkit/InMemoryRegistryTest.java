@@ -11,14 +11,6 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.Index;
 import dev.imgd.model.Json;
 import dev.imgd.model.MediaType;
-
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
-
 import java.io.IOException;
 import java.net.URI;
 import java.net.http.HttpClient;
@@ -33,11 +25,16 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
-
 import javax.net.ssl.KeyManager;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLException;
 import javax.net.ssl.TrustManager;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /// What the published suite of the specification does not try, with the JDK's HTTP client.
 @Timeout(60)
@@ -62,8 +59,8 @@ class InMemoryRegistryTest {
         http.close();
     }
 
-    private HttpResponse<byte[]> send(
-            String method, String path, byte[] body, String... headers) throws Exception {
+    private HttpResponse<byte[]> send(String method, String path, byte[] body, String... headers)
+            throws Exception {
         BodyPublisher publisher =
                 body.length == 0 ? BodyPublishers.noBody() : BodyPublishers.ofByteArray(body);
         HttpRequest.Builder request =
@@ -80,10 +77,7 @@ class InMemoryRegistryTest {
     }
 
     private static String code(HttpResponse<byte[]> response) throws Exception {
-        return Json.parse("errors", response.body())
-                .items("errors")
-                .getFirst()
-                .text("code", "");
+        return Json.parse("errors", response.body()).items("errors").getFirst().text("code", "");
     }
 
     private String begin(String repository) throws Exception {
@@ -106,8 +100,7 @@ class InMemoryRegistryTest {
         assertEquals(204, status.statusCode());
         assertEquals("0-3999", header(status, "Range"));
 
-        HttpResponse<byte[]> again =
-                send("PATCH", location, BLOB, "Content-Range", "0-9999");
+        HttpResponse<byte[]> again = send("PATCH", location, BLOB, "Content-Range", "0-9999");
         assertEquals(416, again.statusCode());
         assertEquals("0-3999", header(again, "Range"));
         HttpResponse<byte[]> rest =
@@ -166,8 +159,7 @@ class InMemoryRegistryTest {
         Digest digest = Digest.sha256(BLOB);
         registry.content().putBlob("other", digest, BLOB);
         String query = "?mount=" + digest + (from.isEmpty() ? "" : "&from=" + from);
-        HttpResponse<byte[]> mounted =
-                send("POST", "/v2/app/blobs/uploads/" + query, new byte[0]);
+        HttpResponse<byte[]> mounted = send("POST", "/v2/app/blobs/uploads/" + query, new byte[0]);
         assertEquals(status, mounted.statusCode());
         int found = send("HEAD", "/v2/app/blobs/" + digest, new byte[0]).statusCode();
         assertEquals(status == 201 ? 200 : 404, found, "a blob belongs to its repository");
@@ -232,8 +224,7 @@ class InMemoryRegistryTest {
         for (int i = 0; i < 10; i++) {
             String tag = "v" + i;
             byte[] content = manifest("").getBytes(StandardCharsets.UTF_8);
-            registry.content()
-                    .putManifest("app", MediaType.OCI_MANIFEST, Bytes.of(content), tag);
+            registry.content().putManifest("app", MediaType.OCI_MANIFEST, Bytes.of(content), tag);
         }
         if (limit > 0) {
             registry.pageLimit(limit);
@@ -262,7 +253,9 @@ class InMemoryRegistryTest {
                     manifest(
                             ",\"artifactType\":\"a/%d\",\"annotations\":{\"n\":\"%d\"}"
                                             .formatted(i % 2, i)
-                                    + ",\"subject\":{\"digest\":\"" + subject + "\"}");
+                                    + ",\"subject\":{\"digest\":\""
+                                    + subject
+                                    + "\"}");
             HttpResponse<byte[]> put =
                     putManifest(
                             Digest.sha256(json.getBytes(StandardCharsets.UTF_8)).toString(), json);
@@ -315,8 +308,9 @@ class InMemoryRegistryTest {
         assertEquals(405, send("DELETE", path, new byte[0]).statusCode());
     }
 
-    private static int getTls(InMemoryRegistry secure, TestAuthority trusted,
-            TestAuthority.Identity client) throws Exception {
+    private static int getTls(
+            InMemoryRegistry secure, TestAuthority trusted, TestAuthority.Identity client)
+            throws Exception {
         SSLContext context = SSLContext.getInstance("TLS");
         var tls = trusted.tls(client);
         context.init(
@@ -346,8 +340,7 @@ class InMemoryRegistryTest {
             secure.present(authority.server("localhost"), authority);
             assertEquals(200, getTls(secure, authority, authority.client("me")));
             assertThrows(IOException.class, () -> getTls(secure, authority, null));
-            assertThrows(
-                    IOException.class, () -> getTls(secure, authority, stranger.client("me")));
+            assertThrows(IOException.class, () -> getTls(secure, authority, stranger.client("me")));
             secure.tlsFault(TlsFault.ABORT);
             assertThrows(
                     IOException.class, () -> getTls(secure, authority, authority.client("me")));

@@ -1,8 +1,8 @@
 package dev.imgd.snapshot.overlay;
 
 import dev.imgd.model.ImageException;
-import dev.imgd.snapshot.SnapshotMetadata.Measured;
 import dev.imgd.snapshot.SnapshotMetadata;
+import dev.imgd.snapshot.SnapshotMetadata.Measured;
 import dev.imgd.snapshot.Usage;
 import java.time.Duration;
 import java.util.ArrayList;

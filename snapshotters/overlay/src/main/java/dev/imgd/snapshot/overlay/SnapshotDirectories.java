@@ -39,12 +39,11 @@ final class SnapshotDirectories implements AutoCloseable {
     private final Fd snapshots;
     private final Fd trash;
 
-    /// The kernel reports an error of the disk once to each open file: this one is for those who do not
-    /// look at it.
+    /// The kernel reports an error of the disk once to each open file: this one is for those who do
+    /// not look at it.
     private final Fd ahead;
 
-    private SnapshotDirectories(
-            String snapshotsPath, Fd root, Fd snapshots, Fd trash, Fd ahead) {
+    private SnapshotDirectories(String snapshotsPath, Fd root, Fd snapshots, Fd trash, Fd ahead) {
         this.snapshotsPath = snapshotsPath;
         this.root = root;
         this.snapshots = snapshots;

@@ -7,8 +7,8 @@ import java.util.concurrent.atomic.AtomicLong;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/// Brings files to the disk while others are still being written, so that the sync that a commit waits
-/// for finds little to do. The kernel by itself would start with most of them only then.
+/// Brings files to the disk while others are still being written, so that the sync that a commit
+/// waits for finds little to do. The kernel by itself would start with most of them only then.
 ///
 /// It promises nothing: whether files are on the disk is for [Durability] to say. Thread-safe.
 final class WriteBehind {

@@ -9,8 +9,8 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.snapshot.Mount;
-import dev.imgd.snapshot.SnapshotService.Staging;
 import dev.imgd.snapshot.SnapshotService;
+import dev.imgd.snapshot.SnapshotService.Staging;
 import dev.imgd.snapshot.Snapshotter;
 import dev.imgd.snapshot.Usage;
 import dev.imgd.testkit.MemoryDatabase;
@@ -206,8 +206,7 @@ class OverlayRecoveryTest {
             Snapshotter view = next.view("v");
             assertEquals(ErrorKind.DATA_LOSS, kind(() -> view.prepare("k", "ns/1/c", Map.of())));
             List<String> names = List.of("c");
-            assertEquals(
-                    ErrorKind.DATA_LOSS, kind(() -> next.sync(SnapshotService.LOCAL, names)));
+            assertEquals(ErrorKind.DATA_LOSS, kind(() -> next.sync(SnapshotService.LOCAL, names)));
             unpack(next, "second");
             next.sync(SnapshotService.LOCAL, names);
             assertEquals(List.of(), next.metadata().unsynced());
