@@ -611,11 +611,11 @@ final class PullEngine implements AutoCloseable {
                             job.descriptor,
                             ingest.offset(),
                             job.wrongDownloads > 0)) {
+                body.backlog(job::backlog);
                 try {
                     int n = 0;
                     for (int turn = 0; n >= 0; turn = (turn + 1) % Ingest.LENT_BUFFERS) {
                         checkCancelled();
-                        body.backlog(job.backlog());
                         if (turn == lent.size()) {
                             lent.add(takeBuffer());
                         }

@@ -9,6 +9,7 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.LongSupplier;
 import java.util.zip.CRC32C;
 import org.jspecify.annotations.Nullable;
 
@@ -38,14 +39,11 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     /// wide gap between the two.
     private static final long SATED_BYTES = 16 << 20;
 
-    /// A connection is judged by samples of so many bytes, or of so much waiting.
-    private static final long SAMPLE_BYTES = 1 << 20;
+    /// A connection is judged by samples of so many bytes, or of so much waiting. Servers that
+    /// limit the rate send a MiB or two and pause, which smaller samples would take for a fast one.
+    private static final long SAMPLE_BYTES = 4 << 20;
 
     private static final long SAMPLE_NANOS = 250_000_000;
-
-    /// So many samples in a row make a connection slow; a program that has just started needs a few
-    /// milliseconds until it reads as fast as it can.
-    private static final int SLOW_SAMPLES = 3;
 
     /// A connection that brings so many bytes a second is not what holds a transfer up.
     private static final long FAST_BYTES_PER_SECOND = 200L << 20;
@@ -76,12 +74,11 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     private long sampleStart;
     private long sampleStartNanos;
     private long sampleStartWaited;
-    private int slowSamples;
     private long checkedAt;
     private volatile String from;
     private long position;
     private boolean ended;
-    private boolean starved = true;
+    private LongSupplier backlog = () -> 0;
 
     /// @param sources in the order of preference, the registry itself last; not empty
     /// @param oneHost whether all bytes must come from the same host
@@ -128,12 +125,8 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     }
 
     @Override
-    public void backlog(long bytes) {
-        starved = bytes <= STARVED_BYTES;
-        RangeWindow ahead = window;
-        if (ahead != null && (starved || bytes > SATED_BYTES)) {
-            ahead.awaited(starved);
-        }
+    public void backlog(LongSupplier bytes) {
+        backlog = bytes;
     }
 
     @Override
@@ -215,7 +208,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         }
         if (position - checkedAt >= CHECK_BYTES) {
             checkedAt = position;
-            ahead.staff(0);
+            staff(ahead, 0);
         }
         return ahead.read(position, into, this::received, what());
     }
@@ -230,19 +223,29 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     private void considerMore(RangeBody open) {
         RangeWindow ahead = window;
         if (ahead != null) {
-            ahead.staff(1);
+            staff(ahead, 1);
             return;
         }
-        if (!starved || leadEnd == size || open.end() != leadEnd) {
+        if (leadEnd == size || open.end() != leadEnd) {
             return; // fast enough, small, or ranges are ignored
         }
-        if (isSlow(open)) {
+        if (isSlow(open) && backlog.getAsLong() <= STARVED_BYTES) {
             RangeWindow made =
                     new RangeWindow(
                             lanes(), leadEnd, size, options, memory, bandwidth, cancellation);
             window = made;
             made.staff(1);
         }
+    }
+
+    private void staff(RangeWindow ahead, int readers) {
+        long bytes = backlog.getAsLong();
+        if (bytes <= STARVED_BYTES) {
+            ahead.awaited(true);
+        } else if (bytes > SATED_BYTES) {
+            ahead.awaited(false);
+        }
+        ahead.staff(readers);
     }
 
     private boolean isSlow(RangeBody open) {
@@ -254,10 +257,8 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         boolean slow =
                 bytes * 1e9 / Math.max(waited, 1) < FAST_BYTES_PER_SECOND
                         && 2 * waited > System.nanoTime() - sampleStartNanos;
-        int weight = waited >= SAMPLE_NANOS ? SLOW_SAMPLES : 1;
-        slowSamples = slow ? slowSamples + weight : 0;
         startSample(open);
-        return slowSamples >= SLOW_SAMPLES;
+        return slow;
     }
 
     private void startSample(RangeBody open) {
@@ -427,7 +428,6 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
                         options,
                         cancellation);
         body = opened;
-        slowSamples = 0;
         startSample(opened);
         from = opened.from();
     }

@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.LongSupplier;
 
 /// Fetches images from registries.
 ///
@@ -91,9 +92,11 @@ public interface RegistryClient extends AutoCloseable {
         ///   (after retries) or longer
         int read(ByteBuffer into) throws IOException;
 
-        /// Says how many of the bytes read so far are not used yet: no further connections are made
-        /// for somebody who has enough to do with what there is. For the reading thread.
-        default void backlog(long bytes) {}
+        /// Gives a way to learn how many of the bytes read so far are not used yet: no further
+        /// connections are made for somebody who has enough to do with what there is.
+        ///
+        /// @param bytes asked now and then by the reading thread, while it reads
+        default void backlog(LongSupplier bytes) {}
 
         /// The host that serves the bytes now, for people and for error messages.
         String from();

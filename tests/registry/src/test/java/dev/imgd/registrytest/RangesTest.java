@@ -27,6 +27,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 import java.util.zip.CRC32C;
 import org.junit.jupiter.api.AfterEach;
@@ -122,10 +123,36 @@ class RangesTest extends Fixture {
     }
 
     @Test
+    void read_slowConnectionsSendInBursts_severalServe() throws Exception {
+        toRegistry.limitEachConnection(4 * RATE, 2 << 20);
+        read(0);
+
+        assertTrue(toRegistry.mostConnections() > 1, "one connection is slow");
+    }
+
+    /// What was not used when the bytes before a pause came says nothing about the end of the
+    /// pause.
+    @Test
+    void read_usesItsBytesInPauses_severalServe() throws Exception {
+        toRegistry.limitEachConnection(4 * RATE, 4 << 20);
+        try (BlobStream stream = client.blob(reference("app:1"), BLOB, 0)) {
+            ByteBuffer all = ByteBuffer.allocateDirect(SIZE + 1);
+            AtomicLong arrivedNanos = new AtomicLong();
+            stream.backlog(() -> System.nanoTime() - arrivedNanos.get() > 50_000_000 ? 0 : SIZE);
+            while (stream.read(all) >= 0) {
+                assertTrue(all.hasRemaining(), "longer than it should be");
+                arrivedNanos.set(System.nanoTime());
+            }
+        }
+
+        assertTrue(toRegistry.mostConnections() > 1, "one connection is slow");
+    }
+
+    @Test
     void read_slowButNobodyWaits_isOneConnection() throws Exception {
         toRegistry.limitEachConnection(4 * RATE);
         try (BlobStream stream = client.blob(reference("app:1"), BLOB, 0)) {
-            stream.backlog(SIZE);
+            stream.backlog(() -> SIZE);
             ByteBuffer all = ByteBuffer.allocateDirect(SIZE + 1);
             while (stream.read(all) >= 0) {
                 assertTrue(all.hasRemaining(), "longer than it should be");
@@ -145,7 +172,7 @@ class RangesTest extends Fixture {
             }
             assertTrue(toRegistry.mostConnections() >= 2, "one connection is slow");
             toRegistry.limitEachConnection(100 * RATE);
-            stream.backlog(SIZE);
+            stream.backlog(() -> SIZE);
             while (stream.read(all) >= 0) {
                 assertTrue(all.hasRemaining(), "longer than it should be");
             }

@@ -26,6 +26,7 @@ public final class TcpProxy implements AutoCloseable {
     private final AtomicInteger open = new AtomicInteger();
     private final AtomicInteger mostOpen = new AtomicInteger();
     private volatile long bytesPerSecond = Long.MAX_VALUE;
+    private volatile long burstBytes;
     private volatile boolean together;
     private long dueTogether = System.nanoTime();
     private volatile ServerSocket server;
@@ -59,7 +60,13 @@ public final class TcpProxy implements AutoCloseable {
 
     /// Limits each connection.
     public void limitEachConnection(long limitBytesPerSecond) {
+        limitEachConnection(limitBytesPerSecond, 0);
+    }
+
+    /// Limits each connection as servers do: so many bytes at once, then a pause.
+    public void limitEachConnection(long limitBytesPerSecond, long burst) {
         together = false;
+        burstBytes = burst;
         bytesPerSecond = limitBytesPerSecond;
     }
 
@@ -160,11 +167,14 @@ public final class TcpProxy implements AutoCloseable {
         mostOpen.accumulateAndGet(open.incrementAndGet(), Math::max);
         try {
             long due = System.nanoTime();
+            long burst = 0;
             for (int n = from.read(buffer); n >= 0; n = from.read(buffer)) {
                 to.write(buffer, 0, n);
                 bytes.addAndGet(n);
-                if (bytesPerSecond != Long.MAX_VALUE) {
-                    due = together ? afterAll(n) : after(due, n);
+                burst += n;
+                if (bytesPerSecond != Long.MAX_VALUE && (together || burst >= burstBytes)) {
+                    due = together ? afterAll(n) : after(due, burst);
+                    burst = 0;
                     LockSupport.parkNanos(due - System.nanoTime());
                 }
             }
@@ -173,7 +183,7 @@ public final class TcpProxy implements AutoCloseable {
         }
     }
 
-    private long after(long due, int count) {
+    private long after(long due, long count) {
         return Math.max(due, System.nanoTime() - 20_000_000)
                 + count * 1_000_000_000L / bytesPerSecond;
     }
