@@ -208,9 +208,10 @@ final class ImageCommands {
             } else {
                 out().println(result.name() + "@" + result.digest());
                 err().println(
-                                "%d layers, %s fetched, %s reused, in %s"
+                                "%d %s, %s fetched, %s reused, in %s"
                                         .formatted(
                                                 result.layers(),
+                                                result.layers() == 1 ? "layer" : "layers",
                                                 Sizes.bytes(result.fetchedBytes()),
                                                 Sizes.bytes(result.reusedBytes()),
                                                 Sizes.millis(result.millis())));

@@ -261,7 +261,7 @@ public final class Imgctl implements Runnable {
     /// The word in the place of a command, where it is none.
     private static @Nullable String unknownCommand(ParameterException e) {
         if (e instanceof CommandLine.UnmatchedArgumentException unmatched
-                && e.getCommandLine().getParent() == null) {
+                && !e.getCommandLine().getSubcommands().isEmpty()) {
             String word = unmatched.getUnmatched().getFirst();
             return word.startsWith("-") ? null : word;
         }

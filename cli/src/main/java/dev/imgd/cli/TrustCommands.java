@@ -17,6 +17,7 @@ import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Map;
@@ -282,9 +283,14 @@ final class TrustCommands {
                 pem = Files.readAllBytes(key);
             } catch (ImageException e) {
                 throw e;
+            } catch (NoSuchFileException e) {
+                throw ImageException.notFound(key + ": no such file");
             } catch (IOException e) {
                 throw new ImageException(
-                        ErrorKind.NOT_FOUND, "%s: cannot be read: %s".formatted(key, e), e);
+                        ErrorKind.NOT_FOUND,
+                        "%s: cannot be read: %s; check that it is a file and its permissions"
+                                .formatted(key, e.getMessage()),
+                        e);
             }
             try {
                 return ImageSigner.of(key.toString(), pem, () -> keyPassword(System.getenv()));

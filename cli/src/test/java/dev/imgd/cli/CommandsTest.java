@@ -190,7 +190,7 @@ class CommandsTest {
         Cli run = ok("--progress", "plain", "pull", "n");
         assertEquals("n:1@" + ONE + "\n", run.out());
         assertTrue(run.err().contains("n: done 3 B / 3 B"), run.err());
-        assertTrue(run.err().contains("1 layers, 3 B fetched, 4 B reused, in 1.50s"), run.err());
+        assertTrue(run.err().contains("1 layer, 3 B fetched, 4 B reused, in 1.50s"), run.err());
         assertEquals(ONE + "\n", ok("pull", "-q", "n").out());
     }
 
@@ -300,6 +300,9 @@ class CommandsTest {
     void unknownCommand_isNamed() {
         String error = Cli.run(images, "--debug", "frobnicate", "x").err();
         assertTrue(error.startsWith("imgctl: \"frobnicate\": no such command\n"), error);
+        String below = Cli.run(images, "registry", "tabs").err();
+        assertTrue(below.startsWith("imgctl: \"tabs\": no such command\n"), below);
+        assertTrue(below.contains("imgctl registry --help"), below);
     }
 
     @Test

@@ -100,6 +100,14 @@ class TrustCommandsTest {
     }
 
     @Test
+    void sign_keyMissing_saidPlainly() throws Exception {
+        Path absent = key.resolveSibling("absent.pem");
+        Cli run = run("sign", "--key", absent.toString(), reference);
+        assertEquals(3, run.exit());
+        assertEquals("imgctl: " + absent + ": no such file\n", run.err());
+    }
+
+    @Test
     void verifierOfContainerd_decidesByExitCode() throws Exception {
         String[] call = {
             "-name", reference, "-digest", image.manifest().digest().toString(),

@@ -50,6 +50,10 @@ interface CopyDestination extends AutoCloseable {
     void referrer(Descriptor descriptor, Bytes content, List<Digest> children)
             throws ImageException;
 
+    /// Takes an artifact that refers to a manifest by its own tag, after its blobs.
+    void attachment(String tag, Descriptor descriptor, Bytes content, List<Digest> children)
+            throws ImageException;
+
     /// Takes the target and names it: the copy is complete.
     void finish(Descriptor target, Bytes content, List<Digest> children) throws ImageException;
 

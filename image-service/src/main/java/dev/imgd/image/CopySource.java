@@ -10,9 +10,27 @@ import java.io.IOException;
 import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
+import java.util.regex.Pattern;
 
 /// Where a copy comes from. Blobs are opened by many threads at once, the rest is for one.
 interface CopySource extends AutoCloseable {
+    /// An artifact that names its subject by its tag only, as cosign's do.
+    record Attachment(String tag, Descriptor descriptor) {
+        private static final Pattern TAG =
+                Pattern.compile("sha(256-[0-9a-f]{64}|512-[0-9a-f]{128})\\.(sig|att|sbom)");
+
+        /// The tags of cosign's signatures, attestations and SBOMs of a manifest.
+        static List<String> tags(Digest subject) {
+            String name = subject.algorithm().label() + "-" + subject.hex();
+            return List.of(name + ".sig", name + ".att", name + ".sbom");
+        }
+
+        /// Whether a name is such a tag, of whatever manifest.
+        static boolean isTag(String name) {
+            return TAG.matcher(name).matches();
+        }
+    }
+
     /// The manifest or index that the location names.
     Descriptor target() throws ImageException;
 
@@ -29,6 +47,9 @@ interface CopySource extends AutoCloseable {
 
     /// What refers to a manifest of this source.
     List<Descriptor> referrers(Digest subject) throws ImageException;
+
+    /// What is attached to a manifest of this source by a tag that is made of its digest.
+    List<Attachment> attachments(Digest subject) throws ImageException;
 
     /// The repository that the image is in, or was pulled from; a registry may mount from it.
     Optional<Reference> repository();

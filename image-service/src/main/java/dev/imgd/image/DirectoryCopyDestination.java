@@ -210,6 +210,22 @@ final class DirectoryCopyDestination implements CopyDestination {
     }
 
     @Override
+    public void attachment(String tag, Descriptor descriptor, Bytes content, List<Digest> children)
+            throws ImageException {
+        manifest(descriptor, content, children);
+        artifacts.add(
+                new Descriptor(
+                        descriptor.mediaType(),
+                        descriptor.digest(),
+                        descriptor.sizeBytes(),
+                        Map.of(REF_NAME, tag),
+                        List.of(),
+                        Optional.empty(),
+                        Optional.empty(),
+                        Optional.empty()));
+    }
+
+    @Override
     public void finish(Descriptor target, Bytes content, List<Digest> children)
             throws ImageException {
         try {
@@ -266,7 +282,9 @@ final class DirectoryCopyDestination implements CopyDestination {
     private boolean isReplaced(Descriptor entry, Descriptor target) {
         String named = entry.annotations().get(REF_NAME);
         if (named != null) {
-            return name.isPresent() && named.equals(name.get());
+            return (name.isPresent() && named.equals(name.get()))
+                    || artifacts.stream()
+                            .anyMatch(a -> named.equals(a.annotations().get(REF_NAME)));
         }
         return entry.digest().equals(target.digest())
                 || artifacts.stream().anyMatch(a -> a.digest().equals(entry.digest()));

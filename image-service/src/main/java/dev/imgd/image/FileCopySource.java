@@ -115,10 +115,12 @@ final class FileCopySource implements CopySource {
             }
         }
         if (location.name().isEmpty() && matching.size() > 1) {
-            // Artifacts that refer to an image are listed beside it, without a name.
+            // Artifacts that refer to an image are listed beside it, without a name or with one
+            // that is made of its digest.
             List<Descriptor> named = new ArrayList<>();
             for (Descriptor entry : matching) {
-                if (entry.annotations().containsKey(REF_NAME)) {
+                String name = entry.annotations().get(REF_NAME);
+                if (name != null && !Attachment.isTag(name)) {
                     named.add(entry);
                 }
             }
@@ -393,6 +395,19 @@ final class FileCopySource implements CopySource {
                             limits);
             if (document.subject().filter(s -> s.digest().equals(subject)).isPresent()) {
                 found.add(entry);
+            }
+        }
+        return found;
+    }
+
+    @Override
+    public List<Attachment> attachments(Digest subject) throws ImageException {
+        List<String> tags = Attachment.tags(subject);
+        List<Attachment> found = new ArrayList<>();
+        for (Descriptor entry : listed) {
+            String name = entry.annotations().getOrDefault(REF_NAME, "");
+            if (tags.contains(name) && isManifest(entry) && has(entry)) {
+                found.add(new Attachment(name, entry));
             }
         }
         return found;

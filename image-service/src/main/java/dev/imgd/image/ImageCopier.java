@@ -599,25 +599,47 @@ public final class ImageCopier {
             Queue<Digest> subjects = new ArrayDeque<>(image.documents().keySet());
             Set<Digest> known = new HashSet<>(image.documents().keySet());
             while (!subjects.isEmpty()) {
-                for (Descriptor listed : source.referrers(subjects.remove())) {
-                    if (!known.add(listed.digest())) {
-                        continue;
+                Digest subject = subjects.remove();
+                for (Descriptor listed : source.referrers(subject)) {
+                    if (known.add(listed.digest())) {
+                        Part part = artifact(source, destination, listed);
+                        destination.referrer(
+                                entry(listed, part.top()),
+                                part.top().content(),
+                                part.children(listed));
+                        subjects.addAll(part.documents().keySet());
+                        known.addAll(part.documents().keySet());
                     }
-                    if (++referrers > MAX_REFERRERS) {
-                        throw limits.exceeded(
-                                Limits.Key.DESCRIPTORS,
-                                "%s: more than %d referrers"
-                                        .formatted(request.source(), MAX_REFERRERS));
+                }
+                for (CopySource.Attachment attached : source.attachments(subject)) {
+                    // Also one that is known already: only here it gets its tag.
+                    Descriptor listed = attached.descriptor();
+                    Part part = artifact(source, destination, listed);
+                    destination.attachment(
+                            attached.tag(),
+                            part.top().descriptor(),
+                            part.top().content(),
+                            part.children(listed));
+                    if (known.add(listed.digest())) {
+                        subjects.addAll(part.documents().keySet());
+                        known.addAll(part.documents().keySet());
                     }
-                    Part part = all(source, listed);
-                    below(source, destination, part);
-                    destination.referrer(
-                            entry(listed, part.top()), part.top().content(), part.children(listed));
-                    manifests++;
-                    subjects.addAll(part.documents().keySet());
-                    known.addAll(part.documents().keySet());
                 }
             }
+        }
+
+        /// Copies what an artifact consists of.
+        private Part artifact(CopySource source, CopyDestination destination, Descriptor listed)
+                throws ImageException {
+            if (++referrers > MAX_REFERRERS) {
+                throw limits.exceeded(
+                        Limits.Key.DESCRIPTORS,
+                        "%s: more than %d referrers".formatted(request.source(), MAX_REFERRERS));
+            }
+            Part part = all(source, listed);
+            below(source, destination, part);
+            manifests++;
+            return part;
         }
 
         private static Descriptor entry(Descriptor listed, Document document) {

@@ -63,6 +63,12 @@ final class RegistryCopyDestination implements CopyDestination {
     }
 
     @Override
+    public void attachment(String tag, Descriptor descriptor, Bytes content, List<Digest> children)
+            throws ImageException {
+        writer.pushManifest(reference, descriptor, content, List.of(tag));
+    }
+
+    @Override
     public void finish(Descriptor target, Bytes content, List<Digest> children)
             throws ImageException {
         writer.pushManifest(

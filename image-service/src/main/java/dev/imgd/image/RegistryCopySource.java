@@ -3,12 +3,14 @@ package dev.imgd.image;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
+import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Reference;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryClient.BlobStream;
 import dev.imgd.registry.RegistryClient.FetchedManifest;
+import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
@@ -59,6 +61,22 @@ final class RegistryCopySource implements CopySource {
     @Override
     public List<Descriptor> referrers(Digest subject) throws ImageException {
         return session.listing().referrers(reference, subject, Optional.empty()).manifests();
+    }
+
+    @Override
+    public List<Attachment> attachments(Digest subject) throws ImageException {
+        List<Attachment> found = new ArrayList<>();
+        for (String tag : Attachment.tags(subject)) {
+            try {
+                found.add(
+                        new Attachment(tag, session.resolve(reference.withTag(tag)).descriptor()));
+            } catch (ImageException e) {
+                if (e.kind() != ErrorKind.NOT_FOUND) {
+                    throw e;
+                }
+            }
+        }
+        return found;
     }
 
     @Override

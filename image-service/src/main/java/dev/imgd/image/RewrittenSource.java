@@ -256,6 +256,11 @@ final class RewrittenSource implements CopySource {
     }
 
     @Override
+    public List<Attachment> attachments(Digest subject) {
+        return List.of();
+    }
+
+    @Override
     public Optional<Reference> repository() {
         return source.repository();
     }

@@ -122,6 +122,12 @@ final class StoreCopyDestination implements CopyDestination {
     }
 
     @Override
+    public void attachment(
+            String tag, Descriptor descriptor, Bytes content, List<Digest> children) {
+        throw new IllegalStateException("the store takes no referrers");
+    }
+
+    @Override
     public void finish(Descriptor target, Bytes content, List<Digest> children)
             throws ImageException {
         manifest(target, content, children);

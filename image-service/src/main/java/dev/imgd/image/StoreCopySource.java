@@ -67,6 +67,11 @@ final class StoreCopySource implements CopySource {
     }
 
     @Override
+    public List<Attachment> attachments(Digest subject) {
+        return List.of();
+    }
+
+    @Override
     public Optional<Reference> repository() {
         try {
             return Optional.of(Reference.parse(image.name()));

@@ -161,6 +161,22 @@ final class TarCopyDestination implements CopyDestination {
     }
 
     @Override
+    public void attachment(String tag, Descriptor descriptor, Bytes content, List<Digest> children)
+            throws ImageException {
+        manifest(descriptor, content, children);
+        artifacts.add(
+                new Descriptor(
+                        descriptor.mediaType(),
+                        descriptor.digest(),
+                        descriptor.sizeBytes(),
+                        Map.of(REF_NAME, tag),
+                        List.of(),
+                        Optional.empty(),
+                        Optional.empty(),
+                        Optional.empty()));
+    }
+
+    @Override
     public synchronized void finish(Descriptor target, Bytes content, List<Digest> children)
             throws ImageException {
         manifest(target, content, children);

@@ -457,6 +457,31 @@ class CopyTest {
     }
 
     @Test
+    void referrers_namedByTagOnly_copiedThroughALayoutWithTheirTags() throws Exception {
+        TestImage image = multi();
+        String source = "docker://" + from.push("a", "1", image);
+        Digest platform = image("linux/arm64", "linux/arm64").manifest().digest();
+        String signed = "sha256-" + image.manifest().digest().hex() + ".sig";
+        String attested = "sha256-" + platform.hex() + ".att";
+        for (String tag : List.of(signed, attested)) {
+            from.push("a", tag, image("linux/amd64", tag));
+        }
+        String layout = "oci:" + directory.resolve("x");
+        String archive = "oci-archive:" + directory.resolve("x.tar");
+        assertEquals(2, copy(source, layout + ":1", CopyPlatforms.ALL, true).referrers());
+        // Again: nothing is listed twice. And the one that is no attachment is meant without name.
+        assertEquals(2, copy(source, layout + ":1", CopyPlatforms.ALL, true).referrers());
+        assertEquals(2, copy(layout, archive + ":1", CopyPlatforms.ALL, true).referrers());
+        assertEquals(2, copy(archive, toName("c:1"), CopyPlatforms.ALL, true).referrers());
+        assertEquals(image.content(), at(to, "c", "1"));
+        for (String tag : List.of(signed, attested)) {
+            assertEquals(at(from, "a", tag), at(to, "c", tag));
+        }
+        assertEquals(0, copy(source, toName("d:1"), CopyPlatforms.ALL).referrers());
+        assertEquals(List.of("1"), to.content().tags("d"));
+    }
+
+    @Test
     void push_storeHasAllPlatforms_wholeIndex() throws Exception {
         TestImage image = multi();
         String name = from.push("a", "1", image);

@@ -178,9 +178,13 @@ public final class Json {
         return node;
     }
 
+    /// What is wrong, without where what was left open had begun, which Jackson tells in words for
+    /// developers.
     private static String firstLine(String message) {
         int end = message.indexOf('\n');
-        return end < 0 ? message : message.substring(0, end);
+        int marker = message.indexOf(" (start marker at");
+        int cut = marker < 0 ? end : end < 0 ? marker : Math.min(marker, end);
+        return cut < 0 ? message : message.substring(0, cut);
     }
 
     private static String place(@Nullable TokenStreamLocation location) {

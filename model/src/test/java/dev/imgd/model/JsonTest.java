@@ -5,6 +5,7 @@ import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_16;
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -47,6 +48,13 @@ class JsonTest {
             })
     void parse_malformed_saysWhere(String text, String message) {
         assertFails(ErrorKind.INVALID_CONTENT, message, () -> parse(text));
+    }
+
+    @Test
+    void parse_cutOff_isSaidInPlainWords() {
+        ImageException e = assertThrows(ImageException.class, () -> parse("{\"a\": [1,\n"));
+        assertTrue(e.getMessage().endsWith(" (line 2, column 1)"), e.getMessage());
+        assertFalse(e.getMessage().contains("REDACTED"), e.getMessage());
     }
 
     @Test

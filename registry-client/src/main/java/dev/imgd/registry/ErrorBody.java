@@ -1,5 +1,6 @@
 package dev.imgd.registry;
 
+import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Json;
@@ -10,6 +11,7 @@ import dev.imgd.model.Text;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import okhttp3.Response;
@@ -47,18 +49,31 @@ final class ErrorBody {
             message.append(" bytes, ").append(Limits.Key.ERROR_BODY_BYTES.configKey());
         }
         show(details, limits.errorShownBytes(), message);
-        message.append(
-                status == 400 && details.isEmpty()
-                        ? frontAdvice(body)
-                        : writing ? writingAdvice(status) : advice(status));
-        ErrorKind kind = writing && status == 405 ? ErrorKind.FAILED_PRECONDITION : kind(status);
+        boolean incomplete = writing && details.stream().anyMatch(ErrorBody::isMissingContent);
+        Front front = status == 400 && details.isEmpty() ? front(body) : Front.NONE;
+        message.append(front.advice);
+        if (incomplete) {
+            message.append("; push what it points to into the same repository first");
+        } else {
+            message.append(writing ? writingAdvice(status) : advice(status));
+        }
+        ErrorKind kind =
+                front != Front.NONE
+                        ? front.kind
+                        : incomplete || (writing && status == 405)
+                                ? ErrorKind.FAILED_PRECONDITION
+                                : kind(status);
         return new RegistryException(kind, message.toString(), status, details, null);
+    }
+
+    private static boolean isMissingContent(RegistryException.Detail detail) {
+        return detail.code().equals("MANIFEST_BLOB_UNKNOWN");
     }
 
     private static void show(
             List<RegistryException.Detail> details, int limit, StringBuilder message) {
         int end = message.length() + limit;
-        for (RegistryException.Detail detail : details) {
+        for (RegistryException.Detail detail : new LinkedHashSet<>(details)) {
             String text =
                     detail.message().isEmpty()
                             ? detail.code()
@@ -100,18 +115,41 @@ final class ErrorBody {
 
     /// Servers that stand before a registry finish a handshake that they do not like, and say so in
     /// a page. **Source:** nginx, ngx_http_special_response.c.
-    private static String frontAdvice(byte[] body) {
+    private enum Front {
+        NONE("", "", ErrorKind.UNKNOWN),
+        NO_CERTIFICATE(
+                "No required SSL certificate was sent",
+                ": " + NO_CLIENT_CERTIFICATE,
+                ErrorKind.UNAUTHENTICATED),
+        CERTIFICATE_REFUSED(
+                "The SSL certificate error",
+                ": the server refused this side's certificate; " + CLIENT_CERTIFICATE_ADVICE,
+                ErrorKind.UNAUTHENTICATED),
+        PLAIN_HTTP(
+                "The plain HTTP request was sent to HTTPS port",
+                ": this port speaks https and was asked with plain http; name it with"
+                        + " https:// in hosts.toml",
+                ErrorKind.FAILED_PRECONDITION);
+
+        private final String page;
+        private final String advice;
+        private final ErrorKind kind;
+
+        Front(String page, String advice, ErrorKind kind) {
+            this.page = page;
+            this.advice = advice;
+            this.kind = kind;
+        }
+    }
+
+    private static Front front(byte[] body) {
         String page = new String(body, StandardCharsets.UTF_8);
-        if (page.contains("No required SSL certificate was sent")) {
-            return ": " + NO_CLIENT_CERTIFICATE;
+        for (Front front : Front.values()) {
+            if (front != Front.NONE && page.contains(front.page)) {
+                return front;
+            }
         }
-        if (page.contains("The SSL certificate error")) {
-            return ": the server refused this side's certificate; " + CLIENT_CERTIFICATE_ADVICE;
-        }
-        if (page.contains("The plain HTTP request was sent to HTTPS port")) {
-            return ": this port speaks https and was asked with plain http";
-        }
-        return "";
+        return Front.NONE;
     }
 
     static List<RegistryException.Detail> parse(byte[] body) throws ImageException {
@@ -123,9 +161,21 @@ final class ErrorBody {
             details.add(
                     new RegistryException.Detail(
                             Text.printable(error.text("code", "UNKNOWN"), 64),
-                            Text.printable(error.text("message", ""), MAX_DETAIL_CHARS)));
+                            Text.printable(
+                                    error.text("message", "") + about(error), MAX_DETAIL_CHARS)));
         }
         return details;
+    }
+
+    /// The digest that an error is about, which registries leave out of their message. Nothing else
+    /// of the detail is shown: it may be anything.
+    private static String about(JsonNode error) {
+        try {
+            String detail = error.text("detail", "");
+            return detail.isEmpty() ? "" : " (" + Digest.parse(detail) + ")";
+        } catch (ImageException e) {
+            return "";
+        }
     }
 
     static ErrorKind kind(int status) {
@@ -167,7 +217,7 @@ final class ErrorBody {
         return switch (status) {
             case 401 -> "; log in, or check that the repository exists";
             case 403 -> "; check that this account may pull the repository";
-            case 404 -> "; check the name and the tag";
+            case 404 -> "; check the name and the tag or digest";
             case 429 -> "; try again later or log in for a higher limit";
             default -> "";
         };

@@ -21,6 +21,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.regex.Pattern;
 import okhttp3.HttpUrl;
 import org.jspecify.annotations.Nullable;
 
@@ -261,6 +262,13 @@ final class HttpRegistryListing implements RegistryListing {
                 : entries.stream().filter(entry -> entry.artifactType().equals(type)).toList();
     }
 
+    /// The parameter `rel` with the relation `next`, alone or among others. **Source:** RFC 8288 §
+    /// 3.
+    private static final Pattern NEXT =
+            Pattern.compile(
+                    ";\\s*rel\\s*=\\s*(next(?=\\s*(;|,|$))|\"([^\"]*\\s)?next(\\s[^\"]*)?\")",
+                    Pattern.CASE_INSENSITIVE);
+
     /// The pages of one list.
     private static final class Pages {
         final Endpoint endpoint;
@@ -329,9 +337,8 @@ final class HttpRegistryListing implements RegistryListing {
             while (from >= 0 && end > from) {
                 int following = header.indexOf('<', end);
                 String parameters =
-                        header.substring(end + 1, following < 0 ? header.length() : following)
-                                .toLowerCase(Locale.ROOT);
-                if (parameters.contains("rel=\"next\"") || parameters.contains("rel=next")) {
+                        header.substring(end + 1, following < 0 ? header.length() : following);
+                if (NEXT.matcher(parameters).find()) {
                     return header.substring(from + 1, end);
                 }
                 from = following;

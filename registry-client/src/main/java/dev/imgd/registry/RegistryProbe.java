@@ -349,6 +349,11 @@ public final class RegistryProbe {
             Reference wanted = reference;
             if (reference.digest().isEmpty() && !host.can(Capability.RESOLVE)) {
                 Digest known = digestFromOthers();
+                if (known == null && nobodyResolves()) {
+                    throw ImageException.failedPrecondition(
+                            "no host of %s may be asked to resolve tags; add \"resolve\" to the capabilities of one in its hosts.toml"
+                                    .formatted(reference.registry()));
+                }
                 if (known == null) {
                     note(
                             Step.RESOLVE,
@@ -362,6 +367,11 @@ public final class RegistryProbe {
             FetchedManifest fetched = client.resolve(wanted);
             manifest = manifest(fetched);
             return fetched.descriptor().digest().toString();
+        }
+
+        private boolean nobodyResolves() throws ImageException {
+            return options.hosts().hostsFor(reference.registry()).stream()
+                    .noneMatch(other -> other.can(Capability.RESOLVE));
         }
 
         private @Nullable Digest digestFromOthers() {

@@ -10,6 +10,7 @@ import java.net.ConnectException;
 import java.net.NoRouteToHostException;
 import java.net.ProtocolException;
 import java.net.UnknownHostException;
+import java.security.cert.CertPathBuilderException;
 import java.security.cert.CertificateException;
 import java.security.cert.CertificateExpiredException;
 import java.security.cert.CertificateNotYetValidException;
@@ -81,8 +82,9 @@ record TransportFailure(String text, int attempts) {
             if (t instanceof CertificateException) {
                 return new TransportFailure(
                         "TLS: the certificate is not trusted: "
-                                + Text.printable(message(t), 200)
-                                + "; add its authority to the trust store",
+                                + reason(t)
+                                + "; name its authority as \"ca\" of this host in hosts.toml, or"
+                                + " add it to the system's trust store",
                         1);
             }
         }
@@ -113,6 +115,17 @@ record TransportFailure(String text, int attempts) {
         };
     }
 
+    /// The innermost reason: the outer ones repeat it behind names of classes.
+    private static String reason(Throwable failure) {
+        Throwable innermost = failure;
+        while (innermost.getCause() != null) {
+            innermost = innermost.getCause();
+        }
+        return innermost instanceof CertPathBuilderException
+                ? "no trusted authority signed it"
+                : Text.printable(message(innermost), 200);
+    }
+
     private static String message(Throwable failure) {
         String message = failure.getMessage();
         return message == null ? failure.getClass().getSimpleName() : message;
@@ -121,7 +134,7 @@ record TransportFailure(String text, int attempts) {
     RegistryException exception(String what, String host, @Nullable IOException cause) {
         return new RegistryException(
                 ErrorKind.UNAVAILABLE,
-                "%s: cannot get it from %s: %s".formatted(what, host, text),
+                "%s: no answer from %s: %s".formatted(what, host, text),
                 0,
                 List.of(),
                 cause);

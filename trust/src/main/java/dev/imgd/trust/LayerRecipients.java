@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
 import java.security.KeyFactory;
@@ -87,8 +88,13 @@ public record LayerRecipients(List<PublicKey> keys, List<X509Certificate> certif
         byte[] content;
         try (InputStream in = Files.newInputStream(file)) {
             content = in.readNBytes(MAX_FILE_BYTES);
+        } catch (NoSuchFileException e) {
+            throw ImageException.notFound("no such file");
         } catch (IOException e) {
-            throw new ImageException(ErrorKind.NOT_FOUND, "cannot be read", e);
+            throw new ImageException(
+                    ErrorKind.NOT_FOUND,
+                    "cannot be read; check that it is a file and its permissions",
+                    e);
         }
         Matcher block = BLOCK.matcher(new String(content, StandardCharsets.ISO_8859_1));
         while (block.find()) {
@@ -100,7 +106,13 @@ public record LayerRecipients(List<PublicKey> keys, List<X509Certificate> certif
                 }
             }
         }
-        throw ImageException.invalidArgument("has no PEM block \"%s\"".formatted(label));
+        throw ImageException.invalidArgument(
+                "has no PEM block \"%s\"%s"
+                        .formatted(
+                                label,
+                                label.equals("PUBLIC KEY")
+                                        ? "; openssl pkey -pubout makes one of a private key"
+                                        : ""));
     }
 
     private static PublicKey key(byte[] der) throws ImageException {

@@ -688,10 +688,40 @@ class NotationTest {
         assertTrue(verdict.checks().getFirst().reason().contains("has no policy for"));
     }
 
+    @Test
+    void scope_star_isForWhatHasNoPolicyOfItsOwn() throws Exception {
+        new Draft("P-256").attach();
+        Path others = Files.createDirectories(store.resolveSibling("others"));
+        Path otherKey = openssl.key("P-256");
+        Files.copy(
+                openssl.root(otherKey, "/C=US/ST=WA/O=others/CN=root", CA, CA_USAGE),
+                others.resolve("root.pem"));
+        String both =
+                """
+                {"version":"1.0","trustPolicies":[
+                 {"name":"one","registryScopes":["registry.example.com/team/app"],
+                  "signatureVerification":{"level":"strict"},
+                  "trustStores":["ca:%s"],"trustedIdentities":["*"]},
+                 {"name":"rest","registryScopes":["*"],
+                  "signatureVerification":{"level":"strict"},
+                  "trustStores":["ca:%s"],"trustedIdentities":["*"]}]}
+                """;
+        Path file = directory.resolve("notation/trustpolicy.json");
+        Files.writeString(file, both.formatted("others", "acme"));
+        assertRefused(verdict(), "in no trust store");
+        assertAccepted(verdict("registry.example.com/team/other:1"));
+        Files.writeString(file, both.formatted("acme", "others"));
+        assertAccepted(verdict());
+        assertRefused(verdict("registry.example.com/team/other:1"), "in no trust store");
+    }
+
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
             value = {
+                "[\"registry.example.com/team/app\"]|[\"*\",\"registry.example.com/team/app\"]|stands alone",
+                "registry.example.com/team/app|*.example.com/team/app|is not a registry",
+                "registry.example.com/team/app|registry.example.com/team/app:1|without tag or wildcards",
                 "\"1.0\"|\"2.0\"|wanted \"1.0\"",
                 "strict|sloppy|wanted strict",
                 "registry.example.com/team/app|registry.example.com/team/*|has the character",

@@ -29,10 +29,9 @@ class SecuredIT {
     private static final String IMAGE = REGISTRY + "/team/app:1";
     private static final String CA = "ca = \"ca.pem\"";
     private static final String CLIENT = "client = [[\"me.pem\", \"me.key\"]]";
-    private static final int OTHER = 1;
     private static final int DENIED = 4;
     private static final int UNAVAILABLE = 6;
-    private static final int BAD_FILE = 8;
+    private static final int MISCONFIGURED = 8;
 
     @RegisterExtension final Workspace workspace = new Workspace();
 
@@ -142,28 +141,28 @@ class SecuredIT {
                                 CLIENT),
                         row(
                                 "authority's file missing",
-                                BAD_FILE,
+                                MISCONFIGURED,
                                 "nowhere.pem",
                                 right,
                                 https,
                                 "ca = \"nowhere.pem\""),
                         row(
                                 "authority's file without certificate",
-                                BAD_FILE,
+                                MISCONFIGURED,
                                 "me.key",
                                 right,
                                 https,
                                 "ca = \"me.key\""),
                         row(
                                 "no client certificate",
-                                OTHER,
+                                DENIED,
                                 "wants a client certificate and none was sent",
                                 right,
                                 https,
                                 CA),
                         row(
                                 "client certificate of a stranger",
-                                OTHER,
+                                DENIED,
                                 "refused this side's certificate",
                                 right,
                                 https,
@@ -171,13 +170,20 @@ class SecuredIT {
                                 "client = [[\"stranger.pem\", \"stranger.key\"]]"),
                         row(
                                 "key of another",
-                                BAD_FILE,
+                                MISCONFIGURED,
                                 "stranger.key",
                                 right,
                                 https,
                                 CA,
                                 "client = [[\"me.pem\", \"stranger.key\"]]"),
-                        row("no key", BAD_FILE, "me.pem", right, https, CA, "client = \"me.pem\""),
+                        row(
+                                "no key",
+                                MISCONFIGURED,
+                                "me.pem",
+                                right,
+                                https,
+                                CA,
+                                "client = \"me.pem\""),
                         row(
                                 "another host name",
                                 UNAVAILABLE,
@@ -188,7 +194,7 @@ class SecuredIT {
                                 CLIENT),
                         row(
                                 "plain http",
-                                OTHER,
+                                MISCONFIGURED,
                                 "speaks https and was asked with plain http",
                                 right,
                                 "http://localhost"),

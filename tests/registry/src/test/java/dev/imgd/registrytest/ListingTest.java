@@ -29,6 +29,7 @@ import java.util.concurrent.Future;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// Tags, repositories and referrers.
 class ListingTest extends Fixture {
@@ -78,6 +79,47 @@ class ListingTest extends Fixture {
         assertFails(
                 ErrorKind.INVALID_CONTENT,
                 () -> client.listing().tags(reference("many"), Optional.empty(), 1_000_000));
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "</v2/many/tags/second>; rel=\"next\"",
+                "</v2/many/tags/second>;rel=next",
+                "<second> ; Rel = \"NEXT\"",
+                "<./second?x=a,b>; title=\"a\"; rel=\"nofollow next\"; type=\"application/json\"",
+                "</v2/many/tags/zero>; rel=\"prev\", </v2/many/tags/second>; rel=\"next\"",
+                "</v2/many/tags/second>; rel=next, </v2/many/tags/list>; rel=first",
+            })
+    void tags_linkInWhateverForm_nextPageIsRead(String link) throws Exception {
+        assertEquals(List.of("a", "b"), linked(link));
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "",
+                "<>",
+                "/v2/many/tags/second",
+                "</v2/many/tags/second>",
+                "</v2/many/tags/second>; rel=\"prev\"",
+                "</v2/many/tags/second>; rel=\"nextish\"",
+                "</v2/many/tags/second>; rel=nextish",
+                "</v2/many/tags/second>; xrel=\"next\"",
+                "</v2/many/tags/second; rel=\"next\"",
+            })
+    void tags_linkToNoNextPage_listEnds(String link) throws Exception {
+        assertEquals(List.of("a"), linked(link));
+    }
+
+    private List<String> linked(String link) throws Exception {
+        registry.always(
+                "/tags/second",
+                Fault.status(200, Map.of(), "{\"name\":\"many\",\"tags\":[\"b\"]}"));
+        registry.always(
+                "/tags/list",
+                Fault.status(200, Map.of("Link", link), "{\"name\":\"many\",\"tags\":[\"a\"]}"));
+        return client.listing().tags(reference("many"), Optional.empty(), 100);
     }
 
     @Test

@@ -1,5 +1,6 @@
 package dev.imgd.registrytest;
 
+import static dev.imgd.registrytest.Fixture.assertFails;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -478,6 +479,45 @@ class PushTest extends Fixture {
                                                 image.content(),
                                                 List.of("1")));
         assertTrue(e.getMessage().contains("MANIFEST_BLOB_UNKNOWN"), e.getMessage());
+        assertEquals(ErrorKind.FAILED_PRECONDITION, e.kind());
+    }
+
+    @Test
+    void pushManifest_childrenMissing_eachIsNamedOnceAndWhatToDo() throws Exception {
+        String one = "sha256:" + "1".repeat(64);
+        String two = "sha256:" + "2".repeat(64);
+        registry.always(
+                "/manifests/1",
+                Fault.status(
+                        400,
+                        Map.of("Content-Type", "application/json"),
+                        "{\"errors\":[%s,%s,%s,%s]}"
+                                .formatted(
+                                        unknown('"' + one + '"'),
+                                        unknown('"' + two + '"'),
+                                        unknown('"' + two + '"'),
+                                        unknown("{\"secret\":\"x\"}"))));
+        TestImage image = ImageBuilder.oci().layer(tar -> tar.file("a", "b")).build();
+        ImageException e =
+                assertFails(
+                        ErrorKind.FAILED_PRECONDITION,
+                        () ->
+                                client.writer()
+                                        .pushManifest(
+                                                reference("app"),
+                                                image.manifest(),
+                                                image.content(),
+                                                List.of("1")));
+        String text = "MANIFEST_BLOB_UNKNOWN blob unknown to registry";
+        String wanted =
+                ": %s (%s): %s (%s): %s; push what it points to into the same repository first"
+                        .formatted(text, one, text, two, text);
+        assertTrue(e.getMessage().endsWith(wanted), e.getMessage());
+    }
+
+    private static String unknown(String detail) {
+        return "{\"code\":\"MANIFEST_BLOB_UNKNOWN\",\"message\":\"blob unknown to registry\",\"detail\":%s}"
+                .formatted(detail);
     }
 
     @Test

@@ -158,6 +158,15 @@ class RegistryProbeTest extends Fixture {
     }
 
     @Test
+    void test_nobodyMayResolve_failsAndSaysWhatToAdd() throws Exception {
+        pushImage();
+        Report report = test("capabilities = [\"pull\"]\n").getFirst();
+        assertEquals("OK OK SKIPPED OK FAILED SKIPPED", outcomes(report));
+        assertEquals(ErrorKind.FAILED_PRECONDITION, report.failure().orElseThrow().kind());
+        assertTrue(check(report, Step.RESOLVE).detail().contains("add \"resolve\""));
+    }
+
+    @Test
     void test_mirrorThatMayOnlyPull_isTriedWithTheRegistrysDigest() throws Exception {
         TestImage image = pushImage();
         try (InMemoryRegistry mirror = InMemoryRegistry.start()) {

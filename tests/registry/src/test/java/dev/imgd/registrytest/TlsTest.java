@@ -82,8 +82,11 @@ class TlsTest {
 
     @Test
     void authority_unknown_isNotTrusted() {
-        assertSays("the certificate is not trusted", STRANGER.tls(null));
-        assertSays("the certificate is not trusted", TlsSettings.SYSTEM);
+        String says =
+                "the certificate is not trusted: no trusted authority signed it; name its authority"
+                        + " as \"ca\" of this host in hosts.toml";
+        assertSays(says, STRANGER.tls(null));
+        assertSays(says, TlsSettings.SYSTEM);
     }
 
     @Test
@@ -111,7 +114,7 @@ class TlsTest {
         registry.tlsFault(TlsFault.PLAIN);
         assertSays("does not speak https", AUTHORITY.tls(null));
         registry.tlsFault(TlsFault.ABORT);
-        assertSays("cannot get it from", AUTHORITY.tls(null));
+        assertSays("no answer from", AUTHORITY.tls(null));
         registry.tlsFault(TlsFault.STALL);
         assertSays("no answer in time", AUTHORITY.tls(null));
         assertEquals(0, registry.accessLog().size());
