@@ -300,8 +300,7 @@ class PullInterruptedTest {
     void pull_exceedsALimitWithWhatAnEarlierPullLeft_fetchesItAnewTheNextTime() throws Exception {
         byte[] noise = new byte[3 << 20];
         new Random(13).nextBytes(noise);
-        TestImage right =
-                ImageBuilder.oci().layer(tar -> tar.file("noise", 0644, noise)).build();
+        TestImage right = ImageBuilder.oci().layer(tar -> tar.file("noise", 0644, noise)).build();
         TestImage bomb =
                 ImageBuilder.oci()
                         .layer(
