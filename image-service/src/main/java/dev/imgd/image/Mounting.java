@@ -88,7 +88,7 @@ final class Mounting {
         }
         if (known.isEmpty()) {
             throw ImageException.failedPrecondition(
-                    "unmount %s: wanted a mount or bundle of imgd, got %s; imgd's mounts: %s"
+                    "unmount %s: wanted a mount or bundle of this store, got %s; the store's mounts: %s"
                             .formatted(shown(directory), found(real), known(view)));
         }
         if (MountTable.isMounted(target)) {
@@ -101,7 +101,7 @@ final class Mounting {
     private static String found(Path directory) throws ImageException {
         Optional<String> type = MountTable.typeAt(directory);
         if (type.isPresent()) {
-            return "a mount of type %s that is not imgd's; undo that with: umount %s"
+            return "a mount of type %s by somebody else, which is undone with: umount %s"
                     .formatted(type.get(), shown(directory));
         }
         return !Files.exists(directory)

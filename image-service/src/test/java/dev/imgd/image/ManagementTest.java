@@ -274,18 +274,18 @@ class ManagementTest {
         Path plain = Files.createDirectory(directory.resolve("plain"));
         Path absent = directory.resolve("absent");
         assertEquals(
-                "unmount %s: wanted a mount or bundle of imgd, got a directory where nothing is"
+                "unmount %s: wanted a mount or bundle of this store, got a directory where nothing is"
                                 .formatted(plain)
-                        + " mounted; imgd's mounts: none",
+                        + " mounted; the store's mounts: none",
                 refusedUnmount(plain));
         String reference = pulled("a", image("x"));
         Path mount = directory.resolve("m");
         host.images.mount(reference, mount, false);
         try {
             assertEquals(
-                    "unmount %s: wanted a mount or bundle of imgd, got a path that does not exist;"
+                    "unmount %s: wanted a mount or bundle of this store, got a path that does not exist;"
                                     .formatted(absent)
-                            + " imgd's mounts: "
+                            + " the store's mounts: "
                             + mount,
                     refusedUnmount(absent));
             assertTrue(
@@ -331,10 +331,8 @@ class ManagementTest {
         Mounts.mount("tmpfs", foreign.toString(), "tmpfs", 0, "size=4k");
         try {
             String message = refusedUnmount(foreign);
-            assertTrue(
-                    message.contains("got a mount of type tmpfs that is not imgd's; undo that"),
-                    message);
-            assertTrue(message.contains("with: umount " + foreign + ";"), message);
+            assertTrue(message.contains("got a mount of type tmpfs by somebody else"), message);
+            assertTrue(message.contains("undone with: umount " + foreign + ";"), message);
             assertTrue(MountTable.isMounted(foreign));
             String reference = pulled("a", image("x"));
             assertFails(
