@@ -122,6 +122,7 @@ public final class Imgd implements AutoCloseable {
         CountDownLatch signalled = new CountDownLatch(1);
         CountDownLatch stopped = new CountDownLatch(1);
         AtomicBoolean inOrder = new AtomicBoolean();
+        ServiceNotice manager = new ServiceNotice(System.getenv());
         try (Imgd _ = start(config)) {
             Runtime.getRuntime()
                     .addShutdownHook(
@@ -147,7 +148,9 @@ public final class Imgd implements AutoCloseable {
                     config.get(Config.ADDRESS),
                     config.get(Config.SNAPSHOTTER_ADDRESS),
                     config.get(Config.SNAPSHOTTER_MODE));
+            manager.ready();
             signalled.await();
+            manager.stopping();
             log.info("msg=\"shutting down\"");
             inOrder.set(true);
         } catch (ImageException | RuntimeException e) {

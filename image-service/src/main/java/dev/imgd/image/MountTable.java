@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Optional;
 
 /// What this process sees mounted. **Source:** proc_pid_mountinfo(5).
 final class MountTable {
@@ -13,7 +14,14 @@ final class MountTable {
 
     /// Whether something is mounted exactly at the directory.
     static boolean isMounted(Path directory) throws ImageException {
-        String wanted = escape(directory.toString());
+        return typeAt(directory).isPresent();
+    }
+
+    /// The type of the file system that is mounted exactly at the path, of the topmost if there are
+    /// several.
+    static Optional<String> typeAt(Path path) throws ImageException {
+        String wanted = escape(path.toString());
+        Optional<String> type = Optional.empty();
         try {
             for (String line :
                     Files.readAllLines(
@@ -24,10 +32,13 @@ final class MountTable {
                 }
                 int end = line.indexOf(' ', start);
                 if (end > 0 && line.substring(start, end).equals(wanted)) {
-                    return true;
+                    // The fields before the dash vary in number; none of them is a dash.
+                    int dash = line.indexOf(" - ", end) + 3;
+                    int after = dash < 3 ? -1 : line.indexOf(' ', dash);
+                    type = Optional.of(after < 0 ? "unknown" : line.substring(dash, after));
                 }
             }
-            return false;
+            return type;
         } catch (IOException e) {
             throw new ImageException(
                     ErrorKind.INTERNAL, "cannot read /proc/self/mountinfo: " + e.getMessage(), e);

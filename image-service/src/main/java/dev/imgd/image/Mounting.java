@@ -2,6 +2,7 @@ package dev.imgd.image;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Text;
 import dev.imgd.snapshot.Mount;
 import dev.imgd.snapshot.SnapshotInfo;
 import dev.imgd.snapshot.SnapshotService;
@@ -9,6 +10,7 @@ import dev.imgd.snapshot.Snapshotter;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -18,6 +20,8 @@ import java.util.Optional;
 /// Thread-safe: one mount is made or undone at a time.
 final class Mounting {
     private static final String KEY = "mount:";
+    private static final int MOUNTS_SHOWN = 10;
+    private static final int PATH_CHARS_SHOWN = 300;
 
     private final SnapshotService snapshots;
 
@@ -84,13 +88,48 @@ final class Mounting {
         }
         if (known.isEmpty()) {
             throw ImageException.failedPrecondition(
-                    "unmount %s: imgd has mounted nothing there".formatted(directory));
+                    "unmount %s: wanted a mount or bundle of this store, got %s; the store's mounts: %s"
+                            .formatted(shown(directory), found(real), known(view)));
         }
         if (MountTable.isMounted(target)) {
             snapshots.unmount(target);
         }
         RuntimeBundle.remove(target, known.get().labels());
         removeIfPresent(view, KEY + target);
+    }
+
+    private static String found(Path directory) throws ImageException {
+        Optional<String> type = MountTable.typeAt(directory);
+        if (type.isPresent()) {
+            return "a mount of type %s by somebody else, which is undone with: umount %s"
+                    .formatted(type.get(), shown(directory));
+        }
+        return !Files.exists(directory)
+                ? "a path that does not exist"
+                : Files.isDirectory(directory)
+                        ? "a directory where nothing is mounted"
+                        : "a file where nothing is mounted";
+    }
+
+    /// Some of the directories that images are mounted at, for an error message.
+    private static String known(Snapshotter view) throws ImageException {
+        List<String> some = new ArrayList<>();
+        view.walk(
+                List.of(),
+                snapshot -> {
+                    if (snapshot.name().startsWith(KEY)) {
+                        some.add(shown(Path.of(snapshot.name().substring(KEY.length()))));
+                    }
+                    return some.size() <= MOUNTS_SHOWN;
+                });
+        if (some.size() > MOUNTS_SHOWN) {
+            some.set(MOUNTS_SHOWN, "…");
+        }
+        return some.isEmpty() ? "none" : String.join(", ", some);
+    }
+
+    private static String shown(Path directory) {
+        return Text.printable(directory.toString(), PATH_CHARS_SHOWN);
     }
 
     private static Path real(Path directory) {

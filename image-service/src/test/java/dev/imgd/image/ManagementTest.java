@@ -270,11 +270,69 @@ class ManagementTest {
     }
 
     @Test
+    void unmount_ofWhatIsNotMounted_saysWhatIsThereAndWhatIsMounted() throws IOException {
+        Path plain = Files.createDirectory(directory.resolve("plain"));
+        Path absent = directory.resolve("absent");
+        assertEquals(
+                "unmount %s: wanted a mount or bundle of this store, got a directory where nothing is"
+                                .formatted(plain)
+                        + " mounted; the store's mounts: none",
+                refusedUnmount(plain));
+        String reference = pulled("a", image("x"));
+        Path mount = directory.resolve("m");
+        host.images.mount(reference, mount, false);
+        try {
+            assertEquals(
+                    "unmount %s: wanted a mount or bundle of this store, got a path that does not exist;"
+                                    .formatted(absent)
+                            + " the store's mounts: "
+                            + mount,
+                    refusedUnmount(absent));
+            assertTrue(
+                    refusedUnmount(mount.resolve("text")).contains("got a file where nothing is"));
+            assertTrue(MountTable.isMounted(mount));
+        } finally {
+            host.images.unmount(mount);
+        }
+    }
+
+    @Test
+    void unmount_whileThereAreManyMounts_namesSome() throws IOException {
+        String reference = pulled("a", image("x"));
+        int count = 12;
+        try {
+            for (int i = 0; i < count; i++) {
+                host.images.mount(reference, directory.resolve("m-" + i), false);
+            }
+            String message = refusedUnmount(directory);
+            assertTrue(message.endsWith(", …"), message);
+            assertEquals(10, message.split("/m-", -1).length - 1, message);
+        } finally {
+            for (int i = 0; i < count; i++) {
+                host.images.unmount(directory.resolve("m-" + i));
+            }
+        }
+    }
+
+    @Test
+    void unmount_ofANameWithControlCharacters_saysSoOnOneLine() {
+        String message = refusedUnmount(directory.resolve("a\n\u001b[1mb"));
+        assertTrue(message.contains("/a\\u000a\\u001b[1mb: wanted"), message);
+    }
+
+    private String refusedUnmount(Path path) {
+        return assertFails(ErrorKind.FAILED_PRECONDITION, () -> host.images.unmount(path))
+                .getMessage();
+    }
+
+    @Test
     void unmount_ofAForeignMount_isRefused() throws IOException {
         Path foreign = Files.createDirectory(directory.resolve("foreign"));
         Mounts.mount("tmpfs", foreign.toString(), "tmpfs", 0, "size=4k");
         try {
-            assertFails(ErrorKind.FAILED_PRECONDITION, () -> host.images.unmount(foreign));
+            String message = refusedUnmount(foreign);
+            assertTrue(message.contains("got a mount of type tmpfs by somebody else"), message);
+            assertTrue(message.contains("undone with: umount " + foreign + ";"), message);
             assertTrue(MountTable.isMounted(foreign));
             String reference = pulled("a", image("x"));
             assertFails(

@@ -63,6 +63,8 @@ final class Syscall {
     static final int FSCONFIG = 431;
     static final int FSMOUNT = 432;
     static final int MOUNT_SETATTR = 442;
+    static final int SOCKET = X86_64 ? 41 : 198;
+    static final int SENDTO = X86_64 ? 44 : 206;
     static final int GETSOCKOPT = X86_64 ? 55 : 209;
 
     private Syscall() {}

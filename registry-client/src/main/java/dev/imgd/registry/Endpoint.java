@@ -35,6 +35,7 @@ final class Endpoint {
     private final @Nullable Authorizer authorizer;
     private final @Nullable Dns dns;
     private final HostLoad load;
+    private final Notices notices;
     private volatile boolean singlePostRefused;
 
     private Endpoint(
@@ -45,7 +46,8 @@ final class Endpoint {
             RetryPolicy retries,
             @Nullable Authorizer authorizer,
             @Nullable Dns dns,
-            HostLoad load) {
+            HostLoad load,
+            Notices notices) {
         this.host = host;
         this.base = base;
         this.options = options;
@@ -54,6 +56,7 @@ final class Endpoint {
         this.authorizer = authorizer;
         this.dns = dns;
         this.load = load;
+        this.notices = notices;
     }
 
     /// What the host gets to do.
@@ -76,7 +79,9 @@ final class Endpoint {
         }
         Authorizer authorizer = new Authorizer(host, base, options, connections, retries);
         HostLoad load = new HostLoad(options.transfer().requestsPerSecond());
-        return new Endpoint(host, base, options, connections, retries, authorizer, null, load);
+        Notices notices = new Notices(host.authority(), options.clock());
+        return new Endpoint(
+                host, base, options, connections, retries, authorizer, null, load, notices);
     }
 
     /// The same host for somebody else: it gets no more to do for that, and what it was told and
@@ -85,7 +90,7 @@ final class Endpoint {
     /// @param other settings that differ in the credentials only
     Endpoint as(RegistryOptions other) {
         Authorizer fresh = new Authorizer(host, base, other, connections, retries);
-        return new Endpoint(host, base, other, connections, retries, fresh, dns, load);
+        return new Endpoint(host, base, other, connections, retries, fresh, dns, load, notices);
     }
 
     /// A place that a descriptor names: no credentials, no private addresses.
@@ -94,7 +99,8 @@ final class Endpoint {
         RegistryHost host = RegistryHost.of(RegistryHost.Scheme.HTTPS, Urls.authority(url));
         Dns dns = GuardedDns.internetOnly();
         HostLoad load = new HostLoad(options.transfer().requestsPerSecond());
-        return new Endpoint(host, url, options, connections, retries, null, dns, load);
+        Notices notices = new Notices(host.authority(), options.clock());
+        return new Endpoint(host, url, options, connections, retries, null, dns, load, notices);
     }
 
     String authority() {
@@ -431,6 +437,9 @@ final class Endpoint {
                 Response response = call.execute();
                 String from = Urls.authority(request.url());
                 checkHeaders(ask.what(), from, call, response, options.limits());
+                if (!moved) {
+                    notices.show(response.headers("Warning"));
+                }
                 return new Answer(call, response, from, moved, options.limits());
             } catch (ImageException e) {
                 throw e;
