@@ -442,7 +442,6 @@ final class PullEngine implements AutoCloseable {
                     ReadableByteChannel bytes = ingest.follow();
                     CompletableFuture<Unpacked> unpacking = new CompletableFuture<>();
                     follower = unpacking;
-                    endTogether(job, unpacking);
                     start(unpackers, () -> unpack(job, bytes, ingest::offset, unpacking));
                 }
                 try {
@@ -456,11 +455,6 @@ final class PullEngine implements AutoCloseable {
                     content(ingest, layer, from);
                 } catch (IOException e) {
                     ingest.fail(e);
-                    if (resumed > 0 && exceededLimit(follower)) {
-                        // No digest will ever judge what an earlier pull had left as long as it
-                        // ends here each time; the next pull gets all bytes anew.
-                        ingest.abort();
-                    }
                     throw e;
                 }
             } catch (IOException e) {
@@ -495,29 +489,6 @@ final class PullEngine implements AutoCloseable {
                                                 : job.unpacked.completeExceptionally(error));
             }
             return false;
-        }
-
-        /// Ends the pull with the unpacking of a layer that has no room, or no right to more: the
-        /// rest of it is not fetched.
-        private void endTogether(LayerJob job, CompletableFuture<Unpacked> unpacking) {
-            var _ =
-                    unpacking.whenComplete(
-                            (_, error) -> {
-                                if (error instanceof ImageException e
-                                        && switch (e.kind()) {
-                                            case LIMIT_EXCEEDED, NO_SPACE, CANCELLED -> true;
-                                            default -> false;
-                                        }) {
-                                    job.unpacked.completeExceptionally(e);
-                                }
-                            });
-        }
-
-        private static boolean exceededLimit(@Nullable CompletableFuture<Unpacked> unpacking) {
-            return unpacking != null
-                    && unpacking.isCompletedExceptionally()
-                    && unpacking.exceptionNow() instanceof ImageException e
-                    && e.kind() == ErrorKind.LIMIT_EXCEEDED;
         }
 
         /// Whether bytes that were wrong as a whole may be had from elsewhere. Where they came from
@@ -859,7 +830,7 @@ final class PullEngine implements AutoCloseable {
 
         /// A failed layer ends the pull at once, wherever the ordered commits are. A layer that
         /// does not unpack is judged only after its download, because corrupt bytes are the better
-        /// explanation; one that exceeds a limit or fills the disk is not downloaded any further.
+        /// explanation.
         private void failFast() throws ImageException {
             synchronized (workers) {
                 for (Worker worker : workers) {

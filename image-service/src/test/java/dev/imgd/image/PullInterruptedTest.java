@@ -14,7 +14,6 @@ import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
-import dev.imgd.model.Limits;
 import dev.imgd.testkit.Fault;
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
@@ -24,7 +23,6 @@ import java.io.OutputStream;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -250,85 +248,6 @@ class PullInterruptedTest {
         host.images.remove(List.of(reference));
         host.images.gc(false, false);
         host.assertEmpty();
-    }
-
-    /// The rest of a layer that is too large is not fetched, and what came of it is of use once the
-    /// limit is higher.
-    @Test
-    void pull_exceedsALimit_endsBeforeTheDownloadAndCanBeGoneOnWith() throws Exception {
-        byte[] noise = new byte[8 << 20];
-        new Random(12).nextBytes(noise);
-        TestImage image =
-                ImageBuilder.oci()
-                        .layer(
-                                tar ->
-                                        tar.file("zeros", 0644, new byte[4 << 20])
-                                                .file("noise", 0644, noise))
-                        .build();
-        String reference = registry.push("a", "1", image);
-        Descriptor layer = image.layers().getFirst();
-        host.close();
-        Limits low = Limits.defaults().with(Limits.Key.LAYER_UNCOMPRESSED_BYTES, 2 << 20);
-        host = Host.open(directory, low);
-        // The zeros are in the first kilobytes; no pull that wants the rest would ever end.
-        int sent = 1_000_000;
-        registry.script(layer.digest().toString(), pauseAt(sent, false, () -> {}));
-
-        ImageException e =
-                assertTimeoutPreemptively(
-                        Duration.ofSeconds(20),
-                        () -> assertFails(ErrorKind.LIMIT_EXCEEDED, () -> host.pull(reference)));
-
-        assertTrue(e.getMessage().contains("limits.layer_uncompressed_bytes"), e.getMessage());
-        assertEquals(List.of(), Host.busyWorkers());
-        assertEquals(List.of(), host.names());
-        assertEquals(List.of(), host.leases());
-        assertEquals(0, host.layers());
-        assertEquals(List.of(), host.directories());
-        long kept = ingested(layer.digest());
-        assertTrue(kept > 0 && kept <= sent, kept + " of " + sent);
-
-        host.close();
-        host = Host.open(directory);
-        assertEquals(layer.sizeBytes() - kept, host.pull(reference).fetchedBytes());
-        host.assertSound();
-        assertEquals(List.of(), host.leases());
-    }
-
-    /// Bytes that were damaged in a way that exceeds a limit must not fail every pull to come.
-    @Test
-    void pull_exceedsALimitWithWhatAnEarlierPullLeft_fetchesItAnewTheNextTime() throws Exception {
-        byte[] noise = new byte[3 << 20];
-        new Random(13).nextBytes(noise);
-        TestImage right = ImageBuilder.oci().layer(tar -> tar.file("noise", 0644, noise)).build();
-        TestImage bomb =
-                ImageBuilder.oci()
-                        .layer(
-                                tar ->
-                                        tar.file("zeros", 0644, new byte[8 << 20])
-                                                .file("noise", 0644, noise))
-                        .build();
-        String reference = registry.push("a", "1", right);
-        Descriptor layer = right.layers().getFirst();
-        byte[] wrong = bomb.blobs().get(bomb.layers().getFirst().digest()).toArray();
-        host.close();
-        host =
-                Host.open(
-                        directory,
-                        Limits.defaults().with(Limits.Key.LAYER_UNCOMPRESSED_BYTES, 4 << 20));
-        Fault damaged =
-                (exchange, body, answer) ->
-                        pauseAt(1_000_000, false, () -> {})
-                                .handle(exchange, Arrays.copyOf(wrong, body.length), answer);
-        registry.script(layer.digest().toString(), damaged, damaged);
-        assertFails(ErrorKind.LIMIT_EXCEEDED, () -> host.pull(reference));
-        assertTrue(ingested(layer.digest()) > 0);
-
-        assertFails(ErrorKind.LIMIT_EXCEEDED, () -> host.pull(reference));
-        assertEquals(0, ingested(layer.digest()));
-
-        assertEquals(layer.sizeBytes(), host.pull(reference).fetchedBytes());
-        host.assertSound();
     }
 
     @Test
