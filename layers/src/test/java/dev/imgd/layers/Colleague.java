@@ -2,7 +2,6 @@ package dev.imgd.layers;
 
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
 
 /// Takes the work of every n-th call, on a thread of its own.
 final class Colleague implements Assistant, AutoCloseable {
@@ -11,7 +10,6 @@ final class Colleague implements Assistant, AutoCloseable {
     private final int every;
     private int calls;
     private int begun;
-    private Future<?> last = thread.submit(() -> {});
 
     Colleague(int every) {
         this.every = every;
@@ -22,18 +20,13 @@ final class Colleague implements Assistant, AutoCloseable {
         if (++calls % every != 0) {
             return false;
         }
-        last = thread.submit(work);
+        thread.execute(work);
         begun++;
         return true;
     }
 
     int begun() {
         return begun;
-    }
-
-    /// Whether nothing is being worked on.
-    boolean isIdle() {
-        return last.isDone();
     }
 
     @Override

@@ -303,14 +303,17 @@ class SecuredRegistryIT {
     void clientCertificate_missing_saysSo() {
         assertSays(
                 "wants a client certificate and none was sent",
-                failure(ErrorKind.UNKNOWN, secure, secured(secure, AUTHORITY.tls(null), LOGIN)));
+                failure(
+                        ErrorKind.UNAUTHENTICATED,
+                        secure,
+                        secured(secure, AUTHORITY.tls(null), LOGIN)));
     }
 
     @Test
     void clientCertificate_ofAStranger_saysSo() {
         // Shown although the server does not name its issuer, as curl and openssl do.
         TlsSettings tls = AUTHORITY.tls(STRANGER.client("me"));
-        String message = failure(ErrorKind.UNKNOWN, secure, secured(secure, tls, LOGIN));
+        String message = failure(ErrorKind.UNAUTHENTICATED, secure, secured(secure, tls, LOGIN));
         assertSays("the server refused this side's certificate", message);
     }
 
@@ -338,6 +341,6 @@ class SecuredRegistryIT {
     void plainHttp_toAnHttpsPort_saysSo() {
         assertSays(
                 "speaks https and was asked with plain http",
-                failure(ErrorKind.UNKNOWN, secure, options(secure, LOGIN)));
+                failure(ErrorKind.FAILED_PRECONDITION, secure, options(secure, LOGIN)));
     }
 }
