@@ -3,9 +3,8 @@ package dev.imgd.content;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.ExecutionException;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
-import java.util.concurrent.FutureTask;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.ThreadPoolExecutor;
@@ -38,7 +37,7 @@ final class HashAhead {
 
     private final List<ByteBuffer> gathered = new ArrayList<>(BATCH);
     private long gatheredBytes;
-    private @Nullable FutureTask<@Nullable Void> running;
+    private @Nullable CompletableFuture<Void> running;
 
     /// Gathers all remaining bytes, which must not change before they are hashed.
     void add(ByteBuffer bytes) {
@@ -58,41 +57,23 @@ final class HashAhead {
     /// Begins to hash what is gathered, after [#await].
     void start(BlobHasher hasher) {
         List<ByteBuffer> batch = List.copyOf(gathered);
-        FutureTask<@Nullable Void> task =
-                new FutureTask<>(() -> batch.forEach(hasher::update), null);
         clear();
-        running = task;
         try {
-            Threads.EXECUTOR.execute(task);
+            running =
+                    CompletableFuture.runAsync(
+                            () -> batch.forEach(hasher::update), Threads.EXECUTOR);
         } catch (RejectedExecutionException allBusy) {
-            task.run();
+            batch.forEach(hasher::update);
         }
     }
 
     /// Waits until what was begun is hashed. An interruption is kept for later: the hash has to be
     /// whole, and takes a fraction of a millisecond.
     void await() {
-        FutureTask<@Nullable Void> task = running;
-        if (task == null) {
-            return;
-        }
-        running = null;
-        boolean interrupted = false;
-        try {
-            while (true) {
-                try {
-                    task.get();
-                    return;
-                } catch (InterruptedException e) {
-                    interrupted = true;
-                } catch (ExecutionException e) {
-                    throw new IllegalStateException("hashing failed", e.getCause());
-                }
-            }
-        } finally {
-            if (interrupted) {
-                Thread.currentThread().interrupt();
-            }
+        CompletableFuture<Void> begun = running;
+        if (begun != null) {
+            running = null;
+            begun.join();
         }
     }
 

@@ -100,9 +100,9 @@ final class ArchiveExport {
                     .member(
                             "annotations",
                             Map.of(
-                                    "io.containerd.image.name",
+                                    Descriptor.CONTAINERD_NAME,
                                     image.name(),
-                                    "org.opencontainers.image.ref.name",
+                                    Descriptor.REF_NAME,
                                     name.tag().orElse("latest")))
                     .endObject();
             if (format == ExportFormat.DOCKER_ARCHIVE) {

@@ -38,8 +38,6 @@ import org.jspecify.annotations.Nullable;
 /// image-layout.md; Docker `docker save` format.
 final class ArchiveImport {
     private static final String NAMESPACE = LocalImageService.NAMESPACE;
-    private static final String CONTAINERD_NAME = "io.containerd.image.name";
-    private static final String REF_NAME = "org.opencontainers.image.ref.name";
     private static final int BUFFER_BYTES = 256 << 10;
 
     /// An image whose content is in the store.
@@ -89,8 +87,9 @@ final class ArchiveImport {
                             index.manifests().size(),
                             target.annotations()
                                     .getOrDefault(
-                                            CONTAINERD_NAME,
-                                            target.annotations().getOrDefault(REF_NAME, "")),
+                                            Descriptor.CONTAINERD_NAME,
+                                            target.annotations()
+                                                    .getOrDefault(Descriptor.REF_NAME, "")),
                             target.digest());
             store(chosen, target);
             found.add(new Found(chosen, target));

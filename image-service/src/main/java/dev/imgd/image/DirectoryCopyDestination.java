@@ -39,7 +39,6 @@ import java.util.concurrent.atomic.AtomicLong;
 /// own name is whole; the list of images comes last. **Source:** OCI image-spec v1.1,
 /// image-layout.md; containers/image `directory` transport.
 final class DirectoryCopyDestination implements CopyDestination {
-    private static final String REF_NAME = "org.opencontainers.image.ref.name";
     private static final String LAYOUT = "{\"imageLayoutVersion\":\"1.0.0\"}";
     private static final String VERSION = "Directory Transport Version: 1.1\n";
     private static final int BUFFER_BYTES = 256 << 10;
@@ -218,11 +217,7 @@ final class DirectoryCopyDestination implements CopyDestination {
                         descriptor.mediaType(),
                         descriptor.digest(),
                         descriptor.sizeBytes(),
-                        Map.of(REF_NAME, tag),
-                        List.of(),
-                        Optional.empty(),
-                        Optional.empty(),
-                        Optional.empty()));
+                        Map.of(Descriptor.REF_NAME, tag)));
     }
 
     @Override
@@ -267,11 +262,7 @@ final class DirectoryCopyDestination implements CopyDestination {
                         target.mediaType(),
                         target.digest(),
                         target.sizeBytes(),
-                        name.isPresent() ? Map.of(REF_NAME, name.get()) : Map.of(),
-                        List.of(),
-                        Optional.empty(),
-                        Optional.empty(),
-                        Optional.empty())
+                        name.isPresent() ? Map.of(Descriptor.REF_NAME, name.get()) : Map.of())
                 .write(json);
         for (Descriptor artifact : artifacts) {
             artifact.write(json);
@@ -280,11 +271,11 @@ final class DirectoryCopyDestination implements CopyDestination {
     }
 
     private boolean isReplaced(Descriptor entry, Descriptor target) {
-        String named = entry.annotations().get(REF_NAME);
+        String named = entry.annotations().get(Descriptor.REF_NAME);
         if (named != null) {
             return (name.isPresent() && named.equals(name.get()))
                     || artifacts.stream()
-                            .anyMatch(a -> named.equals(a.annotations().get(REF_NAME)));
+                            .anyMatch(a -> named.equals(a.annotations().get(Descriptor.REF_NAME)));
         }
         return entry.digest().equals(target.digest())
                 || artifacts.stream().anyMatch(a -> a.digest().equals(entry.digest()));

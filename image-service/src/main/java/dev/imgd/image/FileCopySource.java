@@ -35,8 +35,6 @@ import java.util.Optional;
 /// **Source:** OCI image-spec v1.1, image-layout.md; Docker `docker save` format; containers/image
 /// `directory` transport.
 final class FileCopySource implements CopySource {
-    private static final String REF_NAME = "org.opencontainers.image.ref.name";
-    private static final String CONTAINERD_NAME = "io.containerd.image.name";
 
     /// What is in which file.
     @FunctionalInterface
@@ -119,7 +117,7 @@ final class FileCopySource implements CopySource {
             // that is made of its digest.
             List<Descriptor> named = new ArrayList<>();
             for (Descriptor entry : matching) {
-                String name = entry.annotations().get(REF_NAME);
+                String name = entry.annotations().get(Descriptor.REF_NAME);
                 if (name != null && !Attachment.isTag(name)) {
                     named.add(entry);
                 }
@@ -153,10 +151,11 @@ final class FileCopySource implements CopySource {
     }
 
     private static boolean isNamed(Descriptor entry, String name) {
-        return name.equals(entry.annotations().get(REF_NAME))
-                || name.equals(entry.annotations().get(CONTAINERD_NAME))
+        return name.equals(entry.annotations().get(Descriptor.REF_NAME))
+                || name.equals(entry.annotations().get(Descriptor.CONTAINERD_NAME))
                 || name.equals(entry.digest().toString())
-                || isFamiliar(entry.annotations().getOrDefault(CONTAINERD_NAME, ""), name);
+                || isFamiliar(
+                        entry.annotations().getOrDefault(Descriptor.CONTAINERD_NAME, ""), name);
     }
 
     private static boolean isFamiliar(String full, String name) {
@@ -178,7 +177,8 @@ final class FileCopySource implements CopySource {
                     .append(
                             Text.printable(
                                     entry.annotations()
-                                            .getOrDefault(REF_NAME, entry.digest().toString()),
+                                            .getOrDefault(
+                                                    Descriptor.REF_NAME, entry.digest().toString()),
                                     80));
         }
         return names.isEmpty() ? "none" : names.toString();
@@ -405,7 +405,7 @@ final class FileCopySource implements CopySource {
         List<String> tags = Attachment.tags(subject);
         List<Attachment> found = new ArrayList<>();
         for (Descriptor entry : listed) {
-            String name = entry.annotations().getOrDefault(REF_NAME, "");
+            String name = entry.annotations().getOrDefault(Descriptor.REF_NAME, "");
             if (tags.contains(name) && isManifest(entry) && has(entry)) {
                 found.add(new Attachment(name, entry));
             }

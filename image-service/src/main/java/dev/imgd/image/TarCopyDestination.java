@@ -26,7 +26,6 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
@@ -38,7 +37,6 @@ import org.jspecify.annotations.Nullable;
 /// Written in one pass, blob after blob, beside the target under another name, and renamed when
 /// complete. **Source:** OCI image-spec v1.1, image-layout.md; Docker `docker save` format.
 final class TarCopyDestination implements CopyDestination {
-    private static final String REF_NAME = "org.opencontainers.image.ref.name";
     private static final int BUFFER_BYTES = 256 << 10;
 
     private final ImageLocation location;
@@ -169,11 +167,7 @@ final class TarCopyDestination implements CopyDestination {
                         descriptor.mediaType(),
                         descriptor.digest(),
                         descriptor.sizeBytes(),
-                        Map.of(REF_NAME, tag),
-                        List.of(),
-                        Optional.empty(),
-                        Optional.empty(),
-                        Optional.empty()));
+                        Map.of(Descriptor.REF_NAME, tag)));
     }
 
     @Override
@@ -208,15 +202,7 @@ final class TarCopyDestination implements CopyDestination {
                         .member("schemaVersion", 2)
                         .member("mediaType", MediaType.OCI_INDEX)
                         .beginArray("manifests");
-        new Descriptor(
-                        target.mediaType(),
-                        target.digest(),
-                        target.sizeBytes(),
-                        annotations(),
-                        List.of(),
-                        Optional.empty(),
-                        Optional.empty(),
-                        Optional.empty())
+        new Descriptor(target.mediaType(), target.digest(), target.sizeBytes(), annotations())
                 .write(json);
         for (Descriptor artifact : artifacts) {
             artifact.write(json);
@@ -229,13 +215,13 @@ final class TarCopyDestination implements CopyDestination {
             return Map.of();
         }
         if (!docker) {
-            return Map.of(REF_NAME, location.name().get());
+            return Map.of(Descriptor.REF_NAME, location.name().get());
         }
         Reference reference = Reference.parse(location.name().get());
         return Map.of(
-                "io.containerd.image.name",
+                Descriptor.CONTAINERD_NAME,
                 reference.toString(),
-                REF_NAME,
+                Descriptor.REF_NAME,
                 reference.tag().orElse(Reference.DEFAULT_TAG));
     }
 

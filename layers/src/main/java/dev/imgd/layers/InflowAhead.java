@@ -3,8 +3,7 @@ package dev.imgd.layers;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.concurrent.ArrayBlockingQueue;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.FutureTask;
+import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
 
 /// Windows that a second thread fills while the first one reads others, so that one large layer is
@@ -83,7 +82,7 @@ final class InflowAhead implements AutoCloseable {
     private final Assistant assistant;
     private Batch reading = new Batch();
     private Batch filling = new Batch();
-    private @Nullable FutureTask<@Nullable Void> running;
+    private @Nullable CompletableFuture<@Nullable Void> running;
 
     InflowAhead(Inflow inflow, Assistant assistant) {
         this.inflow = inflow;
@@ -113,36 +112,23 @@ final class InflowAhead implements AutoCloseable {
             return;
         }
         Batch batch = filling;
-        FutureTask<@Nullable Void> task = new FutureTask<>(() -> batch.fill(inflow), null);
-        if (assistant.begin(task)) {
-            running = task;
+        CompletableFuture<@Nullable Void> work = new CompletableFuture<>();
+        if (assistant.begin(
+                () -> {
+                    batch.fill(inflow);
+                    work.complete(null);
+                })) {
+            running = work;
         }
     }
 
     /// Waits for the second thread. An interruption is kept for later, because what the thread uses
     /// must not be freed under it.
     private void await() {
-        FutureTask<@Nullable Void> task = running;
-        if (task == null) {
-            return;
-        }
-        running = null;
-        boolean interrupted = false;
-        try {
-            while (true) {
-                try {
-                    task.get();
-                    return;
-                } catch (InterruptedException e) {
-                    interrupted = true;
-                } catch (ExecutionException e) {
-                    throw new IllegalStateException("filling windows failed", e.getCause());
-                }
-            }
-        } finally {
-            if (interrupted) {
-                Thread.currentThread().interrupt();
-            }
+        CompletableFuture<@Nullable Void> work = running;
+        if (work != null) {
+            running = null;
+            work.join();
         }
     }
 

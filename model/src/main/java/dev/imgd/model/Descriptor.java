@@ -28,6 +28,14 @@ public record Descriptor(
     /// The largest size a descriptor may state: 1 TiB.
     public static final long MAX_SIZE_BYTES = 1L << 40;
 
+    /// The annotation of an index that says what an entry is called, a tag mostly. **Source:** OCI
+    /// image-spec v1.1, annotations.md.
+    public static final String REF_NAME = "org.opencontainers.image.ref.name";
+
+    /// The annotation of an index with the whole reference of an entry, as containerd's archives
+    /// have it. **Source:** containerd, core/images/annotations.go.
+    public static final String CONTAINERD_NAME = "io.containerd.image.name";
+
     private static final byte[] NOTHING = {};
 
     public Descriptor {
@@ -43,11 +51,17 @@ public record Descriptor(
 
     /// A descriptor with nothing but the three required fields.
     public Descriptor(String mediaType, Digest digest, long sizeBytes) {
+        this(mediaType, digest, sizeBytes, Map.of());
+    }
+
+    /// A descriptor with annotations and otherwise only the required fields.
+    public Descriptor(
+            String mediaType, Digest digest, long sizeBytes, Map<String, String> annotations) {
         this(
                 mediaType,
                 digest,
                 sizeBytes,
-                Map.of(),
+                annotations,
                 List.of(),
                 Optional.empty(),
                 Optional.empty(),

@@ -16,7 +16,6 @@ import java.util.TreeSet;
 
 /// An OCI image layout directory, read at each request.
 final class LayoutContent implements RegistryContent {
-    private static final String TAG = "org.opencontainers.image.ref.name";
 
     private final Path directory;
 
@@ -31,7 +30,7 @@ final class LayoutContent implements RegistryContent {
             return manifest(Digest.parse(reference));
         }
         for (Descriptor descriptor : index().manifests()) {
-            if (reference.equals(descriptor.annotations().get(TAG))) {
+            if (reference.equals(descriptor.annotations().get(Descriptor.REF_NAME))) {
                 return manifest(descriptor.digest());
             }
         }
@@ -82,7 +81,7 @@ final class LayoutContent implements RegistryContent {
     public List<String> tags(String repository) throws IOException {
         TreeSet<String> tags = new TreeSet<>();
         for (Descriptor descriptor : index().manifests()) {
-            String tag = descriptor.annotations().get(TAG);
+            String tag = descriptor.annotations().get(Descriptor.REF_NAME);
             if (tag != null) {
                 tags.add(tag);
             }
