@@ -16,6 +16,7 @@ import dev.imgd.model.MediaType;
 import dev.imgd.model.Platform;
 import dev.imgd.model.Reference;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.channels.Channels;
 import java.nio.channels.ClosedByInterruptException;
 import java.nio.channels.FileChannel;
@@ -24,6 +25,7 @@ import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
@@ -194,14 +196,22 @@ final class ArchiveExport {
                 if (name.length() == prefix.length() + 8 + PARTIAL.length()
                         && name.startsWith(prefix)
                         && name.endsWith(PARTIAL)
-                        && Files.getLastModifiedTime(sibling, LinkOption.NOFOLLOW_LINKS)
-                                .toInstant()
-                                .isBefore(oldest)) {
+                        && isOlder(sibling, oldest)) {
                     delete(sibling);
                 }
             }
         } catch (DirectoryIteratorException e) {
             throw e.getCause();
+        }
+    }
+
+    private static boolean isOlder(Path file, Instant oldest) throws IOException {
+        try {
+            return Files.getLastModifiedTime(file, LinkOption.NOFOLLOW_LINKS)
+                    .toInstant()
+                    .isBefore(oldest);
+        } catch (NoSuchFileException e) {
+            return false; // An export that ended just now.
         }
     }
 
@@ -360,13 +370,20 @@ final class ArchiveExport {
         tar.putArchiveEntry(entry);
     }
 
+    /// Deletes a file or a tree; whatever somebody else deletes at the same time is fine.
     private static void delete(Path path) throws IOException {
-        if (!Files.exists(path)) {
+        if (!Files.exists(path, LinkOption.NOFOLLOW_LINKS)) {
             return;
         }
         try (Stream<Path> tree = Files.walk(path)) {
             for (Path file : tree.sorted(Comparator.reverseOrder()).toList()) {
-                Files.delete(file);
+                Files.deleteIfExists(file);
+            }
+        } catch (NoSuchFileException e) {
+            return;
+        } catch (UncheckedIOException e) {
+            if (!(e.getCause() instanceof NoSuchFileException)) {
+                throw e.getCause();
             }
         }
     }

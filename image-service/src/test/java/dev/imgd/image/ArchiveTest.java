@@ -48,6 +48,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.zip.GZIPOutputStream;
@@ -331,6 +332,36 @@ class ArchiveTest {
             assertShows(other, "b:1", "one");
         }
         assertEquals(List.of(), partials());
+    }
+
+    @Test
+    void export_othersComeAndGoBesideIt_isNotDisturbed() throws Exception {
+        String a = registry.push("a", "1", image("one"));
+        host.pull(a);
+        AtomicBoolean done = new AtomicBoolean();
+        try (ExecutorService threads = Executors.newSingleThreadExecutor()) {
+            Future<?> other =
+                    threads.submit(
+                            () -> {
+                                for (int i = 0; !done.get(); i++) {
+                                    Path partial =
+                                            directory.resolve(".t.%08x.partial".formatted(i % 64));
+                                    Files.deleteIfExists(partial);
+                                    Files.createFile(partial);
+                                }
+                                return null;
+                            });
+            try {
+                for (int i = 0; i < 50; i++) {
+                    Path target = directory.resolve("t");
+                    host.images.export(List.of(a), target, ExportFormat.OCI_ARCHIVE);
+                    Files.delete(target);
+                }
+            } finally {
+                done.set(true);
+            }
+            other.get();
+        }
     }
 
     @Test
