@@ -13,6 +13,7 @@ import dev.imgd.model.Limits;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Reference;
 import dev.imgd.model.RegistryException;
+import dev.imgd.model.Text;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -309,7 +310,7 @@ final class HttpRegistryListing implements RegistryListing {
         /// Where the `Link` with `rel="next"` leads; null at the end. **Source:** RFC 8288.
         @Nullable HttpUrl next(Answer answer) throws ImageException {
             for (String header : answer.response().headers("Link")) {
-                String target = target(header);
+                String target = target(header, answer);
                 if (target == null) {
                     continue;
                 }
@@ -331,7 +332,9 @@ final class HttpRegistryListing implements RegistryListing {
             return null;
         }
 
-        private static @Nullable String target(String header) {
+        /// @throws ImageException when it cannot be told whether there is a next page: the list
+        ///   would be taken for whole
+        private @Nullable String target(String header, Answer answer) throws ImageException {
             int from = header.indexOf('<');
             int end = header.indexOf('>', from + 1);
             while (from >= 0 && end > from) {
@@ -343,6 +346,11 @@ final class HttpRegistryListing implements RegistryListing {
                 }
                 from = following;
                 end = header.indexOf('>', from + 1);
+            }
+            if (from >= 0 || (header.indexOf('<') < 0 && NEXT.matcher(header).find())) {
+                throw ImageException.invalidContent(
+                        "%s: %s says where the next page is in a form that is none: wanted <URL>; rel=\"next\", got %s"
+                                .formatted(what, answer.from(), Text.printable(header, 200)));
             }
             return null;
         }

@@ -2,16 +2,17 @@ package dev.imgd.registry;
 
 import java.time.Clock;
 import java.time.Duration;
-import java.time.ZonedDateTime;
-import java.time.format.DateTimeFormatter;
-import java.time.format.DateTimeParseException;
+import java.time.Instant;
 import java.util.random.RandomGenerator;
+import okhttp3.Headers;
 import org.jspecify.annotations.Nullable;
 
 /// When a failed request is made again: exponential backoff with jitter, or what the registry asks
 /// for.
 record RetryPolicy(
         int attempts, Duration first, Duration maximum, Clock clock, RandomGenerator random) {
+
+    private static final String RETRY_AFTER = "Retry-After";
 
     /// Whether the same request may succeed later.
     static boolean isTransient(int status) {
@@ -51,11 +52,16 @@ record RetryPolicy(
             }
             return seconds * 1000;
         }
-        try {
-            var date = ZonedDateTime.parse(header, DateTimeFormatter.RFC_1123_DATE_TIME);
-            return Math.max(0, Duration.between(clock.instant(), date.toInstant()).toMillis());
-        } catch (DateTimeParseException e) {
-            return -1; // as if the header was not there
+        // The obsolete forms as well, of which RFC 9110 §5.6.7 says that they are to be read.
+        Instant date =
+                new Headers.Builder()
+                        .addUnsafeNonAscii(RETRY_AFTER, header)
+                        .build()
+                        .getInstant(RETRY_AFTER);
+        if (date == null) {
+            return -1;
         }
+        Instant now = clock.instant();
+        return date.isAfter(now) ? Duration.between(now, date).toMillis() : 0;
     }
 }

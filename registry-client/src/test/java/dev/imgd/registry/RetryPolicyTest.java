@@ -34,6 +34,8 @@ class RetryPolicyTest {
         "'Mon, 23 Nov 2026 12:00:09 GMT', 9000",
         "'Mon, 23 Nov 2026 11:00:00 GMT', 0",
         "'Mon, 23 Nov 2026 19:00:00 GMT', 60000",
+        "'Monday, 23-Nov-26 12:00:09 GMT', 9000",
+        "'Mon Nov 23 12:00:09 2026', 9000",
     })
     void delayMillis_retryAfter_isHonouredUpToTheMaximum(String header, long wanted) {
         assertEquals(wanted, policy.delayMillis(1, header));

@@ -106,10 +106,22 @@ class ListingTest extends Fixture {
                 "</v2/many/tags/second>; rel=\"nextish\"",
                 "</v2/many/tags/second>; rel=nextish",
                 "</v2/many/tags/second>; xrel=\"next\"",
-                "</v2/many/tags/second; rel=\"next\"",
             })
     void tags_linkToNoNextPage_listEnds(String link) throws Exception {
         assertEquals(List.of("a"), linked(link));
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "</v2/many/tags/second; rel=\"next\"",
+                "</v2/many/tags/zero>; rel=\"prev\", </v2/many/tags/second; rel=\"next\"",
+                "</v2/many/tags/sec",
+                "/v2/many/tags/second; rel=\"next\"",
+            })
+    void tags_linkUnreadable_listIsNotTakenForWhole(String link) {
+        ImageException e = assertFails(ErrorKind.INVALID_CONTENT, () -> linked(link));
+        assertTrue(e.getMessage().contains("wanted <URL>"), e.getMessage());
     }
 
     private List<String> linked(String link) throws Exception {
