@@ -104,20 +104,17 @@ public final class ImageCopier {
     /// referrers.
     ///
     /// @param rewriting what happens to the layers; null for nothing
-    /// @throws ImageException also `FAILED_PRECONDITION` when nothing is to be rewritten, and
-    ///   `INVALID_ARGUMENT` for what would put a decrypted layer into the store
+    /// @throws ImageException also `FAILED_PRECONDITION` when nothing is to be rewritten or the
+    ///   destination cannot hold encrypted layers, and `INVALID_ARGUMENT` for what would put a
+    ///   decrypted layer into the store
     public CopyResult copy(
             CopyRequest request, ProgressListener progress, @Nullable LayerRewriting rewriting)
             throws ImageException {
         if (needsStore(request) && store == null) {
             throw new IllegalArgumentException("a copier without a store: " + request);
         }
-        if (rewriting != null
-                && rewriting.discloses()
-                && request.destination().transport() == ImageLocation.Transport.STORE) {
-            throw ImageException.invalidArgument(
-                    "copy to %s: decrypted layers are not kept in the store, where other images would share them; use oci:, or pull the encrypted image"
-                            .formatted(request.destination()));
+        if (rewriting != null) {
+            rewriting.requireFit(request.destination());
         }
         Run run = new Run(request, progress, rewriting);
         try {

@@ -38,8 +38,8 @@ public abstract sealed class LayerRewriting {
         return new Decrypting(keys);
     }
 
-    /// Whether the result has in plain what the source has not.
-    abstract boolean discloses();
+    /// Refuses a destination that is wrong for what comes of the layers, before any is read.
+    abstract void requireFit(ImageLocation destination) throws ImageException;
 
     /// What comes of a layer; empty when it stays as it is.
     ///
@@ -67,8 +67,10 @@ public abstract sealed class LayerRewriting {
         }
 
         @Override
-        boolean discloses() {
-            return false;
+        void requireFit(ImageLocation destination) throws ImageException {
+            if (destination.transport() == ImageLocation.Transport.DOCKER_ARCHIVE) {
+                throw UnlockedLayers.dockerArchive("copy to " + destination);
+            }
         }
 
         @Override
@@ -148,8 +150,12 @@ public abstract sealed class LayerRewriting {
         }
 
         @Override
-        boolean discloses() {
-            return true;
+        void requireFit(ImageLocation destination) throws ImageException {
+            if (destination.transport() == ImageLocation.Transport.STORE) {
+                throw ImageException.invalidArgument(
+                        "copy to %s: decrypted layers are not kept in the store, where other images would share them; use oci:, or pull the encrypted image"
+                                .formatted(destination));
+            }
         }
 
         @Override

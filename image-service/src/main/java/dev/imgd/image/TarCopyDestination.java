@@ -76,6 +76,7 @@ final class TarCopyDestination implements CopyDestination {
                         "copy to %s: holds the image of one platform and nothing else; use oci-archive:"
                                 .formatted(location));
             }
+            UnlockedLayers.refuseEncrypted("copy to " + location, manifest);
             image = manifest;
         }
         if (Files.exists(file)) {
@@ -226,7 +227,6 @@ final class TarCopyDestination implements CopyDestination {
     }
 
     private byte[] dockerManifest(Manifest single) throws ImageException {
-        UnlockedLayers.refuseEncrypted("copy to " + location, single);
         List<String> layers = new ArrayList<>();
         single.imageLayers()
                 .forEach(layer -> layers.add(FileCopySource.layoutName(layer.digest())));

@@ -90,11 +90,15 @@ record UnlockedLayers(
     /// @throws ImageException `FAILED_PRECONDITION` when a layer is encrypted
     static void refuseEncrypted(String what, Manifest manifest) throws ImageException {
         if (manifest.layers().stream().anyMatch(UnlockedLayers::isEncrypted)) {
-            throw ImageException.failedPrecondition(
-                    what
-                            + ": a docker archive cannot hold encrypted layers; use an OCI archive, or"
-                            + " imgctl decrypt");
+            throw dockerArchive(what);
         }
+    }
+
+    static ImageException dockerArchive(String what) {
+        return ImageException.failedPrecondition(
+                what
+                        + ": a docker archive cannot hold encrypted layers; use an OCI archive, or"
+                        + " imgctl decrypt");
     }
 
     /// The names of the snapshots that show the layers: their chainIDs, or what stands for them

@@ -58,6 +58,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -116,7 +117,10 @@ class EncryptedImageTest {
     }
 
     private CopyResult copy(
-            String source, String destination, CopyPlatforms platforms, LayerRewriting rewriting)
+            String source,
+            String destination,
+            CopyPlatforms platforms,
+            @Nullable LayerRewriting rewriting)
             throws ImageException {
         return host.images.copy(
                 new CopyRequest(
@@ -630,6 +634,7 @@ class EncryptedImageTest {
                         () -> copy(enc, "store:dec:1", CopyPlatforms.ALL, decrypt));
         assertTrue(e.getMessage().contains("not kept in the store"), e.getMessage());
         String archive = "docker-archive:" + directory.resolve("d.tar") + ":a:1";
+        registry.clearAccessLog();
         ImageException docker =
                 assertFails(
                         ErrorKind.FAILED_PRECONDITION,
@@ -640,6 +645,14 @@ class EncryptedImageTest {
                                         CopyPlatforms.ALL,
                                         LayerRewriting.encrypt(recipients, List.of())));
         assertTrue(docker.getMessage().contains("docker archive"), docker.getMessage());
+        assertEquals(List.of(), registry.accessLog());
+        List<Digest> layers =
+                manifest("enc", "1").layers().stream().map(Descriptor::digest).toList();
+        assertFails(
+                ErrorKind.FAILED_PRECONDITION, () -> copy(enc, archive, CopyPlatforms.ALL, null));
+        for (Digest layer : layers) {
+            assertEquals(0, registry.gets(layer.toString()));
+        }
         assertFalse(Files.exists(directory.resolve("d.tar")));
         assertFails(
                 ErrorKind.PERMISSION_DENIED,
