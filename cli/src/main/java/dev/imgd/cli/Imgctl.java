@@ -20,7 +20,9 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.ArgSpec;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
@@ -248,7 +250,7 @@ public final class Imgctl implements Runnable {
         err.println(
                 "imgctl: "
                         + (word == null
-                                ? Failure.line(e)
+                                ? canonical(Failure.line(e), e)
                                 : "\"%s\": no such command".formatted(Text.printable(word, 100))));
         CommandLine.UnmatchedArgumentException.printSuggestions(e, err);
         err.println(
@@ -256,6 +258,24 @@ public final class Imgctl implements Runnable {
                         .formatted(command.getCommandSpec().qualifiedName()));
         err.flush();
         return EXIT_USAGE;
+    }
+
+    /// Names a missing option as its usage does: picocli takes the longest of its names, which may
+    /// be that of another program.
+    private static String canonical(String text, ParameterException e) {
+        if (e instanceof CommandLine.MissingParameterException missing) {
+            for (ArgSpec argument : missing.getMissing()) {
+                if (argument instanceof OptionSpec option) {
+                    String first =
+                            Stream.of(option.names())
+                                    .filter(name -> name.startsWith("--"))
+                                    .findFirst()
+                                    .orElse(option.longestName());
+                    text = text.replace("'" + option.longestName(), "'" + first);
+                }
+            }
+        }
+        return text;
     }
 
     /// The word in the place of a command, where it is none.

@@ -111,4 +111,11 @@ class CopyCommandsTest {
         assertEquals("", run.out());
         assertEquals(List.of(), images.calls);
     }
+
+    @Test
+    void encrypt_forNobody_namesTheOptionAsItsUsageDoes() {
+        Cli run = Cli.run(images, "encrypt", "oci:/a", "oci:/b");
+        assertTrue(
+                run.err().startsWith("imgctl: Missing required option: '--recipient="), run.err());
+    }
 }
