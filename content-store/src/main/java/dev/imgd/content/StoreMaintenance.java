@@ -8,6 +8,7 @@ import dev.imgd.model.ImageException;
 import java.io.IOException;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -127,7 +128,15 @@ final class StoreMaintenance implements Maintenance {
     @Override
     public List<String> checkFiles(boolean rehash) throws ImageException {
         Map<Digest, Long> files = new TreeMap<>();
-        forEachFile(paths, (digest, file) -> files.put(digest, Files.size(file)));
+        forEachFile(
+                paths,
+                (digest, file) -> {
+                    try {
+                        files.put(digest, Files.size(file));
+                    } catch (NoSuchFileException e) {
+                        return; // Deleted meanwhile; its row tells whether that was right.
+                    }
+                });
         List<String> findings = new ArrayList<>();
         List<StoredBlob> rows = new ArrayList<>();
         database.read(
@@ -166,7 +175,7 @@ final class StoreMaintenance implements Maintenance {
                 findings.add(
                         "blob %s: its bytes are damaged, they hash to %s".formatted(digest, got));
             }
-        } catch (java.nio.file.NoSuchFileException e) {
+        } catch (NoSuchFileException e) {
             return; // Deleted meanwhile.
         } catch (IOException e) {
             findings.add("blob %s: it cannot be read: %s".formatted(digest, e.getMessage()));
