@@ -79,7 +79,7 @@ final class Authorizer {
 
     /// The `Authorization` header for what the scope says, or null when the host has not asked for
     /// any.
-    @Nullable String header(Scope scope, Cancellation cancellation) throws ImageException {
+    @Nullable String header(Scope scope, Operation operation) throws ImageException {
         Scheme known = scheme;
         // Asked before the switch, which costs milliseconds when it is first used.
         if (known == null) {
@@ -87,7 +87,7 @@ final class Authorizer {
         }
         return switch (known) {
             case Scheme.Basic() -> basic(scope.repository());
-            case Scheme.Bearer bearer -> bearer(bearer, scope, cancellation);
+            case Scheme.Bearer bearer -> bearer(bearer, scope, operation);
         };
     }
 
@@ -182,7 +182,7 @@ final class Authorizer {
         };
     }
 
-    private String bearer(Scheme.Bearer bearer, Scope scope, Cancellation cancellation)
+    private String bearer(Scheme.Bearer bearer, Scope scope, Operation operation)
             throws ImageException {
         if (slots.size() > MAX_SCOPES) {
             slots.values().removeIf(slot -> !slot.lock.isLocked() && !usable(slot.token));
@@ -202,7 +202,7 @@ final class Authorizer {
         try {
             token = slot.token;
             if (token == null || !usable(token)) {
-                token = fetch(bearer, scope, scope.values(slot.missed), what, cancellation);
+                token = fetch(bearer, scope, scope.values(slot.missed), what, operation);
                 slot.token = token;
             }
             return "Bearer " + token.value();
@@ -237,7 +237,7 @@ final class Authorizer {
             Scope scope,
             List<String> scopes,
             String what,
-            Cancellation cancellation)
+            Operation operation)
             throws ImageException {
         Credentials credentials = credentials(scope.repository());
         if (credentials instanceof Credentials.RegistryToken(String token)) {
@@ -249,7 +249,7 @@ final class Authorizer {
         for (int failures = 0; ; ) {
             long delay;
             try {
-                return fetchOnce(bearer, scopes, what, credentials, cancellation);
+                return fetchOnce(bearer, scopes, what, credentials, operation);
             } catch (RetryLater e) {
                 if (++failures >= retries.attempts()) {
                     throw e.failure;
@@ -258,14 +258,14 @@ final class Authorizer {
             } catch (ImageException e) {
                 throw e;
             } catch (IOException e) {
-                cancellation.check(what, e);
+                operation.check(what, e);
                 TransportFailure failure = TransportFailure.of(e);
                 if (++failures >= Math.min(retries.attempts(), failure.attempts())) {
                     throw failure.exception(what, Urls.authority(bearer.realm()), e);
                 }
                 delay = retries.delayMillis(failures, null);
             }
-            cancellation.pause(delay, what);
+            operation.pause(delay, what);
         }
     }
 
@@ -274,10 +274,10 @@ final class Authorizer {
             List<String> scopes,
             String what,
             @Nullable Credentials credentials,
-            Cancellation cancellation)
+            Operation operation)
             throws IOException {
         if (credentials instanceof Credentials.IdentityToken(String original)) {
-            return refresh(bearer, scopes, what, original, cancellation);
+            return refresh(bearer, scopes, what, original, operation);
         }
         if (credentials instanceof Credentials.Login login && !passwordsByGet) {
             FormBody.Builder form =
@@ -286,15 +286,15 @@ final class Authorizer {
                             .add("password", login.password());
             Request request = request(bearer.realm()).post(form.build()).build();
             try {
-                return send(what, request, cancellation);
+                return send(what, request, operation);
             } catch (NoSuchForm e) {
                 // Or the password is wrong, which a GET tells.
             }
-            Token token = send(what, get(bearer, scopes, credentials), cancellation);
+            Token token = send(what, get(bearer, scopes, credentials), operation);
             passwordsByGet = true;
             return token;
         }
-        return send(what, get(bearer, scopes, credentials), cancellation);
+        return send(what, get(bearer, scopes, credentials), operation);
     }
 
     private Token refresh(
@@ -302,12 +302,12 @@ final class Authorizer {
             List<String> scopes,
             String what,
             String original,
-            Cancellation cancellation)
+            Operation operation)
             throws IOException {
         Rotation known = rotation;
         String current = known != null && known.from.equals(original) ? known.to : original;
         FormBody.Builder form = form(bearer, scopes, "refresh_token").add("refresh_token", current);
-        Token token = send(what, request(bearer.realm()).post(form.build()).build(), cancellation);
+        Token token = send(what, request(bearer.realm()).post(form.build()).build(), operation);
         if (!token.refreshToken().isEmpty()) {
             rotation = new Rotation(original, token.refreshToken());
         }
@@ -352,11 +352,11 @@ final class Authorizer {
 
     /// Sends the request, following redirects of a GET within the rules for realms. The registry's
     /// own extra headers are for the registry: only a token server at its own address gets them.
-    private Token send(String what, Request first, Cancellation cancellation) throws IOException {
+    private Token send(String what, Request first, Operation operation) throws IOException {
         Request request = first;
         for (int hops = 0; ; hops++) {
             Call call = client(request.url()).newCall(request);
-            cancellation.watch(call);
+            operation.watch(call);
             try (Deadline deadline = Deadline.start(call, tokenDeadline())) {
                 try (Response response = call.execute()) {
                     String from = Urls.authority(request.url());

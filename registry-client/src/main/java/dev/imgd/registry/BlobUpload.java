@@ -48,7 +48,7 @@ final class BlobUpload {
 
     private final Endpoint endpoint;
     private final RetryPolicy retries;
-    private final Cancellation cancellation;
+    private final Operation operation;
     private final Reference repository;
     private final BlobSource source;
     private final String what;
@@ -75,13 +75,13 @@ final class BlobUpload {
     BlobUpload(
             Endpoint endpoint,
             RetryPolicy retries,
-            Cancellation cancellation,
+            Operation operation,
             Reference repository,
             Descriptor blob,
             BlobSource source) {
         this.endpoint = endpoint;
         this.retries = retries;
-        this.cancellation = cancellation;
+        this.operation = operation;
         this.repository = repository;
         this.source = source;
         this.digest = blob.digest().toString();
@@ -112,7 +112,7 @@ final class BlobUpload {
     private boolean exists() throws ImageException {
         HttpUrl url = endpoint.url(repository.repository(), "blobs", digest);
         Ask ask = Ask.of(what, "HEAD", url, Scope.push(repository.repository()));
-        try (Answer answer = endpoint.exchange(ask, cancellation)) {
+        try (Answer answer = endpoint.exchange(ask, operation)) {
             // Anything else is for the request that follows to be refused with a reason: the answer
             // to HEAD has none, and some registries deny it for a repository that is not there yet.
             return answer.status() == 200;
@@ -132,8 +132,7 @@ final class BlobUpload {
                             .addQueryParameter("from", endpoint.repository(from.repository()))
                             .build();
             Scope scope = Scope.mount(repository.repository(), from.repository());
-            try (Answer answer =
-                    endpoint.exchange(Ask.of(what, "POST", url, scope), cancellation)) {
+            try (Answer answer = endpoint.exchange(Ask.of(what, "POST", url, scope), operation)) {
                 if (answer.status() == 201) {
                     return true;
                 }
@@ -181,7 +180,7 @@ final class BlobUpload {
         } catch (ImageException e) {
             throw e;
         } catch (IOException e) {
-            cancellation.check(what, e);
+            operation.check(what, e);
             TransportFailure failure = TransportFailure.of(e);
             recover(
                     new RegistryException(
@@ -229,7 +228,7 @@ final class BlobUpload {
         if (size <= SINGLE_POST_BYTES && endpoint.takesSinglePost()) {
             HttpUrl url = uploads().newBuilder().addEncodedQueryParameter("digest", digest).build();
             Ask ask = Ask.of(what, "POST", url, scope).withBody(body(0, size));
-            try (Answer answer = endpoint.once(ask, cancellation)) {
+            try (Answer answer = endpoint.once(ask, operation)) {
                 if (answer.status() == 201) {
                     return true;
                 }
@@ -247,7 +246,7 @@ final class BlobUpload {
             }
         }
         Ask ask = Ask.of(what, "POST", uploads(), scope);
-        try (Answer answer = endpoint.exchange(ask, cancellation)) {
+        try (Answer answer = endpoint.exchange(ask, operation)) {
             if (answer.status() != 202) {
                 throw refused(answer);
             }
@@ -268,7 +267,7 @@ final class BlobUpload {
                 Ask.of(what, "PATCH", location(), Scope.push(repository.repository()))
                         .withHeaders(Map.of("Content-Range", offset + "-" + (offset + length - 1)))
                         .withBody(body(offset, length));
-        try (Answer answer = endpoint.once(ask, cancellation)) {
+        try (Answer answer = endpoint.once(ask, operation)) {
             int status = answer.status();
             if (status == 413 && shrink(length)) {
                 resynchronize();
@@ -322,7 +321,7 @@ final class BlobUpload {
                         .withBody(left == 0 ? RequestBody.create(new byte[0]) : body(offset, left))
                         .withPatience(Duration.ofSeconds(size / HASHED_BYTES_PER_SECOND));
         committing = true;
-        try (Answer answer = endpoint.once(ask, cancellation)) {
+        try (Answer answer = endpoint.once(ask, operation)) {
             int status = answer.status();
             if (status / 100 != 2) {
                 committing = RetryPolicy.isTransient(status);
@@ -370,7 +369,7 @@ final class BlobUpload {
             // A proxy that takes no body of this size may break the connection before it says so.
             boolean _ = shrink(Math.min(size - offset, chunkBytes));
         }
-        cancellation.pause(retries.delayMillis(failures, null), what);
+        operation.pause(retries.delayMillis(failures, null), what);
         if (location != null) {
             resynchronize();
         }
@@ -397,7 +396,7 @@ final class BlobUpload {
     private void resynchronize() throws ImageException {
         resumed = true;
         Ask ask = Ask.of(what, "GET", location(), Scope.push(repository.repository()));
-        try (Answer answer = endpoint.exchange(ask, cancellation)) {
+        try (Answer answer = endpoint.exchange(ask, operation)) {
             long has = answer.status() / 100 == 2 ? received(answer) : -1;
             // Nothing and a single byte are both written 0-0; what cannot be told is sent anew.
             if (has <= 1 || has > size) {
@@ -488,11 +487,11 @@ final class BlobUpload {
     /// Tells the registry that nothing will follow, so that it need not keep what it has.
     private void abandon() {
         HttpUrl open = location;
-        if (open == null || cancellation.isCancelled()) {
+        if (open == null || operation.isCancelled()) {
             return;
         }
         Ask ask = Ask.of(what, "DELETE", open, Scope.push(repository.repository()));
-        try (Answer _ = endpoint.once(ask, cancellation)) {
+        try (Answer _ = endpoint.once(ask, operation)) {
             location = null;
         } catch (IOException e) {
             // Courtesy only: registries drop old uploads themselves.

@@ -165,21 +165,21 @@ final class Endpoint {
 
     /// Sends a request once, twice where it has to authenticate, and returns whatever the answer
     /// is.
-    Answer once(Ask ask, Cancellation cancellation) throws IOException {
-        cancellation.check(ask.what(), null);
-        return authorized(ask, cancellation);
+    Answer once(Ask ask, Operation operation) throws IOException {
+        operation.check(ask.what(), null);
+        return authorized(ask, operation);
     }
 
     /// Sends a request that may be repeated, and returns the first answer that would not be another
     /// one later.
     ///
     /// @throws ImageException of the last attempt
-    Answer exchange(Ask ask, Cancellation cancellation) throws ImageException {
+    Answer exchange(Ask ask, Operation operation) throws ImageException {
         int attempts = retries.attempts();
         for (int failures = 1; ; failures++) {
             long delay;
             try {
-                Answer answer = once(ask, cancellation);
+                Answer answer = once(ask, operation);
                 if (!RetryPolicy.isTransient(answer.status())) {
                     return answer;
                 }
@@ -187,7 +187,7 @@ final class Endpoint {
             } catch (ImageException e) {
                 throw e;
             } catch (IOException e) {
-                cancellation.check(ask.what(), e);
+                operation.check(ask.what(), e);
                 TransportFailure failure = TransportFailure.of(e);
                 if (failures >= Math.min(attempts, failure.attempts())) {
                     throw failure.exception(ask.what(), authority(), e);
@@ -195,29 +195,28 @@ final class Endpoint {
                 delay = retries.delayMillis(failures, null);
                 Log.retry(authority(), failures, delay, failure.text());
             }
-            cancellation.pause(delay, ask.what());
+            operation.pause(delay, ask.what());
         }
     }
 
     /// Sends a GET request and returns the answer when it is 200 or 206.
     ///
     /// @throws ImageException of the last attempt
-    Answer get(Ask ask, Cancellation cancellation) throws ImageException {
-        return get(ask, cancellation, retries.attempts(), new Tally(authority()));
+    Answer get(Ask ask, Operation operation) throws ImageException {
+        return get(ask, operation, retries.attempts(), new Tally(authority()));
     }
 
-    /// As [#get(Ask, Cancellation)].
+    /// As [#get(Ask, Operation)].
     ///
     /// @param attempts how often the request is made, at most
     /// @param tally told of each time it is made again
-    Answer get(Ask ask, Cancellation cancellation, int attempts, Tally tally)
-            throws ImageException {
+    Answer get(Ask ask, Operation operation, int attempts, Tally tally) throws ImageException {
         for (int failures = 1; ; failures++) {
-            cancellation.check(ask.what(), null);
-            load.pace(cancellation, ask.what());
+            operation.check(ask.what(), null);
+            load.pace(operation, ask.what());
             long delay;
             try {
-                Answer answer = authorized(ask, cancellation);
+                Answer answer = authorized(ask, operation);
                 int status = answer.status();
                 if (status == 200 || status == 206) {
                     requireIdentity(ask, answer);
@@ -228,7 +227,7 @@ final class Endpoint {
             } catch (ImageException e) {
                 throw e;
             } catch (IOException e) {
-                cancellation.check(ask.what(), e);
+                operation.check(ask.what(), e);
                 TransportFailure failure = TransportFailure.of(e);
                 if (failures >= Math.min(attempts, failure.attempts())) {
                     throw failure.exception(ask.what(), authority(), e);
@@ -237,7 +236,7 @@ final class Endpoint {
                 Log.retry(authority(), failures, delay, failure.text());
             }
             tally.retried();
-            cancellation.pause(delay, ask.what());
+            operation.pause(delay, ask.what());
         }
     }
 
@@ -269,17 +268,17 @@ final class Endpoint {
         return delay;
     }
 
-    private Answer authorized(Ask ask, Cancellation cancellation) throws IOException {
-        Answer known = whereItWas(ask, cancellation);
+    private Answer authorized(Ask ask, Operation operation) throws IOException {
+        Answer known = whereItWas(ask, operation);
         if (known != null) {
             return known;
         }
         if (authorizer == null || !owns(ask.url())) {
-            return follow(ask, null, cancellation);
+            return follow(ask, null, operation);
         }
         Scope scope = ask.scope().at(host);
-        String used = authorizer.header(scope, cancellation);
-        Answer answer = follow(ask, used, cancellation);
+        String used = authorizer.header(scope, operation);
+        Answer answer = follow(ask, used, operation);
         if (answer.status() != 401 || answer.moved()) {
             return answer;
         }
@@ -296,7 +295,7 @@ final class Endpoint {
         }
         // Read before the token is fetched, for the connection to be reused.
         answer.close();
-        String header = authorizer.header(scope, cancellation);
+        String header = authorizer.header(scope, operation);
         if (header == null) {
             throw new RegistryException(
                     ErrorKind.UNAUTHENTICATED,
@@ -306,7 +305,7 @@ final class Endpoint {
                     List.of(),
                     null);
         }
-        return checked(ask, follow(ask, header, cancellation), header);
+        return checked(ask, follow(ask, header, operation), header);
     }
 
     /// Says what is wrong where nothing can be wrong but the user name and the password.
@@ -327,7 +326,7 @@ final class Endpoint {
     ///
     /// @return null when that is not known, or is no longer right: links expire, and what a place
     ///   says of other failures is for the host to mend with another place
-    private @Nullable Answer whereItWas(Ask ask, Cancellation cancellation) throws IOException {
+    private @Nullable Answer whereItWas(Ask ask, Operation operation) throws IOException {
         Whereabouts whereabouts = ask.whereabouts();
         HttpUrl place = whereabouts == null ? null : whereabouts.place();
         if (whereabouts == null || place == null) {
@@ -335,7 +334,7 @@ final class Endpoint {
         }
         boolean right = false;
         try {
-            Answer answer = send(ask, request(ask, place, true, null), true, cancellation);
+            Answer answer = send(ask, request(ask, place, true, null), true, operation);
             right = answer.status() == 200 || answer.status() == 206;
             if (right) {
                 return answer;
@@ -349,13 +348,13 @@ final class Endpoint {
         }
     }
 
-    private Answer follow(Ask ask, @Nullable String authorization, Cancellation cancellation)
+    private Answer follow(Ask ask, @Nullable String authorization, Operation operation)
             throws IOException {
         HttpUrl url = ask.url();
         boolean moved = !owns(url);
         for (int hops = 0; ; hops++) {
             Request request = request(ask, url, moved, authorization);
-            Answer answer = send(ask, request, moved, cancellation);
+            Answer answer = send(ask, request, moved, operation);
             // What is written is written where we were told to, or not at all.
             if (ask.isWrite() || !Urls.isRedirect(answer.status())) {
                 Whereabouts whereabouts = ask.whereabouts();
@@ -410,7 +409,7 @@ final class Endpoint {
         }
     }
 
-    private Answer send(Ask ask, Request request, boolean moved, Cancellation cancellation)
+    private Answer send(Ask ask, Request request, boolean moved, Operation operation)
             throws IOException {
         TlsSettings tls = moved ? TlsSettings.SYSTEM : host.tls();
         boolean https = request.url().isHttps();
@@ -423,7 +422,7 @@ final class Endpoint {
             client = Connections.withoutSharing(client);
         }
         Call call = client.newCall(request);
-        cancellation.watch(call);
+        operation.watch(call);
         Duration patience = options.headerTimeout().plus(ask.patience());
         try (Deadline deadline = Deadline.of(call, patience)) {
             if (ask.body() instanceof UploadBody upload) {
@@ -438,7 +437,7 @@ final class Endpoint {
                 String from = Urls.authority(request.url());
                 checkHeaders(ask.what(), from, call, response, options.limits());
                 if (!moved) {
-                    notices.show(response.headers("Warning"));
+                    notices.show(response.headers("Warning"), operation);
                 }
                 return new Answer(call, response, from, moved, options.limits());
             } catch (ImageException e) {

@@ -27,12 +27,12 @@ final class HostLoad {
     }
 
     /// Waits until another request may be sent: a pause that the host asked for, the rate.
-    void pace(Cancellation cancellation, String what) throws ImageException {
+    void pace(Operation operation, String what) throws ImageException {
         long wait = pausedNanos();
         if (wait > 0) {
-            cancellation.pause(TimeUnit.NANOSECONDS.toMillis(wait) + 1, what);
+            operation.pause(TimeUnit.NANOSECONDS.toMillis(wait) + 1, what);
         }
-        requests.take(1, cancellation, what);
+        requests.take(1, operation, what);
     }
 
     /// Whether the host wants to be left alone for so long that others are asked before it.
@@ -67,19 +67,19 @@ final class HostLoad {
     /// wait for them.
     ///
     /// @param patienceNanos after which a place is taken all the same
-    void enter(long patienceNanos, Cancellation cancellation, String what) throws ImageException {
-        Runnable undo = cancellation.onCancel(this::wake);
+    void enter(long patienceNanos, Operation operation, String what) throws ImageException {
+        Runnable undo = operation.onCancel(this::wake);
         lock.lock();
         try {
             long left = patienceNanos;
             while (inUse >= (int) limit && left > 0) {
-                cancellation.check(what, null);
+                operation.check(what, null);
                 left = freed.awaitNanos(left);
             }
             inUse++;
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
-            cancellation.check(what, e);
+            operation.check(what, e);
         } finally {
             lock.unlock();
             undo.run();

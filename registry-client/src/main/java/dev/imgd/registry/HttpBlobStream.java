@@ -54,7 +54,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     private final RetryPolicy retries;
     private final UnitPool memory;
     private final Pace bandwidth;
-    private final Cancellation cancellation;
+    private final Operation operation;
     private final Runnable onClose;
     private final long size;
     private final long start;
@@ -92,7 +92,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             RetryPolicy retries,
             UnitPool memory,
             Pace bandwidth,
-            Cancellation cancellation,
+            Operation operation,
             Runnable onClose) {
         this.sources = sources;
         this.oneHost = oneHost;
@@ -100,7 +100,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         this.retries = retries;
         this.memory = memory;
         this.bandwidth = bandwidth;
-        this.cancellation = cancellation;
+        this.operation = operation;
         this.onClose = onClose;
         this.size = size;
         this.start = offset;
@@ -136,7 +136,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             return readLocked(into);
         } finally {
             reading.unlock();
-            if (cancellation.isCancelled()) {
+            if (operation.isCancelled()) {
                 releaseIfIdle();
             }
         }
@@ -147,7 +147,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             throw new IllegalArgumentException("the buffer is full");
         }
         while (true) {
-            cancellation.check(what(), null);
+            operation.check(what(), null);
             if (ended) {
                 return -1;
             }
@@ -189,7 +189,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         int at = into.position();
         int count = open.read(into);
         received(open.source(), into, at, count);
-        bandwidth.take(count, cancellation, what());
+        bandwidth.take(count, operation, what());
         if (position - checkedAt >= CHECK_BYTES
                 || (window == null && open.waitedNanos() - sampleStartWaited >= SAMPLE_NANOS)) {
             checkedAt = position;
@@ -231,8 +231,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         }
         if (isSlow(open) && backlog.getAsLong() <= STARVED_BYTES) {
             RangeWindow made =
-                    new RangeWindow(
-                            lanes(), leadEnd, size, options, memory, bandwidth, cancellation);
+                    new RangeWindow(lanes(), leadEnd, size, options, memory, bandwidth, operation);
             window = made;
             made.staff(1);
         }
@@ -305,12 +304,12 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             if (failure instanceof ImageException e && e.kind() == ErrorKind.CANCELLED) {
                 throw e;
             }
-            cancellation.check(what(), failure);
+            operation.check(what(), failure);
             BlobSource failed = current;
             current = afterFailure(failure);
             failed.tally().retried();
             if (current.failures() > 0) {
-                cancellation.pause(retries.delayMillis(current.failures(), null), what());
+                operation.pause(retries.delayMillis(current.failures(), null), what());
             }
             try {
                 connect();
@@ -426,7 +425,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
                         size,
                         new RangeBody.Manner(attempts, false, false),
                         options,
-                        cancellation);
+                        operation);
         body = opened;
         startSample(opened);
         from = opened.from();
@@ -444,7 +443,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
 
     @Override
     public void close() {
-        cancellation.cancel();
+        operation.cancel();
         releaseIfIdle();
         onClose.run();
     }

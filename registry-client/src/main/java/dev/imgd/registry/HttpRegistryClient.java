@@ -51,7 +51,7 @@ final class HttpRegistryClient implements RegistryClient {
     private final Connections connections;
     private final RetryPolicy retries;
     private final Recent<RegistryHost, Endpoint> endpoints;
-    private final Set<Cancellation> active = ConcurrentHashMap.newKeySet();
+    private final Set<Operation> active = ConcurrentHashMap.newKeySet();
     private final Set<HttpRegistryClient> sessions = ConcurrentHashMap.newKeySet();
     private final @Nullable HttpRegistryClient parent;
 
@@ -61,6 +61,7 @@ final class HttpRegistryClient implements RegistryClient {
     private final UnitPool memory;
     private final Pace bandwidth;
     private final Map<String, Tally> tallies = new LinkedHashMap<>();
+    private final Heard heard = new Heard();
     private volatile boolean closed;
 
     HttpRegistryClient(RegistryOptions options) {
@@ -118,6 +119,11 @@ final class HttpRegistryClient implements RegistryClient {
             session.close();
         }
         return session;
+    }
+
+    @Override
+    public List<String> notices() {
+        return heard.texts();
     }
 
     @Override
@@ -290,9 +296,9 @@ final class HttpRegistryClient implements RegistryClient {
     }
 
     /// How a host is asked: less patiently while there is another one to turn to.
-    private record Try(Cancellation cancellation, int attempts, Tally tally) {
+    private record Try(Operation operation, int attempts, Tally tally) {
         Answer get(Endpoint endpoint, Ask ask) throws ImageException {
-            return endpoint.get(ask, cancellation, attempts, tally);
+            return endpoint.get(ask, operation, attempts, tally);
         }
     }
 
@@ -307,13 +313,13 @@ final class HttpRegistryClient implements RegistryClient {
         ImageException[] failures = new ImageException[hosts.size()];
         for (int i = 0; i < order.size(); i++) {
             RegistryHost host = order.get(i);
-            Cancellation cancellation = begin();
+            Operation operation = begin();
             Tally tally = tally(host);
             try {
                 int attempts = i < order.size() - 1 ? ATTEMPTS_WITH_OTHERS : retries.attempts();
                 return action.apply(
                         endpoint(host),
-                        new Try(cancellation, Math.min(attempts, retries.attempts()), tally));
+                        new Try(operation, Math.min(attempts, retries.attempts()), tally));
             } catch (ImageException e) {
                 if (e.kind() == ErrorKind.CANCELLED) {
                     throw e;
@@ -321,7 +327,7 @@ final class HttpRegistryClient implements RegistryClient {
                 failures[hosts.indexOf(host)] = e;
                 judge(tally, e, hosts.size() > 1);
             } finally {
-                active.remove(cancellation);
+                active.remove(operation);
             }
         }
         ImageException last = failures[failures.length - 1];
@@ -442,18 +448,18 @@ final class HttpRegistryClient implements RegistryClient {
         return false;
     }
 
-    /// Makes an operation one that [#close()] ends; [#end(Cancellation)] follows.
-    Cancellation begin() {
-        Cancellation cancellation = new Cancellation();
-        active.add(cancellation);
+    /// Makes an operation one that [#close()] ends; [#end(Operation)] follows.
+    Operation begin() {
+        Operation operation = new Operation(heard);
+        active.add(operation);
         if (closed) {
-            cancellation.cancel();
+            operation.cancel();
         }
-        return cancellation;
+        return operation;
     }
 
-    void end(Cancellation cancellation) {
-        active.remove(cancellation);
+    void end(Operation operation) {
+        active.remove(operation);
     }
 
     Endpoint endpoint(RegistryHost host) throws ImageException {
@@ -489,7 +495,7 @@ final class HttpRegistryClient implements RegistryClient {
             throw e;
         } catch (IOException e) {
             answer.abort();
-            attempt.cancellation.check(ask.what(), e);
+            attempt.operation.check(ask.what(), e);
             throw TransportFailure.of(e).exception(ask.what(), answer.from(), e);
         }
         answer.close();
@@ -624,7 +630,7 @@ final class HttpRegistryClient implements RegistryClient {
 
     private BlobStream open(List<BlobSource> sources, boolean oneHost, long size, long offset)
             throws ImageException {
-        Cancellation cancellation = begin();
+        Operation operation = begin();
         HttpBlobStream stream =
                 new HttpBlobStream(
                         sources,
@@ -635,8 +641,8 @@ final class HttpRegistryClient implements RegistryClient {
                         retries,
                         memory,
                         bandwidth,
-                        cancellation,
-                        () -> active.remove(cancellation));
+                        operation,
+                        () -> active.remove(operation));
         try {
             stream.open();
             return stream;
@@ -685,7 +691,7 @@ final class HttpRegistryClient implements RegistryClient {
     @Override
     public void close() {
         closed = true;
-        active.forEach(Cancellation::cancel);
+        active.forEach(Operation::cancel);
         sessions.forEach(HttpRegistryClient::close);
         if (parent != null) {
             parent.sessions.remove(this);

@@ -42,7 +42,7 @@ final class HttpRegistryListing implements RegistryListing {
     /// Asks one host.
     @FunctionalInterface
     private interface Action<T> {
-        T apply(Endpoint endpoint, Cancellation cancellation) throws ImageException;
+        T apply(Endpoint endpoint, Operation operation) throws ImageException;
     }
 
     private <T> T onHosts(String registry, String what, Capability capability, Action<T> action)
@@ -52,9 +52,9 @@ final class HttpRegistryListing implements RegistryListing {
             if (!host.can(capability)) {
                 continue;
             }
-            Cancellation cancellation = client.begin();
+            Operation operation = client.begin();
             try {
-                return action.apply(client.endpoint(host), cancellation);
+                return action.apply(client.endpoint(host), operation);
             } catch (ImageException e) {
                 if (e.kind() == ErrorKind.CANCELLED) {
                     throw e;
@@ -64,7 +64,7 @@ final class HttpRegistryListing implements RegistryListing {
                 }
                 last = e;
             } finally {
-                client.end(cancellation);
+                client.end(operation);
             }
         }
         if (last != null) {
@@ -83,11 +83,11 @@ final class HttpRegistryListing implements RegistryListing {
                 repository.registry(),
                 what,
                 Capability.RESOLVE,
-                (endpoint, cancellation) ->
+                (endpoint, operation) ->
                         names(
                                 new Pages(
                                         endpoint,
-                                        cancellation,
+                                        operation,
                                         what,
                                         Scope.pull(repository.repository()),
                                         client.options().limits(),
@@ -106,11 +106,11 @@ final class HttpRegistryListing implements RegistryListing {
                 registry,
                 what,
                 Capability.RESOLVE,
-                (endpoint, cancellation) ->
+                (endpoint, operation) ->
                         names(
                                 new Pages(
                                         endpoint,
-                                        cancellation,
+                                        operation,
                                         what,
                                         Scope.catalog(),
                                         client.options().limits(),
@@ -159,11 +159,11 @@ final class HttpRegistryListing implements RegistryListing {
                 repository.registry(),
                 what,
                 Capability.PULL,
-                (endpoint, cancellation) -> {
+                (endpoint, operation) -> {
                     HttpUrl url = endpoint.url(repository.repository(), "blobs", digest.toString());
                     Scope scope = Scope.pull(repository.repository());
                     Ask ask = Ask.of(what, "HEAD", url, scope);
-                    try (Answer answer = endpoint.exchange(ask, cancellation)) {
+                    try (Answer answer = endpoint.exchange(ask, operation)) {
                         if (answer.status() != 200) {
                             throw answer.failure(what, false);
                         }
@@ -195,11 +195,11 @@ final class HttpRegistryListing implements RegistryListing {
                 repository.registry(),
                 what,
                 Capability.REFERRERS,
-                (endpoint, cancellation) -> {
+                (endpoint, operation) -> {
                     var pages =
                             new Pages(
                                     endpoint,
-                                    cancellation,
+                                    operation,
                                     what,
                                     Scope.pull(repository.repository()),
                                     client.options().limits(),
@@ -212,7 +212,7 @@ final class HttpRegistryListing implements RegistryListing {
                     List<Descriptor> tagged =
                             new ReferrersTag(
                                             endpoint,
-                                            cancellation,
+                                            operation,
                                             client.options(),
                                             client.retries(),
                                             repository,
@@ -273,7 +273,7 @@ final class HttpRegistryListing implements RegistryListing {
     /// The pages of one list.
     private static final class Pages {
         final Endpoint endpoint;
-        final Cancellation ending;
+        final Operation ending;
         final String what;
         private final Scope scope;
         private final Limits limits;
@@ -283,7 +283,7 @@ final class HttpRegistryListing implements RegistryListing {
         /// @param limit of the number of pages
         Pages(
                 Endpoint endpoint,
-                Cancellation ending,
+                Operation ending,
                 String what,
                 Scope scope,
                 Limits limits,

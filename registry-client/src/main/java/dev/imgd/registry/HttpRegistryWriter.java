@@ -29,18 +29,18 @@ final class HttpRegistryWriter implements RegistryWriter {
     /// Asks one host.
     @FunctionalInterface
     private interface Action<T> {
-        T apply(Endpoint endpoint, Cancellation cancellation) throws ImageException;
+        T apply(Endpoint endpoint, Operation operation) throws ImageException;
     }
 
     private <T> T onPushHost(Reference reference, String what, Action<T> action)
             throws ImageException {
         for (RegistryHost host : client.options().hosts().hostsFor(reference.registry())) {
             if (host.can(Capability.PUSH)) {
-                Cancellation cancellation = client.begin();
+                Operation operation = client.begin();
                 try {
-                    return action.apply(client.endpoint(host), cancellation);
+                    return action.apply(client.endpoint(host), operation);
                 } finally {
-                    client.end(cancellation);
+                    client.end(operation);
                 }
             }
         }
@@ -62,11 +62,11 @@ final class HttpRegistryWriter implements RegistryWriter {
         return onPushHost(
                 repository,
                 "push of blob " + blob.digest() + " to " + repository.name(),
-                (endpoint, cancellation) ->
+                (endpoint, operation) ->
                         new BlobUpload(
                                         endpoint,
                                         client.retries(),
-                                        cancellation,
+                                        operation,
                                         repository,
                                         blob,
                                         source)
@@ -91,8 +91,8 @@ final class HttpRegistryWriter implements RegistryWriter {
                 onPushHost(
                         repository,
                         what,
-                        (endpoint, cancellation) -> {
-                            var target = new Target(endpoint, cancellation, repository, what);
+                        (endpoint, operation) -> {
+                            var target = new Target(endpoint, operation, repository, what);
                             boolean indexed = put(target, descriptor, content, tags);
                             if (document.subject().isPresent() && !indexed) {
                                 referrers(target, document.subject().get().digest())
@@ -105,7 +105,7 @@ final class HttpRegistryWriter implements RegistryWriter {
     private ReferrersTag referrers(Target target, Digest subject) throws ImageException {
         return new ReferrersTag(
                 target.endpoint,
-                target.cancellation,
+                target.operation,
                 client.options(),
                 client.retries(),
                 target.repository,
@@ -113,7 +113,7 @@ final class HttpRegistryWriter implements RegistryWriter {
     }
 
     private record Target(
-            Endpoint endpoint, Cancellation cancellation, Reference repository, String what) {}
+            Endpoint endpoint, Operation operation, Reference repository, String what) {}
 
     /// @return whether the registry lists the manifest as a referrer of its subject by itself
     private static boolean put(
@@ -150,7 +150,7 @@ final class HttpRegistryWriter implements RegistryWriter {
         Ask ask =
                 Ask.of(target.what, "PUT", url.build(), Scope.push(target.repository.repository()))
                         .withBody(body);
-        Answer answer = target.endpoint.exchange(ask, target.cancellation);
+        Answer answer = target.endpoint.exchange(ask, target.operation);
         if (answer.status() / 100 != 2) {
             throw refused(target.what, answer);
         }
@@ -187,8 +187,8 @@ final class HttpRegistryWriter implements RegistryWriter {
                     onPushHost(
                             reference,
                             what,
-                            (endpoint, cancellation) -> {
-                                var target = new Target(endpoint, cancellation, reference, what);
+                            (endpoint, operation) -> {
+                                var target = new Target(endpoint, operation, reference, what);
                                 referrers(target, subject.get()).remove(digest.orElseThrow());
                                 return true;
                             });
@@ -228,7 +228,7 @@ final class HttpRegistryWriter implements RegistryWriter {
                 onPushHost(
                         reference,
                         what,
-                        (endpoint, cancellation) -> {
+                        (endpoint, operation) -> {
                             HttpUrl url = endpoint.url(reference.repository(), kind, name);
                             Ask ask =
                                     Ask.of(
@@ -236,7 +236,7 @@ final class HttpRegistryWriter implements RegistryWriter {
                                             "DELETE",
                                             url,
                                             Scope.delete(reference.repository()));
-                            try (Answer answer = endpoint.exchange(ask, cancellation)) {
+                            try (Answer answer = endpoint.exchange(ask, operation)) {
                                 if (answer.status() / 100 != 2) {
                                     throw notDeleted(what, answer, kind, name);
                                 }

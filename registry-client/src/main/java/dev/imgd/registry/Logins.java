@@ -171,7 +171,7 @@ public final class Logins {
         try (Connections connections = new Connections(own)) {
             Endpoint endpoint = Endpoint.registry(host, own, connections, retries);
             Ask ask = Ask.of(what, "GET", endpoint.url(""), Scope.login(repository(name)));
-            try (Answer answer = endpoint.exchange(ask, new Cancellation())) {
+            try (Answer answer = endpoint.exchange(ask, new Operation())) {
                 if (answer.status() == 200) {
                     return answer.response().request().header("Authorization") != null;
                 }

@@ -40,13 +40,15 @@ final class Notices {
         this.since = clock.instant();
     }
 
-    /// Shows what is new.
+    /// Shows what is new, and tells all of it to who asked.
     ///
     /// @param headers the values of the `Warning` headers of an answer
-    void show(List<String> headers) {
+    void show(List<String> headers, Operation asking) {
         for (String text : parse(headers)) {
+            String notice = "registry %s says: %s".formatted(host, text);
+            asking.hear(notice);
             if (isNew(text)) {
-                Log.warn(host, text);
+                Log.warn(notice);
             }
         }
     }
@@ -117,8 +119,8 @@ final class Notices {
     private static final class Log {
         private static final Logger LOGGER = LoggerFactory.getLogger(Notices.class);
 
-        static void warn(String host, String text) {
-            LOGGER.warn("registry {} says: {}", host, text);
+        static void warn(String notice) {
+            LOGGER.warn("{}", notice);
         }
     }
 }

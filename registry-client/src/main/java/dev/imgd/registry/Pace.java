@@ -17,7 +17,7 @@ final class Pace {
     }
 
     /// Takes `count` and waits until it was due.
-    void take(long count, Cancellation cancellation, String what) throws ImageException {
+    void take(long count, Operation operation, String what) throws ImageException {
         if (perSecond == 0) {
             return;
         }
@@ -28,7 +28,7 @@ final class Pace {
             wait = free - now;
         }
         if (wait > SHORTEST_PAUSE_NANOS) {
-            cancellation.pause(wait / 1_000_000, what);
+            operation.pause(wait / 1_000_000, what);
         }
     }
 }

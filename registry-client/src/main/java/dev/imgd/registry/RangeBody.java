@@ -28,7 +28,7 @@ final class RangeBody {
 
     private final BlobSource source;
     private final RegistryOptions options;
-    private final Cancellation cancellation;
+    private final Operation operation;
     private final long size;
     private final long waitedForAnswerNanos;
     private final Answer answer;
@@ -48,7 +48,7 @@ final class RangeBody {
             long end,
             long size,
             RegistryOptions options,
-            Cancellation cancellation,
+            Operation operation,
             long waitedForAnswerNanos) {
         this.source = source;
         this.answer = answer;
@@ -57,7 +57,7 @@ final class RangeBody {
         this.end = end;
         this.size = size;
         this.options = options;
-        this.cancellation = cancellation;
+        this.operation = operation;
         this.waitedForAnswerNanos = waitedForAnswerNanos;
     }
 
@@ -72,11 +72,11 @@ final class RangeBody {
             long size,
             Manner manner,
             RegistryOptions options,
-            Cancellation cancellation)
+            Operation operation)
             throws IOException {
         HostLoad load = source.endpoint().load();
-        load.enter(PLACE_PATIENCE_NANOS, cancellation, source.ask().what());
-        return inPlace(source, first, end, size, manner, options, cancellation);
+        load.enter(PLACE_PATIENCE_NANOS, operation, source.ask().what());
+        return inPlace(source, first, end, size, manner, options, operation);
     }
 
     /// As [#open], once, over a connection of its own and only if exactly the range is sent.
@@ -88,10 +88,10 @@ final class RangeBody {
             long end,
             long size,
             RegistryOptions options,
-            Cancellation cancellation)
+            Operation operation)
             throws IOException {
         return source.endpoint().load().tryEnter()
-                ? inPlace(source, first, end, size, AHEAD, options, cancellation)
+                ? inPlace(source, first, end, size, AHEAD, options, operation)
                 : null;
     }
 
@@ -102,11 +102,11 @@ final class RangeBody {
             long size,
             Manner manner,
             RegistryOptions options,
-            Cancellation cancellation)
+            Operation operation)
             throws IOException {
         boolean opened = false;
         try {
-            RangeBody body = send(source, first, end, size, manner, options, cancellation);
+            RangeBody body = send(source, first, end, size, manner, options, operation);
             opened = true;
             return body;
         } finally {
@@ -123,7 +123,7 @@ final class RangeBody {
             long size,
             Manner manner,
             RegistryOptions options,
-            Cancellation cancellation)
+            Operation operation)
             throws IOException {
         long started = System.nanoTime();
         boolean ranged = (first > 0 || end < size) && !source.ignoresRanges();
@@ -134,14 +134,14 @@ final class RangeBody {
                     source.endpoint()
                             .get(
                                     manner.alone() ? ask.onItsOwnConnection() : ask,
-                                    cancellation,
+                                    operation,
                                     manner.attempts(),
                                     source.tally());
         } catch (RegistryException e) {
             if (ranged && e.status() == 416 && !manner.exact()) {
                 // The server has less than the descriptor says, or cannot do ranges: see which.
                 source.rangesIgnored();
-                return send(source, first, end, size, manner, options, cancellation);
+                return send(source, first, end, size, manner, options, operation);
             }
             throw e;
         }
@@ -154,7 +154,7 @@ final class RangeBody {
                             end,
                             size,
                             options,
-                            cancellation,
+                            operation,
                             System.nanoTime() - started);
             if (answer.status() == 206) {
                 if (opened.startsRight(ranged, first)) {
@@ -175,7 +175,7 @@ final class RangeBody {
         }
         answer.abort();
         source.rangesIgnored();
-        return send(source, first, end, size, manner, options, cancellation);
+        return send(source, first, end, size, manner, options, operation);
     }
 
     private static String range(long first, long end, long size) {
@@ -224,7 +224,7 @@ final class RangeBody {
             left -= step;
             measure(System.nanoTime() - started, step);
             requireRate();
-            cancellation.check(source.ask().what(), null);
+            operation.check(source.ask().what(), null);
         }
     }
 

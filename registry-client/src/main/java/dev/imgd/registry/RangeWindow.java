@@ -100,7 +100,7 @@ final class RangeWindow {
     private final RegistryOptions options;
     private final UnitPool pool;
     private final Pace bandwidth;
-    private final Cancellation cancellation;
+    private final Operation operation;
     private final int mostWorkers;
     private final Runnable forget;
     private final ReentrantLock lock = new ReentrantLock();
@@ -128,19 +128,19 @@ final class RangeWindow {
             RegistryOptions options,
             UnitPool pool,
             Pace bandwidth,
-            Cancellation cancellation) {
+            Operation operation) {
         sources.forEach(source -> lanes.add(new Lane(source)));
         this.next = next;
         this.size = size;
         this.options = options;
         this.pool = pool;
         this.bandwidth = bandwidth;
-        this.cancellation = cancellation;
+        this.operation = operation;
         this.mostWorkers = options.transfer().rangeConnections();
         this.chunkUnits =
                 Math.clamp(size / CHUNK_FRACTION / UnitPool.UNIT_BYTES, 1, MOST_CHUNK_UNITS);
         this.failedAt = System.nanoTime() - REST_AFTER_FAILURE_NANOS;
-        this.forget = cancellation.onCancel(this::wake);
+        this.forget = operation.onCancel(this::wake);
     }
 
     private void wake() {
@@ -217,7 +217,7 @@ final class RangeWindow {
                 return 0;
             }
             while (chunk.filled == chunk.used && chunk.fetching) {
-                cancellation.check(what, null);
+                operation.check(what, null);
                 arrived.await();
             }
             if (chunk.filled == chunk.used) {
@@ -230,7 +230,7 @@ final class RangeWindow {
             count = Math.min(Math.min(into.remaining(), piece.end() - from), unitRest(from));
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
-            cancellation.check(what, e);
+            operation.check(what, e);
             throw new IllegalStateException("an interruption is a cancellation", e);
         } finally {
             lock.unlock();
@@ -297,8 +297,8 @@ final class RangeWindow {
     }
 
     private void work() {
-        Cancellation own = new Cancellation();
-        Runnable undo = cancellation.onCancel(own::cancel);
+        Operation own = operation.part();
+        Runnable undo = operation.onCancel(own::cancel);
         @Nullable Lane lane = null;
         try {
             while (true) {
@@ -331,7 +331,7 @@ final class RangeWindow {
     private @Nullable Chunk assign() {
         lock.lock();
         try {
-            while (!closed && awaited && !cancellation.isCancelled() && next < size) {
+            while (!closed && awaited && !operation.isCancelled() && next < size) {
                 if (chunks.size() < CHUNKS_PER_WORKER * mostWorkers) {
                     int length =
                             (int) Math.min(size - next, (long) chunkUnits * UnitPool.UNIT_BYTES);
@@ -361,7 +361,7 @@ final class RangeWindow {
     /// Fetches a chunk, from another host when one fails.
     ///
     /// @return the lane to go on with; null when none is left, and the chunk to the reader
-    private @Nullable Lane fill(Chunk chunk, @Nullable Lane current, Cancellation own) {
+    private @Nullable Lane fill(Chunk chunk, @Nullable Lane current, Operation own) {
         Lane lane = choose(current);
         while (lane != null && !own.isCancelled()) {
             try {
@@ -380,7 +380,7 @@ final class RangeWindow {
     }
 
     /// @return false when the host has enough to do
-    private boolean fetch(Chunk chunk, Lane lane, Cancellation own) throws IOException {
+    private boolean fetch(Chunk chunk, Lane lane, Operation own) throws IOException {
         BlobSource source = lane.source;
         long started = System.nanoTime();
         int before = chunk.filled;

@@ -34,7 +34,7 @@ final class ReferrersTag {
     private static final ReentrantLock TURN = new ReentrantLock();
 
     private final Endpoint endpoint;
-    private final Cancellation cancellation;
+    private final Operation operation;
     private final RegistryOptions options;
     private final RetryPolicy retries;
     private final Reference reference;
@@ -43,14 +43,14 @@ final class ReferrersTag {
     /// @param endpoint the host whose list it is; lists are not looked for elsewhere
     ReferrersTag(
             Endpoint endpoint,
-            Cancellation cancellation,
+            Operation operation,
             RegistryOptions options,
             RetryPolicy retries,
             Reference repository,
             Digest subject)
             throws ImageException {
         this.endpoint = endpoint;
-        this.cancellation = cancellation;
+        this.operation = operation;
         this.options = options;
         this.retries = retries;
         this.reference = repository.withTag(name(subject));
@@ -129,7 +129,7 @@ final class ReferrersTag {
                             null);
                 }
                 if (attempt > 1) {
-                    cancellation.pause(retries.delayMillis(attempt - 1, null), what);
+                    operation.pause(retries.delayMillis(attempt - 1, null), what);
                 }
                 List<Descriptor> next = new ArrayList<>(state.entries);
                 if (entry == null) {
@@ -154,14 +154,14 @@ final class ReferrersTag {
     private State load(Scope scope) throws ImageException {
         HttpUrl url = url();
         Ask ask = Ask.of(what, "GET", url, scope).withAccept(MediaType.OCI_INDEX);
-        try (Answer answer = endpoint.exchange(ask, cancellation)) {
+        try (Answer answer = endpoint.exchange(ask, operation)) {
             if (answer.status() == 404) {
                 return new State(List.of(), Map.of("If-None-Match", "*"));
             }
             if (answer.status() != 200) {
                 throw answer.failure(what, false);
             }
-            byte[] content = SmallBody.read(what, answer, options, cancellation);
+            byte[] content = SmallBody.read(what, answer, options, operation);
             ManifestDocument document =
                     ManifestDocument.parse(
                             what + " from " + answer.from(),
@@ -198,7 +198,7 @@ final class ReferrersTag {
                 Ask.of(what, "PUT", url(), Scope.push(reference.repository()))
                         .withHeaders(condition)
                         .withBody(body);
-        try (Answer answer = endpoint.exchange(ask, cancellation)) {
+        try (Answer answer = endpoint.exchange(ask, operation)) {
             // 412: another writer was first, and the next turn takes its list.
             if (answer.status() / 100 != 2 && answer.status() != 412) {
                 throw answer.failure(what, true);

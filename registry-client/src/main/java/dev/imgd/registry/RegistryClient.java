@@ -76,6 +76,11 @@ public interface RegistryClient extends AutoCloseable {
     /// The hosts that did something for this client or failed to, in the order of first use.
     List<SourceUse> sources();
 
+    /// What the registries said in `Warning` headers to this client, its sessions left out, fit to
+    /// be shown: for people, each text once. The log has it too, for all clients together once an
+    /// hour.
+    List<String> notices();
+
     /// Asks a host no more, because it sent wrong bytes.
     ///
     /// @param host as in [Span]

@@ -325,7 +325,7 @@ public final class RegistryProbe {
             Endpoint endpoint = client.endpoint(host);
             String what = "API of " + host.url();
             Ask ask = Ask.of(what, "GET", endpoint.url(""), Scope.pull(reference.repository()));
-            try (Answer answer = endpoint.exchange(ask, new Cancellation())) {
+            try (Answer answer = endpoint.exchange(ask, new Operation())) {
                 int status = answer.status();
                 if (status == 404) {
                     String detail =
@@ -423,7 +423,7 @@ public final class RegistryProbe {
                             reference.repository(),
                             null,
                             "bytes=1-1");
-            Answer answer = endpoint.get(ask, new Cancellation());
+            Answer answer = endpoint.get(ask, new Operation());
             // A server that ignores the range would go on to send all of it.
             answer.abort();
             ContentRange range = ContentRange.parse(answer.response().header("Content-Range"));

@@ -9,8 +9,7 @@ import okio.BufferedSource;
 final class SmallBody {
     private SmallBody() {}
 
-    static byte[] read(
-            String what, Answer answer, RegistryOptions options, Cancellation cancellation)
+    static byte[] read(String what, Answer answer, RegistryOptions options, Operation operation)
             throws ImageException {
         long limit = options.limits().manifestBytes();
         try (Deadline deadline = Deadline.start(answer.call(), options.headerTimeout())) {
@@ -20,7 +19,7 @@ final class SmallBody {
                 longer = source.request(limit + 1);
             } catch (IOException e) {
                 answer.abort();
-                cancellation.check(what, e);
+                operation.check(what, e);
                 throw TransportFailure.of(deadline.explain(e)).exception(what, answer.from(), e);
             }
             if (longer) {

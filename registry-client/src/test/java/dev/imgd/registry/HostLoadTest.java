@@ -81,7 +81,7 @@ final class HostLoadTest {
     @Test
     void enter_noPlaceLeft_takenWhenPatienceEnds() throws Exception {
         assertEquals(32, fill());
-        load.enter(1, new Cancellation(), "test");
+        load.enter(1, new Operation(), "test");
         empty(1);
         assertFalse(load.tryEnter());
     }

@@ -108,7 +108,14 @@ class NoticesTest {
                                 CredentialSource.of(
                                         registry.authority(), new Credentials.Login("u", "p")))) {
             session.resolve(reference);
+            session.resolve(reference);
             other.resolve(reference);
+            for (RegistryClient each : List.of(client, session, other)) {
+                assertEquals(List.of(says("moves soon"), says("old")), each.notices());
+            }
+        }
+        try (RegistryClient silent = client.session()) {
+            assertEquals(List.of(), silent.notices());
         }
         assertEquals(List.of(says("moves soon"), says("old")), shown());
     }

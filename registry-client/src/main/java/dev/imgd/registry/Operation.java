@@ -9,11 +9,33 @@ import java.util.concurrent.TimeUnit;
 import okhttp3.Call;
 import org.jspecify.annotations.Nullable;
 
-/// Ends the requests and waits of one operation from another thread.
-final class Cancellation {
+/// Something that a client does for its caller: ends its requests and waits from another thread,
+/// and passes on what registries say to it.
+final class Operation {
+    private final Heard heard;
     private final CountDownLatch cancelled = new CountDownLatch(1);
     private volatile @Nullable Call current;
     private final Set<Runnable> listeners = ConcurrentHashMap.newKeySet();
+
+    /// For a client that tells nobody what it heard.
+    Operation() {
+        this(new Heard());
+    }
+
+    /// @param heard of the client
+    Operation(Heard heard) {
+        this.heard = heard;
+    }
+
+    /// A part of this operation with requests of its own, which must be cancelled with it.
+    Operation part() {
+        return new Operation(heard);
+    }
+
+    /// Takes what a registry wants its users to know.
+    void hear(String text) {
+        heard.add(text);
+    }
 
     /// Runs something when the operation is cancelled, at once if it is already; perhaps twice.
     ///
