@@ -98,9 +98,10 @@ public final class CliLogging implements SLF4JServiceProvider {
                     if (cause != null) {
                         cause.printStackTrace(err);
                     }
+                } else if (level == Level.WARN) {
+                    Console.current().warn(text);
                 } else {
-                    err.println(
-                            "imgctl: " + (level == Level.WARN ? "warning: " : "error: ") + text);
+                    err.println("imgctl: error: " + text);
                 }
                 err.flush();
             }

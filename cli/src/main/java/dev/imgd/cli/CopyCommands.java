@@ -88,9 +88,7 @@ final class CopyCommands {
                             quiet ? GlobalOptions.ProgressMode.none : options().progress, err)) {
                 result = copy(request, progress);
             }
-            for (String warning : result.warnings()) {
-                err.println("imgctl: warning: " + warning);
-            }
+            result.warnings().forEach(Console.current()::warn);
             print(result);
             return 0;
         }

@@ -184,9 +184,7 @@ final class ImageCommands {
                             quiet ? GlobalOptions.ProgressMode.none : options().progress, err())) {
                 result = images.pull(request, progress);
             }
-            for (String warning : result.warnings()) {
-                err().println("imgctl: warning: " + warning);
-            }
+            result.warnings().forEach(Console.current()::warn);
             if (options().json()) {
                 JsonWriter json =
                         JsonWriter.indented()
@@ -202,7 +200,8 @@ final class ImageCommands {
                         .member("millis", result.millis())
                         .beginArray("sources");
                 result.sources().forEach(use -> source(json, use));
-                out().println(json.endArray().endObject());
+                json.endArray().member("warnings", result.warnings());
+                out().println(json.endObject());
             } else if (quiet) {
                 out().println(result.digest());
             } else {

@@ -109,8 +109,7 @@ final class LoginCommands {
                     CredentialOptions.of(username, secret, "imgctl login " + name + " --username");
             boolean checked = Logins.check(registryOptions(), name, credentials);
             if (!checked) {
-                String warning = "imgctl: warning: %s lets everybody in: nothing could be checked";
-                Console.current().err().println(warning.formatted(name));
+                Console.current().warn(name + " lets everybody in: nothing could be checked");
             }
             String place = logins().store(name, credentials);
             print(

@@ -50,8 +50,9 @@ final class RegistryResolveCommand extends HostsCommand {
             table.print(out());
         }
         if (digests.size() > 1) {
-            err().println(
-                            "imgctl: warning: the hosts disagree about %s; a mirror may be out of date"
+            Console.current()
+                    .warn(
+                            "the hosts disagree about %s; a mirror may be out of date"
                                     .formatted(wanted));
         }
         if (!digests.isEmpty()) {

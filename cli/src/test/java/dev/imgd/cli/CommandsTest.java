@@ -56,7 +56,8 @@ class CommandsTest {
         assertEquals(
                 """
                 {"name":"n:1","digest":"%s","chainId":"%s","layers":1,"fetchedBytes":3,\
-                "reusedBytes":4,"millis":1500,"sources":[{"host":"host","bytes":3,"retries":0}]}"""
+                "reusedBytes":4,"millis":1500,"sources":[{"host":"host","bytes":3,"retries":0}],\
+                "warnings":["watch out"]}"""
                         .formatted(ONE, TWO),
                 run.json());
         assertEquals("imgctl: warning: watch out\n", run.err());

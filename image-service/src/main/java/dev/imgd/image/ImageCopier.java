@@ -385,6 +385,7 @@ public final class ImageCopier {
                         image.target(), image.top().content(), image.children(image.target()));
                 manifests++;
                 progress.progress(state("done"));
+                sessions.forEach(session -> warnings.addAll(session.notices()));
                 return new CopyResult(
                         request.destination().toString(),
                         image.target().digest(),

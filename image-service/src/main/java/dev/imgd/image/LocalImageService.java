@@ -38,6 +38,7 @@ import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.Lock;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /// The image service over a store and a snapshotter of this process. Thread-safe.
@@ -223,7 +224,7 @@ public final class LocalImageService implements ImageService {
                 fetched.layers,
                 (System.nanoTime() - started) / 1_000_000,
                 fetched.sources,
-                fetched.warnings);
+                Stream.concat(fetched.warnings.stream(), client.notices().stream()).toList());
     }
 
     private static Platform platform(Optional<String> specifier) throws ImageException {
