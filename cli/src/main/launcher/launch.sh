@@ -77,7 +77,8 @@ options="-XX:+UseSerialGC -XX:+UseCompactObjectHeaders -XX:-UsePerfData -XX:+Dis
  --enable-native-access=ALL-UNNAMED --sun-misc-unsafe-memory-access=allow -XX:MaxDirectMemorySize=96m
  -Djava.awt.headless=true -Xss512k -XX:TieredStopAtLevel=1"
 if [ "$mode" = cli ]; then
-    options="$options -Xms16m -Xmx128m"
+    # Looking in vain for Groovy, picocli would open every jar, which the start-up cache makes unnecessary.
+    options="$options -Xms16m -Xmx128m -Dpicocli.disable.closures=true"
 else
     options="$options -XX:+ExitOnOutOfMemoryError -Xms32m -Xmx160m"
 fi

@@ -173,18 +173,19 @@ public final class Imgctl implements Runnable {
 
     /// Whether a store is about to be opened, as far as the words tell: a wrong guess only costs
     /// time.
-    private static boolean opensStore(Set<String> named, String[] args) {
-        for (String name : named) {
-            if (STORE_COMMANDS.contains(name)) {
-                return List.of(args).contains("--root")
-                        || !Files.exists(Config.defaults().get(Config.ADDRESS));
-            }
-        }
-        return false;
+    private static boolean opensStore(String[] args) {
+        List<String> words = List.of(args);
+        return words.contains("--root")
+                || !(words.contains("--address")
+                        || Files.exists(Config.defaults().get(Config.ADDRESS)));
     }
 
     /// Runs the program and exits.
     public static void main(String[] args) {
+        // A client of the daemon uses the JDK's sockets, but gRPC loads Netty's native ones to see
+        // whether
+        // they are there.
+        System.setProperty("io.netty.transport.noNative", "true");
         int code = run(args, stream(FileDescriptor.out), stream(FileDescriptor.err));
         // Halting skips shutdown hooks; what they guard is finished when run returns.
         Runtime.getRuntime().halt(code);
@@ -218,8 +219,12 @@ public final class Imgctl implements Runnable {
                 args = Stream.concat(Stream.of("verify"), Stream.of(args)).toArray(String[]::new);
             }
             Set<String> named = named(args);
-            if (opensStore(named, args)) {
-                Warmup.ofStore();
+            if (named.stream().anyMatch(STORE_COMMANDS::contains)) {
+                if (opensStore(args)) {
+                    Warmup.ofStore();
+                } else {
+                    Warmup.ofDaemon();
+                }
             }
             Console.set(new Console(out, err));
             Imgctl root = new Imgctl(sessions);

@@ -56,6 +56,12 @@ public final class Training {
             run("--root", root, "export", directory.resolve("export.tar").toString(), "sample:1");
             run("--root", root, "rm", "sample:1", reference);
             run("--root", root, "gc");
+            String layout = "oci:" + directory.resolve("layout") + ":1";
+            run("copy", "docker://" + reference, layout);
+            run("copy", layout, "oci-archive:" + directory.resolve("layout.tar") + ":1");
+            run("copy", layout, "docker://localhost:1/none:1");
+            run("registry", "tags", registry.authority() + "/sample");
+            run("manifest", "get", reference);
         }
     }
 

@@ -7,6 +7,9 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.Json;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryOptions;
+import java.net.InetAddress;
+import java.net.UnknownHostException;
+import java.nio.channels.spi.SelectorProvider;
 import java.nio.charset.StandardCharsets;
 
 /// Initialises on another thread what a command is about to need, while the first one does
@@ -21,6 +24,11 @@ final class Warmup {
     /// is parsed.
     static void ofStore() {
         start(Store::preload);
+    }
+
+    /// For a command that is likely to ask a daemon.
+    static void ofDaemon() {
+        start(SelectorProvider::provider);
     }
 
     /// For a pull.
@@ -45,6 +53,12 @@ final class Warmup {
         try {
             Json.parse("warm-up", "{\"size\":1}".getBytes(StandardCharsets.US_ASCII));
         } catch (ImageException e) {
+            throw new AssertionError(e);
+        }
+        try {
+            // The first lookup of a name makes the JDK search all jars for other resolvers.
+            InetAddress _ = InetAddress.getByName("localhost");
+        } catch (UnknownHostException e) {
             throw new AssertionError(e);
         }
     }
