@@ -178,8 +178,13 @@ class PullIT {
 
     @Test
     void pull_interrupted_resumesWithoutAMess() throws Exception {
+        // Slow enough not to be over before it is interrupted, however busy the machine is.
+        Path slow =
+                Files.writeString(
+                        workspace.path("slow.toml"), "[pull]\nbandwidth_limit = \"1MiB\"\n");
         Program.Running pull =
-                imgctl.command("pull", "--plain-http", workspace.reference()).start();
+                imgctl.command("--config", slow, "pull", "--plain-http", workspace.reference())
+                        .start();
         Await.until(
                 "something is being received",
                 LIMIT,
