@@ -308,8 +308,7 @@ final class HttpRegistryClient implements RegistryClient {
             Reference reference, String what, Capability capability, Action<T> action)
             throws ImageException {
         List<RegistryHost> hosts = hosts(reference, what, capability);
-        List<RegistryHost> order = new ArrayList<>(hosts);
-        order.sort(Comparator.comparing(this::isLastResort));
+        List<RegistryHost> order = inOrder(hosts);
         ImageException[] failures = new ImageException[hosts.size()];
         for (int i = 0; i < order.size(); i++) {
             RegistryHost host = order.get(i);
@@ -335,6 +334,13 @@ final class HttpRegistryClient implements RegistryClient {
             last.addSuppressed(failures[i]);
         }
         throw besideWrongBytes(reference, what, last);
+    }
+
+    /// The order in which hosts are asked: those that fail, or want to be left alone, last.
+    List<RegistryHost> inOrder(List<RegistryHost> hosts) {
+        List<RegistryHost> order = new ArrayList<>(hosts);
+        order.sort(Comparator.comparing(this::isLastResort));
+        return order;
     }
 
     private boolean isLastResort(RegistryHost host) {

@@ -4,6 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.imgd.hosts.Capability;
+import dev.imgd.hosts.RegistryHost;
+import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
@@ -14,8 +17,10 @@ import dev.imgd.model.MediaType;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryListing.Referrers;
 import dev.imgd.testkit.Fault;
+import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.RegistryFeature;
 import dev.imgd.testkit.TestImage;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -28,6 +33,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -187,7 +193,7 @@ class ListingTest extends Fixture {
 
     private Descriptor artifact(RegistryClient from, Descriptor subject, String type, String note)
             throws ImageException {
-        Bytes empty = Bytes.of("{}".getBytes(java.nio.charset.StandardCharsets.US_ASCII));
+        Bytes empty = Bytes.of("{}".getBytes(StandardCharsets.US_ASCII));
         registry.content().putBlob("app", empty.sha256(), empty.toArray());
         JsonWriter json =
                 JsonWriter.compact()
@@ -329,5 +335,167 @@ class ListingTest extends Fixture {
         Referrers all =
                 client.listing().referrers(reference("app"), subject.digest(), Optional.empty());
         assertEquals(Set.of(ours.digest(), foreign), digests(all));
+    }
+
+    /// The registry behind a mirror, each with what it may be asked for.
+    private void behind(
+            InMemoryRegistry mirror, Set<Capability> ofMirror, Set<Capability> ofRegistry) {
+        RegistryHost first = host(mirror, ofMirror, Optional.of(registry.authority()));
+        RegistryHost second = host(registry, ofRegistry, Optional.empty());
+        use(QUICK.withHosts(_ -> List.of(first, second)));
+    }
+
+    private static RegistryHost host(
+            InMemoryRegistry server, Set<Capability> capabilities, Optional<String> namespace) {
+        return new RegistryHost(
+                RegistryHost.Scheme.HTTP,
+                server.authority(),
+                "/v2",
+                capabilities,
+                Map.of(),
+                TlsSettings.SYSTEM,
+                namespace.isEmpty() ? RegistryHost.Role.ORIGIN : RegistryHost.Role.MIRROR,
+                namespace,
+                Optional.empty(),
+                List.of());
+    }
+
+    private Referrers referrers(Descriptor subject) throws ImageException {
+        return client.listing().referrers(reference("app"), subject.digest(), Optional.empty());
+    }
+
+    private static final Set<Capability> ALL = Set.of(Capability.values());
+    private static final Set<Capability> NO_LISTS = Set.of(Capability.PULL, Capability.RESOLVE);
+
+    /// What a mirror without the registry's signatures says when it is asked for them.
+    enum Ignorance {
+        NO_LIST,
+        EMPTY_LIST,
+        EMPTY_TAG,
+        BROKEN
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "NO_LIST, true", "NO_LIST, false",
+        "EMPTY_LIST, true", "EMPTY_LIST, false",
+        "EMPTY_TAG, true", "EMPTY_TAG, false",
+        "BROKEN, true", "BROKEN, false",
+    })
+    void referrers_mirrorKnowsOfNone_registryIsAsked(Ignorance ignorance, boolean registryHasLists)
+            throws Exception {
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            if (!registryHasLists) {
+                registry.without(RegistryFeature.REFERRERS);
+            }
+            Descriptor subject = pushImage().manifest();
+            Descriptor one = artifact(client, subject, "application/vnd.test.sig", "one");
+            switch (ignorance) {
+                case NO_LIST -> mirror.without(RegistryFeature.REFERRERS);
+                case EMPTY_LIST -> {}
+                case EMPTY_TAG -> {
+                    mirror.without(RegistryFeature.REFERRERS);
+                    String empty = "{\"schemaVersion\":2,\"manifests\":[]}";
+                    mirror.content()
+                            .putManifest(
+                                    "app",
+                                    MediaType.OCI_INDEX,
+                                    Bytes.of(empty.getBytes(StandardCharsets.US_ASCII)),
+                                    "sha256-" + subject.digest().hex());
+                }
+                case BROKEN -> mirror.always("/", Fault.status(500, Map.of(), ""));
+            }
+            behind(mirror, ALL, ALL);
+            Referrers found = referrers(subject);
+            assertEquals(Set.of(one.digest()), digests(found));
+            assertEquals(!registryHasLists, found.byTag());
+            assertTrue(mirror.gets("/referrers/") > 0);
+        }
+    }
+
+    @Test
+    void referrers_mirrorHasThem_registryIsNotAsked() throws Exception {
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            Descriptor subject = pushImage().manifest();
+            Descriptor one = artifact(client, subject, "application/vnd.test.sig", "one");
+            registry.content()
+                    .manifests("app")
+                    .forEach(
+                            stored ->
+                                    mirror.content()
+                                            .putManifest(
+                                                    "app", stored.mediaType(), stored.content()));
+            registry.clearAccessLog();
+            behind(mirror, ALL, ALL);
+            assertEquals(Set.of(one.digest()), digests(referrers(subject)));
+            assertEquals(List.of(), registry.accessLog());
+        }
+    }
+
+    @Test
+    void referrers_mirrorMayNotListThem_isNotAsked() throws Exception {
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            registry.without(RegistryFeature.REFERRERS);
+            Descriptor subject = pushImage().manifest();
+            Descriptor one = artifact(client, subject, "application/vnd.test.sig", "one");
+            behind(mirror, NO_LISTS, ALL);
+            assertEquals(Set.of(one.digest()), digests(referrers(subject)));
+            assertEquals(List.of(), mirror.accessLog());
+        }
+    }
+
+    @Test
+    void referrers_noHostMayListThem_tagIsRead() throws Exception {
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            registry.without(RegistryFeature.REFERRERS);
+            Descriptor subject = pushImage().manifest();
+            Descriptor one = artifact(client, subject, "application/vnd.test.sig", "one");
+            registry.clearAccessLog();
+            behind(mirror, NO_LISTS, NO_LISTS);
+            Referrers found = referrers(subject);
+            assertEquals(Set.of(one.digest()), digests(found));
+            assertTrue(found.byTag());
+            assertEquals(0, mirror.gets("/referrers/") + registry.gets("/referrers/"));
+            assertEquals(1, mirror.gets("/manifests/sha256-" + subject.digest().hex()));
+
+            Set<Capability> pull = Set.of(Capability.PULL);
+            behind(mirror, pull, pull);
+            assertFails(ErrorKind.FAILED_PRECONDITION, () -> referrers(subject));
+        }
+    }
+
+    /// That the mirror knows of none is no answer for the registry.
+    @Test
+    void referrers_registryFails_isNotTakenForNone() throws Exception {
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            Descriptor subject = pushImage().manifest();
+            behind(mirror, ALL, ALL);
+            assertTrue(referrers(subject).manifests().isEmpty());
+            registry.always("/referrers/", Fault.error(403, "DENIED", "not for you"));
+            ImageException e = assertFails(ErrorKind.PERMISSION_DENIED, () -> referrers(subject));
+            assertTrue(e.getMessage().contains(registry.authority()), e.getMessage());
+        }
+    }
+
+    @Test
+    void delete_mirrorHasListsAndTheRegistryHasNone_tagOfTheRegistryIsKeptUpToDate()
+            throws Exception {
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            registry.without(RegistryFeature.REFERRERS);
+            Descriptor subject = pushImage().manifest();
+            Descriptor one = artifact(client, subject, "application/vnd.test.sig", "one");
+            Descriptor two = artifact(client, subject, "application/vnd.test.sig", "two");
+            registry.content()
+                    .manifests("app")
+                    .forEach(
+                            stored ->
+                                    mirror.content()
+                                            .putManifest(
+                                                    "app", stored.mediaType(), stored.content()));
+            behind(mirror, Set.of(Capability.PULL, Capability.REFERRERS), ALL);
+            client.writer().deleteManifest(reference("app").withDigest(one.digest()));
+            behind(mirror, Set.of(), ALL);
+            assertEquals(Set.of(two.digest()), digests(referrers(subject)));
+        }
     }
 }
