@@ -72,6 +72,9 @@ final class BlobUpload {
     private int failures;
     private long lastFailureAt = -1;
 
+    /// When the registry wants to be asked again, from the answer that was the last failure.
+    private @Nullable String retryAfter;
+
     BlobUpload(
             Endpoint endpoint,
             RetryPolicy retries,
@@ -347,6 +350,8 @@ final class BlobUpload {
     }
 
     private RegistryException refused(Answer answer) {
+        retryAfter = answer.response().header("Retry-After");
+        endpoint.heed(answer, retryAfter);
         return answer.failure(what, true);
     }
 
@@ -369,7 +374,9 @@ final class BlobUpload {
             // A proxy that takes no body of this size may break the connection before it says so.
             boolean _ = shrink(Math.min(size - offset, chunkBytes));
         }
-        operation.pause(retries.delayMillis(failures, null), what);
+        String asked = retryAfter;
+        retryAfter = null;
+        operation.pause(retries.delayMillis(failures, asked), what);
         if (location != null) {
             resynchronize();
         }
@@ -487,7 +494,7 @@ final class BlobUpload {
     /// Tells the registry that nothing will follow, so that it need not keep what it has.
     private void abandon() {
         HttpUrl open = location;
-        if (open == null || operation.isCancelled()) {
+        if (open == null || operation.isCancelled() || endpoint.load().wantsRest()) {
             return;
         }
         Ask ask = Ask.of(what, "DELETE", open, Scope.push(repository.repository()));

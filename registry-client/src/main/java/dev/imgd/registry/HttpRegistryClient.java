@@ -548,7 +548,7 @@ final class HttpRegistryClient implements RegistryClient {
 
     /// The digest of what was received, after comparing it with what was asked for and with what
     /// the registry says it is.
-    private static Digest requestedOrStated(
+    static Digest requestedOrStated(
             String what, Answer answer, Optional<Digest> requested, byte[] content)
             throws ImageException {
         String header = answer.response().header("Docker-Content-Digest");

@@ -425,7 +425,7 @@ final class HttpRegistryListing implements RegistryListing {
                             List.of(),
                             null);
                 }
-                return url;
+                return endpoint.withNamespace(url);
             }
             return null;
         }

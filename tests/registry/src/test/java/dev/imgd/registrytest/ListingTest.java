@@ -14,14 +14,20 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.MediaType;
+import dev.imgd.model.Reference;
 import dev.imgd.registry.RegistryClient;
+import dev.imgd.registry.RegistryListing;
 import dev.imgd.registry.RegistryListing.Referrers;
+import dev.imgd.registry.TransferOptions;
 import dev.imgd.testkit.Fault;
 import dev.imgd.testkit.InMemoryRegistry;
+import dev.imgd.testkit.InMemoryRegistry.Access;
 import dev.imgd.testkit.RegistryFeature;
 import dev.imgd.testkit.TestImage;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -497,5 +503,131 @@ class ListingTest extends Fixture {
             behind(mirror, Set.of(), ALL);
             assertEquals(Set.of(two.digest()), digests(referrers(subject)));
         }
+    }
+
+    /// Something that is asked of a host and is neither a manifest nor the bytes of a blob.
+    enum Question {
+        TAGS("/tags/list", "{\"name\":\"app\",\"tags\":[\"a\"]}"),
+        REPOSITORIES("/_catalog", "{\"repositories\":[\"app\"]}"),
+        BLOB("/blobs/", "12345"),
+        REFERRERS("/referrers/", "{\"schemaVersion\":2,\"manifests\":[]}"),
+        REFERRERS_TAG("/manifests/", "{\"schemaVersion\":2,\"manifests\":[]}");
+
+        private final String path;
+        private final String answer;
+
+        Question(String path, String answer) {
+            this.path = path;
+            this.answer = answer;
+        }
+    }
+
+    /// Asks the registry `r.example` of [#registry] as its mirror.
+    private void ask(Question question) throws ImageException {
+        Set<Capability> able = question == Question.REFERRERS_TAG ? NO_LISTS : ALL;
+        RegistryHost mirror = host(registry, able, Optional.of("r.example"));
+        use(QUICK.withHosts(_ -> List.of(mirror)));
+        Reference app = Reference.parse("r.example/app");
+        Digest digest = Digest.sha256(new byte[0]);
+        RegistryListing listing = client.listing();
+        var _ =
+                switch (question) {
+                    case TAGS -> listing.tags(app, Optional.empty(), 10);
+                    case REPOSITORIES -> listing.repositories("r.example", Optional.empty(), 10);
+                    case BLOB -> listing.blob(app, digest);
+                    case REFERRERS, REFERRERS_TAG ->
+                            listing.referrers(app, digest, Optional.empty());
+                };
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void answer_forAnotherRegistry_isNotBelieved(Question question) throws Exception {
+        answers(question, Map.of("OCI-Namespace", "other.example"));
+        ImageException e = assertFails(ErrorKind.INVALID_CONTENT, () -> ask(question));
+        assertTrue(e.getMessage().contains("for the registry \"other.example\""), e.getMessage());
+        registry.behave();
+        answers(question, Map.of("OCI-Namespace", "r.example"));
+        ask(question);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void answer_encoded_isRefusedForThat(Question question) throws Exception {
+        answers(question, Map.of("Content-Encoding", "br"));
+        ImageException e = assertFails(ErrorKind.INVALID_CONTENT, () -> ask(question));
+        assertTrue(e.getMessage().contains("got Content-Encoding \"br\""), e.getMessage());
+        registry.behave();
+        answers(question, Map.of("Content-Encoding", "identity"));
+        ask(question);
+    }
+
+    private void answers(Question question, Map<String, String> more) {
+        Map<String, String> headers = new HashMap<>(more);
+        headers.put("Content-Type", MediaType.OCI_INDEX);
+        registry.always(question.path, Fault.status(200, headers, question.answer));
+    }
+
+    /// Also for further pages, whose links do not repeat it.
+    @ParameterizedTest
+    @EnumSource
+    void request_toAMirror_saysForWhichRegistry(Question question) throws Exception {
+        tags(3);
+        registry.content().putManifest("app", MediaType.OCI_MANIFEST, Bytes.of(new byte[1]), "2");
+        registry.content().putBlob(new byte[0]);
+        registry.pageLimit(1);
+        ask(question);
+        boolean pages = question == Question.TAGS || question == Question.REPOSITORIES;
+        assertEquals(pages ? 2 : 1, registry.accessLog().size());
+        for (Access access : registry.accessLog()) {
+            assertTrue(access.target().contains("ns=r.example"), access.target());
+        }
+    }
+
+    @Test
+    void referrers_tagWithAnotherDigest_refused() throws Exception {
+        registry.without(RegistryFeature.REFERRERS);
+        Descriptor subject = pushImage().manifest();
+        registry.always(
+                "/manifests/sha256-",
+                Fault.status(
+                        200,
+                        Map.of(
+                                "Content-Type",
+                                MediaType.OCI_INDEX,
+                                "Docker-Content-Digest",
+                                subject.digest().toString()),
+                        Question.REFERRERS_TAG.answer));
+        ImageException e = assertFails(ErrorKind.DATA_LOSS, () -> referrers(subject));
+        assertTrue(e.getMessage().contains("wanted " + subject.digest()), e.getMessage());
+    }
+
+    @Test
+    void list_requestLimit_isKept() throws Exception {
+        tags(1);
+        registry.content().putBlob(new byte[0]);
+        use(QUICK.withTransfer(TransferOptions.defaults().withLimits(0, 20)));
+        Digest digest = Digest.sha256(new byte[0]);
+        long started = System.nanoTime();
+        for (int i = 0; i < 13; i++) {
+            client.listing().tags(reference("many"), Optional.empty(), 10);
+            client.listing().blob(reference("many"), digest);
+        }
+        double seconds = (System.nanoTime() - started) / 1e9;
+        assertTrue(seconds > 0.9, seconds + " s for 26 requests");
+    }
+
+    @Test
+    void list_hostWantedToBeLeftAlone_isNotAskedBefore() throws Exception {
+        tags(1);
+        registry.content().putBlob(new byte[0]);
+        use(QUICK.withRetries(1, Duration.ofMillis(1), Duration.ofSeconds(60)));
+        registry.script("/tags/list", Fault.rateLimited("1"));
+        long started = System.nanoTime();
+        assertFails(
+                ErrorKind.RATE_LIMITED,
+                () -> client.listing().tags(reference("many"), Optional.empty(), 10));
+        client.listing().blob(reference("many"), Digest.sha256(new byte[0]));
+        assertTrue(System.nanoTime() - started >= 990_000_000L);
     }
 }
