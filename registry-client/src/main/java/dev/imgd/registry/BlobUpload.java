@@ -1,6 +1,7 @@
 package dev.imgd.registry;
 
 import dev.imgd.model.Descriptor;
+import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Reference;
@@ -52,6 +53,7 @@ final class BlobUpload {
     private final Reference repository;
     private final BlobSource source;
     private final String what;
+    private final Digest.Algorithm algorithm;
     private final String digest;
     private final long size;
 
@@ -87,6 +89,7 @@ final class BlobUpload {
         this.operation = operation;
         this.repository = repository;
         this.source = source;
+        this.algorithm = blob.digest().algorithm();
         this.digest = blob.digest().toString();
         this.size = blob.sizeBytes();
         this.what = "push of blob " + digest + " to " + repository.name();
@@ -154,8 +157,13 @@ final class BlobUpload {
         return false;
     }
 
+    /// Where uploads begin. The registry is told the algorithm of the digest if it is not the usual
+    /// one: it may hash while it receives.
     private HttpUrl uploads() throws ImageException {
-        return endpoint.url(repository.repository(), "blobs", "uploads/");
+        HttpUrl url = endpoint.url(repository.repository(), "blobs", "uploads/");
+        return algorithm == Digest.Algorithm.SHA256
+                ? url
+                : url.newBuilder().addQueryParameter("digest-algorithm", algorithm.label()).build();
     }
 
     /// Goes on until the upload is complete or something fails.

@@ -11,6 +11,7 @@ import dev.imgd.hosts.RegistryHost;
 import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Descriptor;
+import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.MediaType;
@@ -84,6 +85,35 @@ class PushTest extends Fixture {
     void pushBlob_empty_stored() throws Exception {
         assertEquals(BlobOutcome.UPLOADED, push(new byte[0]));
         assertStored("app", new byte[0]);
+    }
+
+    /// The registry is told which digest it will be, and the blob comes back under it.
+    @ParameterizedTest
+    @ValueSource(ints = {1_000, 100_000, BIG})
+    void pushBlob_sha512_storedAndFetched(int size) throws Exception {
+        byte[] content = random(size, 1);
+        Digest digest = Digest.parse("sha512:" + "0".repeat(128)).ofSameAlgorithm(content);
+        Descriptor blob = new Descriptor(MediaType.OCI_LAYER_GZIP, digest, size);
+        client.writer()
+                .pushBlob(reference("app"), blob, BlobSource.of(Bytes.of(content)), List.of());
+        for (Access access : registry.accessLog()) {
+            assertEquals(
+                    access.method().equals("POST"),
+                    access.target().contains("digest-algorithm=sha512"),
+                    access.target());
+        }
+        assertArrayEquals(content, readBlob(blob, 0));
+        if (size < BIG) {
+            assertArrayEquals(content, client.smallBlob(reference("app"), blob).toArray());
+            registry.always("/blobs/", Fault.wrongByteAt(7));
+            assertFails(ErrorKind.DATA_LOSS, () -> client.smallBlob(reference("app"), blob));
+        }
+        registry.behave();
+        registry.clearAccessLog();
+        push(random(size, 2));
+        for (Access access : registry.accessLog()) {
+            assertTrue(!access.target().contains("digest-algorithm"), access.target());
+        }
     }
 
     @Test
