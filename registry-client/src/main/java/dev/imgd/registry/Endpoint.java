@@ -1,5 +1,6 @@
 package dev.imgd.registry;
 
+import dev.imgd.hosts.Capability;
 import dev.imgd.hosts.RegistryHost;
 import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.ErrorKind;
@@ -11,6 +12,7 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import okhttp3.Call;
 import okhttp3.Dns;
 import okhttp3.HttpUrl;
@@ -93,14 +95,25 @@ final class Endpoint {
         return new Endpoint(host, base, other, connections, retries, fresh, dns, load, notices);
     }
 
-    /// A place that a descriptor names: no credentials, no private addresses.
+    /// A place that a descriptor names: no credentials and no headers of its own.
     static Endpoint foreign(
-            HttpUrl url, RegistryOptions options, Connections connections, RetryPolicy retries) {
-        RegistryHost host = RegistryHost.of(RegistryHost.Scheme.HTTPS, Urls.authority(url));
-        Dns dns = GuardedDns.internetOnly();
+            HttpUrl url,
+            ForeignPlaces places,
+            RegistryOptions options,
+            Connections connections,
+            RetryPolicy retries) {
+        RegistryHost host =
+                new RegistryHost(
+                        RegistryHost.Scheme.HTTPS,
+                        Urls.authority(url),
+                        "/v2",
+                        Set.of(Capability.PULL),
+                        Map.of(),
+                        places.tls());
         HostLoad load = new HostLoad(options.transfer().requestsPerSecond());
         Notices notices = new Notices(host.authority(), options.clock());
-        return new Endpoint(host, url, options, connections, retries, null, dns, load, notices);
+        return new Endpoint(
+                host, url, options, connections, retries, null, places.dns(), load, notices);
     }
 
     String authority() {
