@@ -4,6 +4,7 @@ import static dev.imgd.image.Host.assertFails;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.imgd.hosts.RegistryHost;
 import dev.imgd.image.ImageService.CopyRequest;
 import dev.imgd.image.ImageService.ProgressListener;
 import dev.imgd.model.Bytes;
@@ -18,6 +19,7 @@ import dev.imgd.model.Platform;
 import dev.imgd.model.Reference;
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
+import dev.imgd.testkit.RegistryFeature;
 import dev.imgd.testkit.TestImage;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -31,10 +33,14 @@ import java.util.Base64;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Consumer;
+import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /// The policy decides before anything of an image is fetched that could run.
 class PolicyTest {
@@ -81,8 +87,35 @@ class PolicyTest {
                 .build();
     }
 
-    /// Signs as cosign does.
+    /// Signs as cosign does, under a tag.
     private void sign(String repository, Digest image) throws Exception {
+        Bytes manifest = signature(repository, image, json -> {});
+        registry.content()
+                .putManifest(
+                        repository,
+                        MediaType.OCI_MANIFEST,
+                        manifest,
+                        "sha256-" + image.hex() + ".sig");
+    }
+
+    /// Signs as cosign does, as a referrer.
+    private Bytes signAsReferrer(String repository, Descriptor image) throws Exception {
+        Bytes manifest =
+                signature(
+                        repository,
+                        image.digest(),
+                        json -> {
+                            json.member(
+                                    "artifactType",
+                                    "application/vnd.dev.cosign.artifact.sig.v1+json");
+                            image.write(json.name("subject"));
+                        });
+        registry.content().putManifest(repository, MediaType.OCI_MANIFEST, manifest);
+        return manifest;
+    }
+
+    private Bytes signature(String repository, Digest image, Consumer<JsonWriter> more)
+            throws Exception {
         Bytes payload =
                 Bytes.of(
                         ("{\"critical\":{\"identity\":{\"docker-reference\":\"%s/%s\"},\"image\":"
@@ -102,6 +135,7 @@ class PolicyTest {
                         .beginObject()
                         .member("schemaVersion", 2)
                         .member("mediaType", MediaType.OCI_MANIFEST);
+        more.accept(json);
         new Descriptor(MediaType.OCI_CONFIG, empty.sha256(), empty.size())
                 .write(json.name("config"));
         json.beginArray("layers");
@@ -115,13 +149,7 @@ class PolicyTest {
                         Optional.empty(),
                         Optional.empty())
                 .write(json);
-        Bytes manifest = Bytes.of(json.endArray().endObject().toBytes());
-        registry.content()
-                .putManifest(
-                        repository,
-                        MediaType.OCI_MANIFEST,
-                        manifest,
-                        "sha256-" + image.hex() + ".sig");
+        return Bytes.of(json.endArray().endObject().toBytes());
     }
 
     private void assertNoLayerFetched(TestImage image) {
@@ -164,6 +192,84 @@ class PolicyTest {
         sign("a", other.manifest().digest()); // for the name a
         assertFails(ErrorKind.PERMISSION_DENIED, () -> host.pull(second));
         assertNoLayerFetched(other);
+    }
+
+    /// What a mirror has of the signatures of its registry.
+    enum MirrorKind {
+        WITHOUT_LISTS,
+        WITH_EMPTY_LISTS
+    }
+
+    /// How an image is signed.
+    enum Signed {
+        BY_TAG,
+        BY_REFERRER,
+        BY_REFERRER_UNDER_THE_TAG
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "WITHOUT_LISTS, BY_TAG", "WITH_EMPTY_LISTS, BY_TAG",
+        "WITHOUT_LISTS, BY_REFERRER", "WITH_EMPTY_LISTS, BY_REFERRER",
+        "WITHOUT_LISTS, BY_REFERRER_UNDER_THE_TAG", "WITH_EMPTY_LISTS, BY_REFERRER_UNDER_THE_TAG",
+    })
+    void pull_mirrorKnowsNoSignatures_thoseOfTheRegistryCount(MirrorKind kind, Signed signed)
+            throws Exception {
+        TestImage image = image("1");
+        String reference = registry.push("a", "1", image);
+        signaturesWanted();
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            mirror.push("a", "1", image);
+            if (kind == MirrorKind.WITHOUT_LISTS) {
+                mirror.without(RegistryFeature.REFERRERS);
+            }
+            List<RegistryHost> hosts =
+                    List.of(
+                            RegistryHost.of(RegistryHost.Scheme.HTTP, mirror.authority()),
+                            RegistryHost.of(RegistryHost.Scheme.HTTP, registry.authority()));
+            host.close();
+            host = Host.open(directory, UnaryOperator.identity(), _ -> hosts);
+            assertFails(ErrorKind.PERMISSION_DENIED, () -> host.pull(reference));
+            switch (signed) {
+                case BY_TAG -> sign("a", image.manifest().digest());
+                case BY_REFERRER -> {
+                    var _ = signAsReferrer("a", image.manifest());
+                }
+                case BY_REFERRER_UNDER_THE_TAG -> {
+                    registry.without(RegistryFeature.REFERRERS);
+                    listUnderTag("a", image.manifest(), signAsReferrer("a", image.manifest()));
+                }
+            }
+            host.pull(reference);
+            assertEquals(List.of(reference), host.names());
+            assertNoLayerFetched(image);
+        }
+    }
+
+    /// Lists a referrer as clients do where the registry does not.
+    private void listUnderTag(String repository, Descriptor image, Bytes referrer) {
+        JsonWriter json =
+                JsonWriter.compact()
+                        .beginObject()
+                        .member("schemaVersion", 2)
+                        .member("mediaType", MediaType.OCI_INDEX)
+                        .beginArray("manifests");
+        new Descriptor(
+                        MediaType.OCI_MANIFEST,
+                        referrer.sha256(),
+                        referrer.size(),
+                        Map.of(),
+                        List.of(),
+                        Optional.empty(),
+                        Optional.of("application/vnd.dev.cosign.artifact.sig.v1+json"),
+                        Optional.empty())
+                .write(json);
+        registry.content()
+                .putManifest(
+                        repository,
+                        MediaType.OCI_INDEX,
+                        Bytes.of(json.endArray().endObject().toBytes()),
+                        "sha256-" + image.digest().hex());
     }
 
     @Test

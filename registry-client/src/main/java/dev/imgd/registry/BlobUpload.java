@@ -1,6 +1,7 @@
 package dev.imgd.registry;
 
 import dev.imgd.model.Descriptor;
+import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Reference;
@@ -52,6 +53,7 @@ final class BlobUpload {
     private final Reference repository;
     private final BlobSource source;
     private final String what;
+    private final Digest.Algorithm algorithm;
     private final String digest;
     private final long size;
 
@@ -72,6 +74,9 @@ final class BlobUpload {
     private int failures;
     private long lastFailureAt = -1;
 
+    /// When the registry wants to be asked again, from the answer that was the last failure.
+    private @Nullable String retryAfter;
+
     BlobUpload(
             Endpoint endpoint,
             RetryPolicy retries,
@@ -84,6 +89,7 @@ final class BlobUpload {
         this.operation = operation;
         this.repository = repository;
         this.source = source;
+        this.algorithm = blob.digest().algorithm();
         this.digest = blob.digest().toString();
         this.size = blob.sizeBytes();
         this.what = "push of blob " + digest + " to " + repository.name();
@@ -151,8 +157,13 @@ final class BlobUpload {
         return false;
     }
 
+    /// Where uploads begin. The registry is told the algorithm of the digest if it is not the usual
+    /// one: it may hash while it receives.
     private HttpUrl uploads() throws ImageException {
-        return endpoint.url(repository.repository(), "blobs", "uploads/");
+        HttpUrl url = endpoint.url(repository.repository(), "blobs", "uploads/");
+        return algorithm == Digest.Algorithm.SHA256
+                ? url
+                : url.newBuilder().addQueryParameter("digest-algorithm", algorithm.label()).build();
     }
 
     /// Goes on until the upload is complete or something fails.
@@ -347,6 +358,8 @@ final class BlobUpload {
     }
 
     private RegistryException refused(Answer answer) {
+        retryAfter = answer.response().header("Retry-After");
+        endpoint.heed(answer, retryAfter);
         return answer.failure(what, true);
     }
 
@@ -369,7 +382,9 @@ final class BlobUpload {
             // A proxy that takes no body of this size may break the connection before it says so.
             boolean _ = shrink(Math.min(size - offset, chunkBytes));
         }
-        operation.pause(retries.delayMillis(failures, null), what);
+        String asked = retryAfter;
+        retryAfter = null;
+        operation.pause(retries.delayMillis(failures, asked), what);
         if (location != null) {
             resynchronize();
         }
@@ -487,7 +502,7 @@ final class BlobUpload {
     /// Tells the registry that nothing will follow, so that it need not keep what it has.
     private void abandon() {
         HttpUrl open = location;
-        if (open == null || operation.isCancelled()) {
+        if (open == null || operation.isCancelled() || endpoint.load().wantsRest()) {
             return;
         }
         Ask ask = Ask.of(what, "DELETE", open, Scope.push(repository.repository()));

@@ -6,6 +6,7 @@ import java.io.InputStream;
 import java.net.InetAddress;
 import java.net.Socket;
 import java.net.SocketException;
+import java.net.SocketTimeoutException;
 import javax.net.SocketFactory;
 import org.jspecify.annotations.Nullable;
 
@@ -55,13 +56,24 @@ final class BufferedSocketFactory extends SocketFactory {
         return new SocketException("only unconnected sockets are made here");
     }
 
-    private static final class BufferedSocket extends Socket {
+    static final class BufferedSocket extends Socket {
         private final Object streamLock = new Object();
         private final int readTimeoutMillis;
         private @Nullable InputStream buffered;
+        private volatile boolean late;
 
         BufferedSocket(int readTimeoutMillis) {
             this.readTimeoutMillis = readTimeoutMillis;
+        }
+
+        /// Closes the connection for taking too long, which is what its reader is told.
+        void giveUp() {
+            late = true;
+            try {
+                close();
+            } catch (IOException e) {
+                // It is of no more use, closed or not.
+            }
         }
 
         @Override
@@ -74,7 +86,7 @@ final class BufferedSocketFactory extends SocketFactory {
             synchronized (streamLock) {
                 InputStream in = buffered;
                 if (in == null) {
-                    in = new Buffered(super.getInputStream());
+                    in = new Buffered(this, super.getInputStream());
                     buffered = in;
                 }
                 return in;
@@ -84,12 +96,14 @@ final class BufferedSocketFactory extends SocketFactory {
 
     /// For one reading thread, as OkHttp has one per connection.
     private static final class Buffered extends FilterInputStream {
+        private final BufferedSocket socket;
         private final byte[] buffer = new byte[BUFFER_BYTES];
         private int at;
         private int end;
 
-        Buffered(InputStream in) {
+        Buffered(BufferedSocket socket, InputStream in) {
             super(in);
+            this.socket = socket;
         }
 
         @Override
@@ -104,7 +118,7 @@ final class BufferedSocketFactory extends SocketFactory {
             }
             if (at == end) {
                 if (length >= BUFFER_BYTES) {
-                    return in.read(into, offset, length);
+                    return receive(into, offset, length);
                 }
                 if (!fill()) {
                     return -1;
@@ -116,8 +130,21 @@ final class BufferedSocketFactory extends SocketFactory {
             return count;
         }
 
+        private int receive(byte[] into, int offset, int length) throws IOException {
+            try {
+                return in.read(into, offset, length);
+            } catch (SocketException e) {
+                if (!socket.late) {
+                    throw e;
+                }
+                var timeout = new SocketTimeoutException("the handshake took too long");
+                timeout.initCause(e);
+                throw timeout;
+            }
+        }
+
         private boolean fill() throws IOException {
-            int count = in.read(buffer, 0, BUFFER_BYTES);
+            int count = receive(buffer, 0, BUFFER_BYTES);
             at = 0;
             end = Math.max(count, 0);
             return count > 0;

@@ -26,12 +26,14 @@ final class Connections implements AutoCloseable {
     /// Of TLS; one for each set of authorities and client certificates.
     static final int MOST_CONFIGURATIONS = 64;
 
+    private final Duration connectTimeout;
     private final Duration stallTimeout;
     private final Reached reached = new Reached();
     private final OkHttpClient plain;
     private final Recent<TlsSettings, OkHttpClient> secure = new Recent<>(MOST_CONFIGURATIONS);
 
     Connections(RegistryOptions options) {
+        connectTimeout = options.connectTimeout();
         stallTimeout = options.stallTimeout();
         int stallMillis = Math.toIntExact(stallTimeout.toMillis());
         plain =
@@ -103,7 +105,8 @@ final class Connections implements AutoCloseable {
                     // its own.
                     .socketFactory(new BufferedSocketFactory(0))
                     .readTimeout(stallTimeout)
-                    .sslSocketFactory(context.getSocketFactory(), trust)
+                    .sslSocketFactory(
+                            new HandshakeLimit(context.getSocketFactory(), connectTimeout), trust)
                     .build();
         } catch (GeneralSecurityException e) {
             throw new ImageException(

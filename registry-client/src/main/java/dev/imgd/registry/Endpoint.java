@@ -1,5 +1,6 @@
 package dev.imgd.registry;
 
+import dev.imgd.hosts.Capability;
 import dev.imgd.hosts.RegistryHost;
 import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.ErrorKind;
@@ -11,6 +12,7 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import okhttp3.Call;
 import okhttp3.Dns;
 import okhttp3.HttpUrl;
@@ -93,14 +95,25 @@ final class Endpoint {
         return new Endpoint(host, base, other, connections, retries, fresh, dns, load, notices);
     }
 
-    /// A place that a descriptor names: no credentials, no private addresses.
+    /// A place that a descriptor names: no credentials and no headers of its own.
     static Endpoint foreign(
-            HttpUrl url, RegistryOptions options, Connections connections, RetryPolicy retries) {
-        RegistryHost host = RegistryHost.of(RegistryHost.Scheme.HTTPS, Urls.authority(url));
-        Dns dns = GuardedDns.internetOnly();
+            HttpUrl url,
+            ForeignPlaces places,
+            RegistryOptions options,
+            Connections connections,
+            RetryPolicy retries) {
+        RegistryHost host =
+                new RegistryHost(
+                        RegistryHost.Scheme.HTTPS,
+                        Urls.authority(url),
+                        "/v2",
+                        Set.of(Capability.PULL),
+                        Map.of(),
+                        places.tls());
         HostLoad load = new HostLoad(options.transfer().requestsPerSecond());
         Notices notices = new Notices(host.authority(), options.clock());
-        return new Endpoint(host, url, options, connections, retries, null, dns, load, notices);
+        return new Endpoint(
+                host, url, options, connections, retries, null, places.dns(), load, notices);
     }
 
     String authority() {
@@ -119,7 +132,14 @@ final class Endpoint {
         if (url == null) {
             throw new IllegalStateException("not a URL under " + host.url());
         }
-        return host.namespace().isEmpty()
+        return withNamespace(url);
+    }
+
+    /// A URL that says for which registry the host is asked, where it stands in for one. Also of a
+    /// link that the host gave and that does not say so. **Source:** distribution-spec § Registry
+    /// Proxying.
+    HttpUrl withNamespace(HttpUrl url) {
+        return host.namespace().isEmpty() || url.queryParameter("ns") != null
                 ? url
                 : url.newBuilder().addQueryParameter("ns", host.namespace().get()).build();
     }
@@ -132,7 +152,7 @@ final class Endpoint {
         if (url == null) {
             throw new IllegalStateException("not a URL under " + host.url());
         }
-        return url;
+        return withNamespace(url);
     }
 
     /// The name of a repository at this host.
@@ -164,10 +184,19 @@ final class Endpoint {
     }
 
     /// Sends a request once, twice where it has to authenticate, and returns whatever the answer
-    /// is.
+    /// is. Waits until the host may be asked; what is read of it is plain, and about the registry
+    /// that was asked for.
     Answer once(Ask ask, Operation operation) throws IOException {
         operation.check(ask.what(), null);
-        return authorized(ask, operation);
+        if (authorizer == null || owns(ask.url())) {
+            load.pace(operation, ask.what());
+        }
+        Answer answer = authorized(ask, operation);
+        if (ask.isRead() && (answer.status() == 200 || answer.status() == 206)) {
+            requireIdentity(ask, answer);
+            requireNamespace(ask, answer);
+        }
+        return answer;
     }
 
     /// Sends a request that may be repeated, and returns the first answer that would not be another
@@ -212,15 +241,10 @@ final class Endpoint {
     /// @param tally told of each time it is made again
     Answer get(Ask ask, Operation operation, int attempts, Tally tally) throws ImageException {
         for (int failures = 1; ; failures++) {
-            operation.check(ask.what(), null);
-            load.pace(operation, ask.what());
             long delay;
             try {
-                Answer answer = authorized(ask, operation);
-                int status = answer.status();
-                if (status == 200 || status == 206) {
-                    requireIdentity(ask, answer);
-                    requireNamespace(ask, answer);
+                Answer answer = once(ask, operation);
+                if (answer.status() == 200 || answer.status() == 206) {
                     return answer;
                 }
                 delay = failed(ask, answer, failures, attempts);
@@ -254,10 +278,7 @@ final class Endpoint {
             failure = answer.failure(ask.what(), ask.isWrite());
         }
         long delay = retries.delayMillis(failures, retryAfter);
-        boolean overloaded = status == 429 || status == 503;
-        if (overloaded && !answer.moved()) {
-            load.overloaded(retryAfter == null ? 0 : delay);
-        }
+        heed(answer, retryAfter);
         boolean elsewhere = attempts < retries.attempts() && delay > WAIT_WITH_OTHERS_MILLIS;
         if (failures >= attempts
                 || elsewhere
@@ -266,6 +287,16 @@ final class Endpoint {
         }
         Log.retry(authority(), failures, delay, "HTTP " + status);
         return delay;
+    }
+
+    /// Asks less of the host for a while, if an answer says that it is too much.
+    ///
+    /// @param retryAfter the answer's header of that name
+    void heed(Answer answer, @Nullable String retryAfter) {
+        boolean overloaded = answer.status() == 429 || answer.status() == 503;
+        if (overloaded && !answer.moved() && owns(answer.response().request().url())) {
+            load.overloaded(retryAfter == null ? 0 : retries.delayMillis(1, retryAfter));
+        }
     }
 
     private Answer authorized(Ask ask, Operation operation) throws IOException {

@@ -48,6 +48,7 @@ final class HttpRegistryClient implements RegistryClient {
     private static final int MOST_ENDPOINTS = 512;
 
     private final RegistryOptions options;
+    private final ForeignPlaces foreignPlaces;
     private final Connections connections;
     private final RetryPolicy retries;
     private final Recent<RegistryHost, Endpoint> endpoints;
@@ -65,6 +66,12 @@ final class HttpRegistryClient implements RegistryClient {
     private volatile boolean closed;
 
     HttpRegistryClient(RegistryOptions options) {
+        this(options, ForeignPlaces.internet());
+    }
+
+    /// @param foreignPlaces how layers are reached that live elsewhere
+    HttpRegistryClient(RegistryOptions options, ForeignPlaces foreignPlaces) {
+        this.foreignPlaces = foreignPlaces;
         this.parent = null;
         this.origin = null;
         this.endpoints = new Recent<>(MOST_ENDPOINTS);
@@ -86,6 +93,7 @@ final class HttpRegistryClient implements RegistryClient {
             RegistryOptions options,
             @Nullable HttpRegistryClient origin,
             Recent<RegistryHost, Endpoint> endpoints) {
+        this.foreignPlaces = parent.foreignPlaces;
         this.parent = parent;
         this.origin = origin;
         this.endpoints = endpoints;
@@ -308,8 +316,7 @@ final class HttpRegistryClient implements RegistryClient {
             Reference reference, String what, Capability capability, Action<T> action)
             throws ImageException {
         List<RegistryHost> hosts = hosts(reference, what, capability);
-        List<RegistryHost> order = new ArrayList<>(hosts);
-        order.sort(Comparator.comparing(this::isLastResort));
+        List<RegistryHost> order = inOrder(hosts);
         ImageException[] failures = new ImageException[hosts.size()];
         for (int i = 0; i < order.size(); i++) {
             RegistryHost host = order.get(i);
@@ -335,6 +342,13 @@ final class HttpRegistryClient implements RegistryClient {
             last.addSuppressed(failures[i]);
         }
         throw besideWrongBytes(reference, what, last);
+    }
+
+    /// The order in which hosts are asked: those that fail, or want to be left alone, last.
+    List<RegistryHost> inOrder(List<RegistryHost> hosts) {
+        List<RegistryHost> order = new ArrayList<>(hosts);
+        order.sort(Comparator.comparing(this::isLastResort));
+        return order;
     }
 
     private boolean isLastResort(RegistryHost host) {
@@ -542,7 +556,7 @@ final class HttpRegistryClient implements RegistryClient {
 
     /// The digest of what was received, after comparing it with what was asked for and with what
     /// the registry says it is.
-    private static Digest requestedOrStated(
+    static Digest requestedOrStated(
             String what, Answer answer, Optional<Digest> requested, byte[] content)
             throws ImageException {
         String header = answer.response().header("Docker-Content-Digest");
@@ -675,9 +689,18 @@ final class HttpRegistryClient implements RegistryClient {
                                         + " and no user name");
                 continue;
             }
-            Endpoint endpoint = Endpoint.foreign(url, options, connections, retries);
+            Tally tally = tally(Urls.authority(url));
+            if (tally.isDistrusted()) {
+                refused =
+                        new ImageException(
+                                ErrorKind.DATA_LOSS,
+                                "%s: not in the registry, and %s sent wrong bytes"
+                                        .formatted(what, tally.host()));
+                continue;
+            }
+            Endpoint endpoint = Endpoint.foreign(url, foreignPlaces, options, connections, retries);
             Ask ask = new Ask(what, url, "", null, null);
-            sources.add(new BlobSource(endpoint, ask, tally(Urls.authority(url)), true));
+            sources.add(new BlobSource(endpoint, ask, tally, true));
         }
         if (!sources.isEmpty()) {
             return open(sources, oneHost, descriptor.sizeBytes(), offset);

@@ -20,6 +20,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Pattern;
@@ -47,32 +48,78 @@ final class HttpRegistryListing implements RegistryListing {
 
     private <T> T onHosts(String registry, String what, Capability capability, Action<T> action)
             throws ImageException {
-        ImageException last = null;
-        for (RegistryHost host : client.options().hosts().hostsFor(registry)) {
-            if (!host.can(capability)) {
-                continue;
-            }
-            Operation operation = client.begin();
+        List<RegistryHost> able = able(registry, capability);
+        if (able.isEmpty()) {
+            throw nobody(what, registry, capability);
+        }
+        Failures failures = new Failures(able);
+        for (RegistryHost host : client.inOrder(able)) {
             try {
-                return action.apply(client.endpoint(host), operation);
+                return on(host, action);
             } catch (ImageException e) {
-                if (e.kind() == ErrorKind.CANCELLED) {
-                    throw e;
-                }
-                if (last != null) {
-                    e.addSuppressed(last);
-                }
-                last = e;
-            } finally {
-                client.end(operation);
+                failures.add(host, e);
             }
         }
-        if (last != null) {
-            throw last;
-        }
-        throw ImageException.failedPrecondition(
+        throw failures.report();
+    }
+
+    private List<RegistryHost> able(String registry, Capability capability) throws ImageException {
+        return client.options().hosts().hostsFor(registry).stream()
+                .filter(host -> host.can(capability))
+                .toList();
+    }
+
+    private static ImageException nobody(String what, String registry, Capability capability) {
+        return ImageException.failedPrecondition(
                 "%s: no host of %s has the capability \"%s\"; check its hosts.toml"
                         .formatted(what, registry, capability.name().toLowerCase(Locale.ROOT)));
+    }
+
+    private <T> T on(RegistryHost host, Action<T> action) throws ImageException {
+        Operation operation = client.begin();
+        try {
+            return action.apply(client.endpoint(host), operation);
+        } finally {
+            client.end(operation);
+        }
+    }
+
+    /// What hosts that were asked in vain said.
+    private static final class Failures {
+        private final List<RegistryHost> hosts;
+        private final @Nullable ImageException[] failures;
+
+        /// @param hosts in the order of the configuration, the registry itself last
+        Failures(List<RegistryHost> hosts) {
+            this.hosts = hosts;
+            this.failures = new ImageException[hosts.size()];
+        }
+
+        /// @throws ImageException the failure itself if it is that nobody wants to know any longer
+        void add(RegistryHost host, ImageException failure) throws ImageException {
+            if (failure.kind() == ErrorKind.CANCELLED) {
+                throw failure;
+            }
+            failures[hosts.indexOf(host)] = failure;
+        }
+
+        /// The failure of the last host, which those of the others are attached to.
+        ///
+        /// @throws NullPointerException if the last host did not fail
+        ImageException report() {
+            ImageException last = Objects.requireNonNull(failures[failures.length - 1]);
+            for (int i = 0; i < failures.length - 1; i++) {
+                ImageException other = failures[i];
+                if (other != null) {
+                    last.addSuppressed(other);
+                }
+            }
+            return last;
+        }
+
+        boolean hasLast() {
+            return failures[failures.length - 1] != null;
+        }
     }
 
     @Override
@@ -191,39 +238,90 @@ final class HttpRegistryListing implements RegistryListing {
     public Referrers referrers(Reference repository, Digest subject, Optional<String> artifactType)
             throws ImageException {
         String what = "referrers of " + repository.name() + "@" + subject;
-        return onHosts(
-                repository.registry(),
-                what,
-                Capability.REFERRERS,
-                (endpoint, operation) -> {
-                    var pages =
-                            new Pages(
-                                    endpoint,
-                                    operation,
-                                    what,
-                                    Scope.pull(repository.repository()),
-                                    client.options().limits(),
-                                    Limits.Key.REFERRERS_PAGES);
+        String registry = repository.registry();
+        List<RegistryHost> able = able(registry, Capability.REFERRERS);
+        boolean anyList = !able.isEmpty();
+        if (!anyList) {
+            able = able(registry, Capability.RESOLVE);
+        }
+        if (able.isEmpty()) {
+            throw nobody(what, registry, Capability.REFERRERS);
+        }
+        Failures failures = new Failures(able);
+        List<RegistryHost> withoutList = new ArrayList<>(able);
+        if (anyList) {
+            withoutList.clear();
+            for (RegistryHost host : client.inOrder(able)) {
+                try {
                     Optional<List<Descriptor>> listed =
-                            referrers(pages, repository, subject, artifactType);
-                    if (listed.isPresent()) {
+                            listed(host, what, repository, subject, artifactType);
+                    if (listed.isEmpty()) {
+                        withoutList.add(host);
+                    } else if (!listed.get().isEmpty()) {
                         return new Referrers(listed.get(), false);
                     }
-                    List<Descriptor> tagged =
-                            new ReferrersTag(
-                                            endpoint,
-                                            operation,
-                                            client.options(),
-                                            client.retries(),
-                                            repository,
-                                            subject)
-                                    .read();
-                    return new Referrers(filter(tagged, artifactType), true);
-                });
+                } catch (ImageException e) {
+                    failures.add(host, e);
+                }
+            }
+        }
+        for (RegistryHost host : client.inOrder(withoutList)) {
+            try {
+                List<Descriptor> tagged = filter(tagged(host, repository, subject), artifactType);
+                if (!tagged.isEmpty()) {
+                    return new Referrers(tagged, true);
+                }
+            } catch (ImageException e) {
+                failures.add(host, e);
+            }
+        }
+        // That a copy knows of none says nothing as long as the registry itself has not been heard.
+        if (failures.hasLast()) {
+            throw failures.report();
+        }
+        return new Referrers(List.of(), withoutList.contains(able.getLast()));
     }
 
-    /// Empty when the registry has no such list, nor any for other manifests.
-    private Optional<List<Descriptor>> referrers(
+    private List<Descriptor> tagged(RegistryHost host, Reference repository, Digest subject)
+            throws ImageException {
+        return on(
+                host,
+                (endpoint, operation) ->
+                        new ReferrersTag(
+                                        endpoint,
+                                        operation,
+                                        client.options(),
+                                        client.retries(),
+                                        repository,
+                                        subject)
+                                .read());
+    }
+
+    /// Empty when the host has no such list, nor any for other manifests.
+    private Optional<List<Descriptor>> listed(
+            RegistryHost host,
+            String what,
+            Reference repository,
+            Digest subject,
+            Optional<String> artifactType)
+            throws ImageException {
+        return on(
+                host,
+                (endpoint, operation) ->
+                        listed(
+                                new Pages(
+                                        endpoint,
+                                        operation,
+                                        what,
+                                        Scope.pull(repository.repository()),
+                                        client.options().limits(),
+                                        Limits.Key.REFERRERS_PAGES),
+                                repository,
+                                subject,
+                                artifactType));
+    }
+
+    private Optional<List<Descriptor>> listed(
             Pages pages, Reference repository, Digest subject, Optional<String> artifactType)
             throws ImageException {
         HttpUrl.Builder first =
@@ -327,7 +425,7 @@ final class HttpRegistryListing implements RegistryListing {
                             List.of(),
                             null);
                 }
-                return url;
+                return endpoint.withNamespace(url);
             }
             return null;
         }

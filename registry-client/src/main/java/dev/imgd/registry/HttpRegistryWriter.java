@@ -208,9 +208,29 @@ final class HttpRegistryWriter implements RegistryWriter {
             return Optional.empty();
         }
         Digest subject = document.subject().get().digest();
-        return client.listing().referrers(reference, subject, Optional.empty()).byTag()
-                ? Optional.of(subject)
-                : Optional.empty();
+        return hasList(reference, subject) ? Optional.empty() : Optional.of(subject);
+    }
+
+    /// Whether the host that is pushed to keeps lists of referrers. What mirrors do is not asked.
+    private boolean hasList(Reference repository, Digest subject) throws ImageException {
+        String what = "referrers of " + repository.name() + "@" + subject;
+        return onPushHost(
+                repository,
+                what,
+                (endpoint, operation) -> {
+                    HttpUrl url =
+                            endpoint.url(repository.repository(), "referrers", subject.toString());
+                    Scope scope = Scope.pull(repository.repository());
+                    Ask ask =
+                            Ask.of(what, "GET", url, scope)
+                                    .withAccept(dev.imgd.model.MediaType.OCI_INDEX);
+                    try (Answer answer = endpoint.exchange(ask, operation)) {
+                        if (answer.status() != 200 && answer.status() != 404) {
+                            throw answer.failure(what, false);
+                        }
+                        return answer.status() == 200;
+                    }
+                });
     }
 
     @Override

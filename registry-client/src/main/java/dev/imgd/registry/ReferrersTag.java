@@ -162,6 +162,7 @@ final class ReferrersTag {
                 throw answer.failure(what, false);
             }
             byte[] content = SmallBody.read(what, answer, options, operation);
+            var _ = HttpRegistryClient.requestedOrStated(what, answer, Optional.empty(), content);
             ManifestDocument document =
                     ManifestDocument.parse(
                             what + " from " + answer.from(),

@@ -37,16 +37,23 @@ public interface RegistryListing {
     /// @throws ImageException `NOT_FOUND`
     Descriptor blob(Reference repository, Digest digest) throws ImageException;
 
-    /// What refers to a manifest: signatures, attestations and other artifacts. Asks the hosts that
-    /// have the capability `referrers`.
+    /// What refers to a manifest: signatures, attestations and other artifacts.
+    ///
+    /// The hosts with the capability `referrers` are asked for their list, in their order, until
+    /// one has something in it: that a copy of the registry knows of nothing must not hide what the
+    /// registry has. If none has, those that know no such lists (404) are asked for the tag made of
+    /// the subject's digest, in the same way. Where no host has the capability, those with
+    /// `resolve` are asked for the tag alone. A host that fails is passed over. There is nothing
+    /// when the last host, the registry itself, has nothing.
     ///
     /// @param artifactType only those of this type
+    /// @throws ImageException the last host's failure, if nothing was found and it failed
     Referrers referrers(Reference repository, Digest subject, Optional<String> artifactType)
             throws ImageException;
 
     /// @param manifests descriptors with their artifact type and annotations
-    /// @param byTag whether the registry has no referrers API, and they were listed in the index
-    ///   under the tag made of the subject's digest
+    /// @param byTag whether they were listed in the index under the tag made of the subject's
+    ///   digest; for an empty list, whether the registry itself has no other
     record Referrers(List<Descriptor> manifests, boolean byTag) {
         public Referrers {
             manifests = List.copyOf(manifests);

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.params.provider.Arguments.arguments;
 
 import dev.imgd.hosts.Capability;
 import dev.imgd.hosts.RegistryHost;
@@ -14,28 +15,36 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryClient.BlobStream;
+import dev.imgd.registry.RegistryClient.FetchedManifest;
 import dev.imgd.registry.RegistryClient.SourceUse;
 import dev.imgd.registry.RegistryClient.Span;
 import dev.imgd.registry.RegistryOptions;
 import dev.imgd.testkit.Fault;
+import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.TcpProxy;
+import dev.imgd.testkit.TestImage;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.locks.LockSupport;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import java.util.zip.CRC32C;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /// A registry with two mirrors before it.
 @Timeout(60)
@@ -96,6 +105,48 @@ class FailoverTest extends Fixture {
                 List.of(new SourceUse(first.authority(), SIZE, 0, Optional.empty())),
                 client.sources());
         assertEquals(List.of(), second.accessLog());
+        assertEquals(List.of(), registry.accessLog());
+    }
+
+    static Stream<Arguments> refusals() {
+        List<Fault> faults = new ArrayList<>();
+        List<String> names = new ArrayList<>();
+        names.add("401 that wants a login");
+        faults.add(challenge("Basic realm=\"first\""));
+        names.add("401 with a realm that is not asked");
+        faults.add(challenge("Bearer realm=\"http://169.254.169.254/token\",service=\"first\""));
+        for (int status : new int[] {403, 404, 405, 429, 500, 502, 503, 504}) {
+            names.add(Integer.toString(status));
+            faults.add(Fault.status(status, Map.of(), ""));
+        }
+        return IntStream.range(0, names.size())
+                .boxed()
+                .flatMap(
+                        i ->
+                                Stream.of("manifest", "blob")
+                                        .map(of -> arguments(names.get(i), of, faults.get(i))));
+    }
+
+    private static Fault challenge(String header) {
+        return Fault.status(401, Map.of("WWW-Authenticate", header), "");
+    }
+
+    /// Every way in which a mirror says no.
+    @ParameterizedTest(name = "{0}, {1}")
+    @MethodSource("refusals")
+    void ask_firstRefuses_nextServes(String name, String of, Fault fault) throws Exception {
+        first.always("/", fault);
+        if (of.equals("blob")) {
+            assertArrayEquals(content, readBlob(blob, 0));
+            assertEquals(SIZE, use(second).blobBytes());
+        } else {
+            TestImage image = ImageBuilder.oci().layer(tar -> tar.file("a", name)).build();
+            second.push("app", "1", image);
+            FetchedManifest manifest = client.resolve(reference("app:1"));
+            assertEquals(image.content(), manifest.content());
+        }
+        int times = name.startsWith("5") || name.equals("429") ? 2 : 1;
+        assertEquals(times, first.accessLog().size());
         assertEquals(List.of(), registry.accessLog());
     }
 

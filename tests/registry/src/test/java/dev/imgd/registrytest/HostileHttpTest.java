@@ -311,9 +311,12 @@ class HostileHttpTest extends Fixture {
 
     // ---- where requests go
 
-    /// A server that stops in the middle of the TLS handshake must not be asked in plain text.
-    @Test
-    void https_handshakeNeverEnds_isNotTriedInPlainText() throws Exception {
+    /// A server that stops in the middle of the TLS handshake must not be asked in plain text, nor
+    /// waited for as long as for an answer.
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void https_handshakeNeverEnds_endsInTimeAndIsNotTriedInPlainText(boolean trickles)
+            throws Exception {
         List<Integer> firstBytes = new CopyOnWriteArrayList<>();
         try (ServerSocket server = new ServerSocket(0, 50, InetAddress.getLoopbackAddress())) {
             Thread.ofVirtual()
@@ -322,6 +325,9 @@ class HostileHttpTest extends Fixture {
                                 while (true) {
                                     try (Socket connection = server.accept()) {
                                         firstBytes.add(connection.getInputStream().read());
+                                        if (trickles) {
+                                            trickleRecord(connection);
+                                        }
                                         connection.getInputStream().readAllBytes();
                                     } catch (IOException e) {
                                         if (server.isClosed()) {
@@ -338,14 +344,30 @@ class HostileHttpTest extends Fixture {
                             Set.of(Capability.values()),
                             Map.of(),
                             TlsSettings.SYSTEM);
-            use(HASTY.withHosts(_ -> List.of(host)).withCredentials(login()));
-            failsSoon(
-                    ErrorKind.UNAVAILABLE,
-                    () -> client.resolve(Reference.parse(host.authority() + "/app:1")));
+            Duration forAnswers = Duration.ofSeconds(30);
+            use(
+                    HASTY.withTimeouts(Duration.ofMillis(500), forAnswers, forAnswers)
+                            .withHosts(_ -> List.of(host))
+                            .withCredentials(login()));
+            ImageException e =
+                    failsSoon(
+                            ErrorKind.UNAVAILABLE,
+                            () -> client.resolve(Reference.parse(host.authority() + "/app:1")));
+            assertTrue(e.getMessage().contains("no answer in time"), e.getMessage());
         }
         assertFalse(firstBytes.isEmpty());
         for (int first : firstBytes) {
             assertEquals(0x16, first, "a TLS handshake and nothing else");
+        }
+    }
+
+    /// A record of a handshake, byte by byte.
+    private static void trickleRecord(Socket connection) throws IOException {
+        OutputStream out = connection.getOutputStream();
+        out.write(new byte[] {0x16, 3, 3, 0x3f, 0, 2});
+        while (true) {
+            out.write(0);
+            LockSupport.parkNanos(100_000_000);
         }
     }
 

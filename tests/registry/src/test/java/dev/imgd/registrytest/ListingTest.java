@@ -4,6 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.imgd.hosts.Capability;
+import dev.imgd.hosts.RegistryHost;
+import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
@@ -11,12 +14,20 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.MediaType;
+import dev.imgd.model.Reference;
 import dev.imgd.registry.RegistryClient;
+import dev.imgd.registry.RegistryListing;
 import dev.imgd.registry.RegistryListing.Referrers;
+import dev.imgd.registry.TransferOptions;
 import dev.imgd.testkit.Fault;
+import dev.imgd.testkit.InMemoryRegistry;
+import dev.imgd.testkit.InMemoryRegistry.Access;
 import dev.imgd.testkit.RegistryFeature;
 import dev.imgd.testkit.TestImage;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -28,6 +39,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -187,7 +199,7 @@ class ListingTest extends Fixture {
 
     private Descriptor artifact(RegistryClient from, Descriptor subject, String type, String note)
             throws ImageException {
-        Bytes empty = Bytes.of("{}".getBytes(java.nio.charset.StandardCharsets.US_ASCII));
+        Bytes empty = Bytes.of("{}".getBytes(StandardCharsets.US_ASCII));
         registry.content().putBlob("app", empty.sha256(), empty.toArray());
         JsonWriter json =
                 JsonWriter.compact()
@@ -329,5 +341,293 @@ class ListingTest extends Fixture {
         Referrers all =
                 client.listing().referrers(reference("app"), subject.digest(), Optional.empty());
         assertEquals(Set.of(ours.digest(), foreign), digests(all));
+    }
+
+    /// The registry behind a mirror, each with what it may be asked for.
+    private void behind(
+            InMemoryRegistry mirror, Set<Capability> ofMirror, Set<Capability> ofRegistry) {
+        RegistryHost first = host(mirror, ofMirror, Optional.of(registry.authority()));
+        RegistryHost second = host(registry, ofRegistry, Optional.empty());
+        use(QUICK.withHosts(_ -> List.of(first, second)));
+    }
+
+    private static RegistryHost host(
+            InMemoryRegistry server, Set<Capability> capabilities, Optional<String> namespace) {
+        return new RegistryHost(
+                RegistryHost.Scheme.HTTP,
+                server.authority(),
+                "/v2",
+                capabilities,
+                Map.of(),
+                TlsSettings.SYSTEM,
+                namespace.isEmpty() ? RegistryHost.Role.ORIGIN : RegistryHost.Role.MIRROR,
+                namespace,
+                Optional.empty(),
+                List.of());
+    }
+
+    private Referrers referrers(Descriptor subject) throws ImageException {
+        return client.listing().referrers(reference("app"), subject.digest(), Optional.empty());
+    }
+
+    private static final Set<Capability> ALL = Set.of(Capability.values());
+    private static final Set<Capability> NO_LISTS = Set.of(Capability.PULL, Capability.RESOLVE);
+
+    /// What a mirror without the registry's signatures says when it is asked for them.
+    enum Ignorance {
+        NO_LIST,
+        EMPTY_LIST,
+        EMPTY_TAG,
+        BROKEN
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "NO_LIST, true", "NO_LIST, false",
+        "EMPTY_LIST, true", "EMPTY_LIST, false",
+        "EMPTY_TAG, true", "EMPTY_TAG, false",
+        "BROKEN, true", "BROKEN, false",
+    })
+    void referrers_mirrorKnowsOfNone_registryIsAsked(Ignorance ignorance, boolean registryHasLists)
+            throws Exception {
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            if (!registryHasLists) {
+                registry.without(RegistryFeature.REFERRERS);
+            }
+            Descriptor subject = pushImage().manifest();
+            Descriptor one = artifact(client, subject, "application/vnd.test.sig", "one");
+            switch (ignorance) {
+                case NO_LIST -> mirror.without(RegistryFeature.REFERRERS);
+                case EMPTY_LIST -> {}
+                case EMPTY_TAG -> {
+                    mirror.without(RegistryFeature.REFERRERS);
+                    String empty = "{\"schemaVersion\":2,\"manifests\":[]}";
+                    mirror.content()
+                            .putManifest(
+                                    "app",
+                                    MediaType.OCI_INDEX,
+                                    Bytes.of(empty.getBytes(StandardCharsets.US_ASCII)),
+                                    "sha256-" + subject.digest().hex());
+                }
+                case BROKEN -> mirror.always("/", Fault.status(500, Map.of(), ""));
+            }
+            behind(mirror, ALL, ALL);
+            Referrers found = referrers(subject);
+            assertEquals(Set.of(one.digest()), digests(found));
+            assertEquals(!registryHasLists, found.byTag());
+            assertTrue(mirror.gets("/referrers/") > 0);
+        }
+    }
+
+    @Test
+    void referrers_mirrorHasThem_registryIsNotAsked() throws Exception {
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            Descriptor subject = pushImage().manifest();
+            Descriptor one = artifact(client, subject, "application/vnd.test.sig", "one");
+            registry.content()
+                    .manifests("app")
+                    .forEach(
+                            stored ->
+                                    mirror.content()
+                                            .putManifest(
+                                                    "app", stored.mediaType(), stored.content()));
+            registry.clearAccessLog();
+            behind(mirror, ALL, ALL);
+            assertEquals(Set.of(one.digest()), digests(referrers(subject)));
+            assertEquals(List.of(), registry.accessLog());
+        }
+    }
+
+    @Test
+    void referrers_mirrorMayNotListThem_isNotAsked() throws Exception {
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            registry.without(RegistryFeature.REFERRERS);
+            Descriptor subject = pushImage().manifest();
+            Descriptor one = artifact(client, subject, "application/vnd.test.sig", "one");
+            behind(mirror, NO_LISTS, ALL);
+            assertEquals(Set.of(one.digest()), digests(referrers(subject)));
+            assertEquals(List.of(), mirror.accessLog());
+        }
+    }
+
+    @Test
+    void referrers_noHostMayListThem_tagIsRead() throws Exception {
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            registry.without(RegistryFeature.REFERRERS);
+            Descriptor subject = pushImage().manifest();
+            Descriptor one = artifact(client, subject, "application/vnd.test.sig", "one");
+            registry.clearAccessLog();
+            behind(mirror, NO_LISTS, NO_LISTS);
+            Referrers found = referrers(subject);
+            assertEquals(Set.of(one.digest()), digests(found));
+            assertTrue(found.byTag());
+            assertEquals(0, mirror.gets("/referrers/") + registry.gets("/referrers/"));
+            assertEquals(1, mirror.gets("/manifests/sha256-" + subject.digest().hex()));
+
+            Set<Capability> pull = Set.of(Capability.PULL);
+            behind(mirror, pull, pull);
+            assertFails(ErrorKind.FAILED_PRECONDITION, () -> referrers(subject));
+        }
+    }
+
+    /// That the mirror knows of none is no answer for the registry.
+    @Test
+    void referrers_registryFails_isNotTakenForNone() throws Exception {
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            Descriptor subject = pushImage().manifest();
+            behind(mirror, ALL, ALL);
+            assertTrue(referrers(subject).manifests().isEmpty());
+            registry.always("/referrers/", Fault.error(403, "DENIED", "not for you"));
+            ImageException e = assertFails(ErrorKind.PERMISSION_DENIED, () -> referrers(subject));
+            assertTrue(e.getMessage().contains(registry.authority()), e.getMessage());
+        }
+    }
+
+    @Test
+    void delete_mirrorHasListsAndTheRegistryHasNone_tagOfTheRegistryIsKeptUpToDate()
+            throws Exception {
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            registry.without(RegistryFeature.REFERRERS);
+            Descriptor subject = pushImage().manifest();
+            Descriptor one = artifact(client, subject, "application/vnd.test.sig", "one");
+            Descriptor two = artifact(client, subject, "application/vnd.test.sig", "two");
+            registry.content()
+                    .manifests("app")
+                    .forEach(
+                            stored ->
+                                    mirror.content()
+                                            .putManifest(
+                                                    "app", stored.mediaType(), stored.content()));
+            behind(mirror, Set.of(Capability.PULL, Capability.REFERRERS), ALL);
+            client.writer().deleteManifest(reference("app").withDigest(one.digest()));
+            behind(mirror, Set.of(), ALL);
+            assertEquals(Set.of(two.digest()), digests(referrers(subject)));
+        }
+    }
+
+    /// Something that is asked of a host and is neither a manifest nor the bytes of a blob.
+    enum Question {
+        TAGS("/tags/list", "{\"name\":\"app\",\"tags\":[\"a\"]}"),
+        REPOSITORIES("/_catalog", "{\"repositories\":[\"app\"]}"),
+        BLOB("/blobs/", "12345"),
+        REFERRERS("/referrers/", "{\"schemaVersion\":2,\"manifests\":[]}"),
+        REFERRERS_TAG("/manifests/", "{\"schemaVersion\":2,\"manifests\":[]}");
+
+        private final String path;
+        private final String answer;
+
+        Question(String path, String answer) {
+            this.path = path;
+            this.answer = answer;
+        }
+    }
+
+    /// Asks the registry `r.example` of [#registry] as its mirror.
+    private void ask(Question question) throws ImageException {
+        Set<Capability> able = question == Question.REFERRERS_TAG ? NO_LISTS : ALL;
+        RegistryHost mirror = host(registry, able, Optional.of("r.example"));
+        use(QUICK.withHosts(_ -> List.of(mirror)));
+        Reference app = Reference.parse("r.example/app");
+        Digest digest = Digest.sha256(new byte[0]);
+        RegistryListing listing = client.listing();
+        var _ =
+                switch (question) {
+                    case TAGS -> listing.tags(app, Optional.empty(), 10);
+                    case REPOSITORIES -> listing.repositories("r.example", Optional.empty(), 10);
+                    case BLOB -> listing.blob(app, digest);
+                    case REFERRERS, REFERRERS_TAG ->
+                            listing.referrers(app, digest, Optional.empty());
+                };
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void answer_forAnotherRegistry_isNotBelieved(Question question) throws Exception {
+        answers(question, Map.of("OCI-Namespace", "other.example"));
+        ImageException e = assertFails(ErrorKind.INVALID_CONTENT, () -> ask(question));
+        assertTrue(e.getMessage().contains("for the registry \"other.example\""), e.getMessage());
+        registry.behave();
+        answers(question, Map.of("OCI-Namespace", "r.example"));
+        ask(question);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void answer_encoded_isRefusedForThat(Question question) throws Exception {
+        answers(question, Map.of("Content-Encoding", "br"));
+        ImageException e = assertFails(ErrorKind.INVALID_CONTENT, () -> ask(question));
+        assertTrue(e.getMessage().contains("got Content-Encoding \"br\""), e.getMessage());
+        registry.behave();
+        answers(question, Map.of("Content-Encoding", "identity"));
+        ask(question);
+    }
+
+    private void answers(Question question, Map<String, String> more) {
+        Map<String, String> headers = new HashMap<>(more);
+        headers.put("Content-Type", MediaType.OCI_INDEX);
+        registry.always(question.path, Fault.status(200, headers, question.answer));
+    }
+
+    /// Also for further pages, whose links do not repeat it.
+    @ParameterizedTest
+    @EnumSource
+    void request_toAMirror_saysForWhichRegistry(Question question) throws Exception {
+        tags(3);
+        registry.content().putManifest("app", MediaType.OCI_MANIFEST, Bytes.of(new byte[1]), "2");
+        registry.content().putBlob(new byte[0]);
+        registry.pageLimit(1);
+        ask(question);
+        boolean pages = question == Question.TAGS || question == Question.REPOSITORIES;
+        assertEquals(pages ? 2 : 1, registry.accessLog().size());
+        for (Access access : registry.accessLog()) {
+            assertTrue(access.target().contains("ns=r.example"), access.target());
+        }
+    }
+
+    @Test
+    void referrers_tagWithAnotherDigest_refused() throws Exception {
+        registry.without(RegistryFeature.REFERRERS);
+        Descriptor subject = pushImage().manifest();
+        registry.always(
+                "/manifests/sha256-",
+                Fault.status(
+                        200,
+                        Map.of(
+                                "Content-Type",
+                                MediaType.OCI_INDEX,
+                                "Docker-Content-Digest",
+                                subject.digest().toString()),
+                        Question.REFERRERS_TAG.answer));
+        ImageException e = assertFails(ErrorKind.DATA_LOSS, () -> referrers(subject));
+        assertTrue(e.getMessage().contains("wanted " + subject.digest()), e.getMessage());
+    }
+
+    @Test
+    void list_requestLimit_isKept() throws Exception {
+        tags(1);
+        registry.content().putBlob(new byte[0]);
+        use(QUICK.withTransfer(TransferOptions.defaults().withLimits(0, 20)));
+        Digest digest = Digest.sha256(new byte[0]);
+        long started = System.nanoTime();
+        for (int i = 0; i < 13; i++) {
+            client.listing().tags(reference("many"), Optional.empty(), 10);
+            client.listing().blob(reference("many"), digest);
+        }
+        double seconds = (System.nanoTime() - started) / 1e9;
+        assertTrue(seconds > 0.9, seconds + " s for 26 requests");
+    }
+
+    @Test
+    void list_hostWantedToBeLeftAlone_isNotAskedBefore() throws Exception {
+        tags(1);
+        registry.content().putBlob(new byte[0]);
+        use(QUICK.withRetries(1, Duration.ofMillis(1), Duration.ofSeconds(60)));
+        registry.script("/tags/list", Fault.rateLimited("1"));
+        long started = System.nanoTime();
+        assertFails(
+                ErrorKind.RATE_LIMITED,
+                () -> client.listing().tags(reference("many"), Optional.empty(), 10));
+        client.listing().blob(reference("many"), Digest.sha256(new byte[0]));
+        assertTrue(System.nanoTime() - started >= 990_000_000L);
     }
 }

@@ -20,9 +20,14 @@ import dev.imgd.testkit.TestAuthority;
 import dev.imgd.testkit.TestImage;
 import dev.imgd.testkit.TokenServer;
 import java.io.IOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.net.SocketTimeoutException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -357,5 +362,45 @@ class MirrorTest extends Fixture {
                         () -> asked.resolve(Reference.parse("r.example/app:1")));
         assertTrue(e.getMessage().contains("hosts.toml: line 2, column 1: mirror"), e.getMessage());
         assertEquals(List.of(), registry.accessLog());
+    }
+
+    /// A mirror that takes no more connections and does not say so: its queue is full, and the
+    /// kernel drops what comes.
+    @Test
+    void dialTimeout_mirrorDoesNotAnswer_registryIsAskedSoon() throws Exception {
+        TestImage image = image();
+        registry.push("app", "1", image);
+        List<Socket> waiting = new ArrayList<>();
+        try (ServerSocket full = new ServerSocket(0, 1, InetAddress.getByName("127.0.0.1"))) {
+            while (fits(full, waiting)) {
+                assertTrue(waiting.size() < 100, "the queue is never full");
+            }
+            useFor(
+                    "r.example",
+                    "server = \"ORIGIN\"\n[host.\"http://127.0.0.1:%d\"]\ndial_timeout = \"200ms\"\n"
+                            .formatted(full.getLocalPort()));
+            long started = System.nanoTime();
+            Reference reference = Reference.parse("r.example/app:1");
+            assertEquals(image.content(), client.resolve(reference).content());
+            double seconds = (System.nanoTime() - started) / 1e9;
+            assertTrue(seconds >= 0.4, seconds + " s for two attempts");
+            assertTrue(seconds < 5, seconds + " s, not the 20 s of two usual attempts");
+        } finally {
+            for (Socket socket : waiting) {
+                socket.close();
+            }
+        }
+    }
+
+    /// @return whether there was room for another connection
+    private static boolean fits(ServerSocket server, List<Socket> waiting) throws IOException {
+        Socket socket = new Socket();
+        waiting.add(socket);
+        try {
+            socket.connect(server.getLocalSocketAddress(), 300);
+            return true;
+        } catch (SocketTimeoutException e) {
+            return false;
+        }
     }
 }

@@ -11,6 +11,7 @@ import dev.imgd.hosts.RegistryHost;
 import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Descriptor;
+import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.MediaType;
@@ -19,6 +20,7 @@ import dev.imgd.registry.CredentialSource;
 import dev.imgd.registry.Credentials;
 import dev.imgd.registry.RegistryWriter.BlobOutcome;
 import dev.imgd.registry.RegistryWriter.BlobSource;
+import dev.imgd.registry.TransferOptions;
 import dev.imgd.testkit.Fault;
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry.Access;
@@ -27,6 +29,7 @@ import dev.imgd.testkit.TcpProxy;
 import dev.imgd.testkit.TestImage;
 import dev.imgd.testkit.TokenServer;
 import java.io.IOException;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -34,6 +37,8 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// Blobs and manifests on their way into a registry.
 class PushTest extends Fixture {
@@ -80,6 +85,35 @@ class PushTest extends Fixture {
     void pushBlob_empty_stored() throws Exception {
         assertEquals(BlobOutcome.UPLOADED, push(new byte[0]));
         assertStored("app", new byte[0]);
+    }
+
+    /// The registry is told which digest it will be, and the blob comes back under it.
+    @ParameterizedTest
+    @ValueSource(ints = {1_000, 100_000, BIG})
+    void pushBlob_sha512_storedAndFetched(int size) throws Exception {
+        byte[] content = random(size, 1);
+        Digest digest = Digest.parse("sha512:" + "0".repeat(128)).ofSameAlgorithm(content);
+        Descriptor blob = new Descriptor(MediaType.OCI_LAYER_GZIP, digest, size);
+        client.writer()
+                .pushBlob(reference("app"), blob, BlobSource.of(Bytes.of(content)), List.of());
+        for (Access access : registry.accessLog()) {
+            assertEquals(
+                    access.method().equals("POST"),
+                    access.target().contains("digest-algorithm=sha512"),
+                    access.target());
+        }
+        assertArrayEquals(content, readBlob(blob, 0));
+        if (size < BIG) {
+            assertArrayEquals(content, client.smallBlob(reference("app"), blob).toArray());
+            registry.always("/blobs/", Fault.wrongByteAt(7));
+            assertFails(ErrorKind.DATA_LOSS, () -> client.smallBlob(reference("app"), blob));
+        }
+        registry.behave();
+        registry.clearAccessLog();
+        push(random(size, 2));
+        for (Access access : registry.accessLog()) {
+            assertTrue(!access.target().contains("digest-algorithm"), access.target());
+        }
     }
 
     @Test
@@ -209,6 +243,74 @@ class PushTest extends Fixture {
         boolean first = !used;
         used = true;
         return first;
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"PATCH", "PUT"})
+    void pushBlob_registryAsksForTime_getsItUpToTheLongestWait(String method) throws Exception {
+        assertTrue(secondsWhenTold(method, "1", Duration.ofSeconds(60)) >= 1);
+        assertTrue(secondsWhenTold(method, "3600", Duration.ofMillis(20)) < 20);
+    }
+
+    private double secondsWhenTold(String method, String retryAfter, Duration longest)
+            throws Exception {
+        use(QUICK.withRetries(5, Duration.ofMillis(1), longest));
+        AtomicLong count = new AtomicLong();
+        registry.behave();
+        registry.always(
+                exchange ->
+                        exchange.method().equals(method)
+                                && exchange.path().contains("/uploads/")
+                                && count.getAndIncrement() == 0,
+                Fault.rateLimited(retryAfter));
+        byte[] content = random(BIG, retryAfter.length());
+        registry.content().deleteBlob("app", descriptor(content).digest());
+        long started = System.nanoTime();
+        assertEquals(BlobOutcome.UPLOADED, push(content));
+        double seconds = (System.nanoTime() - started) / 1e9;
+        assertStored("app", content);
+        assertTrue(count.get() > 1);
+        return seconds;
+    }
+
+    @Test
+    void push_requestLimit_isKept() throws Exception {
+        use(QUICK.withTransfer(TransferOptions.defaults().withLimits(0, 20)));
+        long started = System.nanoTime();
+        for (int i = 0; i < 6; i++) {
+            push(random(100_000, i));
+            client.writer().deleteBlob(reference("app"), descriptor(random(100_000, i)).digest());
+        }
+        double seconds = (System.nanoTime() - started) / 1e9;
+        assertEquals(24, registry.accessLog().size());
+        assertTrue(seconds > 0.85, seconds + " s for 24 requests");
+    }
+
+    @Test
+    void pushBlob_rangeRefused_goesOnWhereTheRegistryIs() throws Exception {
+        byte[] content = random(BIG, 1);
+        AtomicLong patches = new AtomicLong();
+        registry.always(
+                exchange -> exchange.method().equals("PATCH"),
+                (exchange, _, right) -> {
+                    // Of the whole; then of the second of four parts.
+                    long patch = patches.incrementAndGet();
+                    if (patch == 1 || patch == 3) {
+                        var _ = exchange.body().readAllBytes();
+                        exchange.respond(patch == 1 ? 413 : 416, Map.of(), new byte[0]);
+                    } else {
+                        right.handle(exchange);
+                    }
+                });
+        push(content);
+        assertStored("app", content);
+        List<Access> log = registry.accessLog();
+        int refused = log.stream().map(Access::status).toList().indexOf(416);
+        assertEquals(
+                "GET 204", log.get(refused + 1).method() + " " + log.get(refused + 1).status());
+        String next = log.get(refused + 2).header("content-range").orElseThrow();
+        assertEquals(BIG / 4 + "-" + (BIG / 2 - 1), next);
+        assertEquals(1, registry.openUploads(), "of which the registry had nothing");
     }
 
     @Test

@@ -18,7 +18,10 @@ import dev.imgd.testkit.TestImage;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
+import java.time.Clock;
 import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneOffset;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -57,6 +60,33 @@ class RetryTest extends Fixture {
         long started = System.nanoTime();
         resolve();
         assertTrue(System.nanoTime() - started >= 1_000_000_000L);
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "Sun, 06 Nov 1994 08:49:38 GMT",
+                "Sunday, 06-Nov-94 08:49:38 GMT",
+                "Sun Nov  6 08:49:38 1994",
+            })
+    void resolve_retryAfterADate_waitsUntilThen(String date) throws Exception {
+        image = pushImage();
+        registry.script("/manifests/", Fault.rateLimited(date));
+        Instant now = Instant.parse("1994-11-06T08:49:37Z");
+        use(
+                QUICK.withRetries(5, Duration.ofMillis(1), Duration.ofSeconds(60))
+                        .withClock(Clock.fixed(now, ZoneOffset.UTC)));
+        long started = System.nanoTime();
+        resolve();
+        assertTrue(System.nanoTime() - started >= 1_000_000_000L);
+    }
+
+    @Test
+    void resolve_retryAfterALongTime_waitsNoLongerThanTheMaximum() throws Exception {
+        image = pushImage();
+        registry.script("/manifests/", Fault.rateLimited("Fri, 06 Nov 2893 08:49:38 GMT"));
+        resolve();
+        assertEquals(2, registry.gets("/manifests/"));
     }
 
     @ParameterizedTest
