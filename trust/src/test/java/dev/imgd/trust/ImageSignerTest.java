@@ -14,6 +14,7 @@ import dev.imgd.registry.RegistryClient.FetchedManifest;
 import dev.imgd.registry.RegistryOptions;
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
+import dev.imgd.testkit.OpenSsl;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Base64;
