@@ -78,7 +78,7 @@ final class Endpoint {
                             .formatted(Text.printable(host.authority(), 120)));
         }
         Authorizer authorizer = new Authorizer(host, base, options, connections, retries);
-        HostLoad load = new HostLoad(options.transfer().requestsPerSecond());
+        HostLoad load = new HostLoad(options.transfer());
         Notices notices = new Notices(host.authority(), options.clock());
         return new Endpoint(
                 host, base, options, connections, retries, authorizer, null, load, notices);
@@ -98,7 +98,7 @@ final class Endpoint {
             HttpUrl url, RegistryOptions options, Connections connections, RetryPolicy retries) {
         RegistryHost host = RegistryHost.of(RegistryHost.Scheme.HTTPS, Urls.authority(url));
         Dns dns = GuardedDns.internetOnly();
-        HostLoad load = new HostLoad(options.transfer().requestsPerSecond());
+        HostLoad load = new HostLoad(options.transfer());
         Notices notices = new Notices(host.authority(), options.clock());
         return new Endpoint(host, url, options, connections, retries, null, dns, load, notices);
     }

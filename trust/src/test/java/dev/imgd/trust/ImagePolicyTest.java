@@ -168,7 +168,8 @@ class ImagePolicyTest {
     }
 
     private PolicyGate gate(Path file, boolean required) {
-        return PolicyGate.of(file, required, directory.resolve("notation"), clock);
+        return PolicyGate.of(
+                file, required, directory.resolve("notation"), Effort.defaults(), clock);
     }
 
     @Test

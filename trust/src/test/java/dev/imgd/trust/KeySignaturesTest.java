@@ -17,12 +17,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.Reference;
 import dev.imgd.testkit.CosignDocuments;
 import dev.imgd.testkit.OpenSsl;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Instant;
 import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
@@ -222,6 +224,30 @@ class KeySignaturesTest {
                         .reason()
                         .contains("more than 64"));
         assertEquals(65, verdict.checks().getFirst().signatures().size());
+    }
+
+    @Test
+    void signatures_asManyAsConfigured_areTried() throws Exception {
+        byte[] payload = payload(image.digest(), NAME);
+        signatures.tag(
+                image,
+                signatures.simpleSigning(payload, new byte[] {1}),
+                signatures.simpleSigning(payload, openssl.sign(key, payload)));
+        Reference name = Reference.parse(NAME + ":1");
+        for (int most = 1; most <= 2; most++) {
+            Limits limits = Limits.defaults().with(Limits.Key.SIGNATURES, most);
+            Effort effort = new Effort(limits, Effort.defaults().time());
+            Verdict verdict = policy.decide(name, image, signatures, effort, Instant.now());
+            assertEquals(most == 2, verdict.accepted());
+            assertEquals(
+                    most == 1,
+                    verdict.checks()
+                            .getFirst()
+                            .signatures()
+                            .getLast()
+                            .reason()
+                            .contains("more than 1 signatures; see limits.signatures"));
+        }
     }
 
     @Test

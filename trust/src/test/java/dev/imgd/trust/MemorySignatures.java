@@ -124,6 +124,11 @@ final class MemorySignatures implements SignatureLookup {
     }
 
     @Override
+    public void cancel() {
+        throw new AssertionError("nothing here takes long");
+    }
+
+    @Override
     public Bytes manifest(Descriptor descriptor) throws ImageException {
         return blob(descriptor);
     }

@@ -115,7 +115,7 @@ class NotationTest {
 
     private Verdict verdict(String reference) throws Exception {
         return policies.everywhere("{\"type\":\"notation\"}")
-                .decide(Reference.parse(reference), image, signatures, now);
+                .decide(Reference.parse(reference), image, signatures, Effort.defaults(), now);
     }
 
     private Verdict verdict() throws Exception {
@@ -603,7 +603,13 @@ class NotationTest {
             }
             signatures.referrers.clear();
             signatures.refer(image, TYPE, type, damaged);
-            Verdict verdict = policy.decide(Reference.parse(NAME + ":1"), image, signatures, now);
+            Verdict verdict =
+                    policy.decide(
+                            Reference.parse(NAME + ":1"),
+                            image,
+                            signatures,
+                            Effort.defaults(),
+                            now);
             if (verdict.accepted()) {
                 // The agent's name, or the encoding of a certificate around what is signed of it.
                 accepted++;

@@ -11,6 +11,7 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.MediaType;
 import dev.imgd.testkit.CosignDocuments;
+import dev.imgd.testkit.Fault;
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.NotationDraft;
@@ -19,6 +20,7 @@ import dev.imgd.testkit.TestImage;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.Base64;
 import java.util.List;
 import java.util.Locale;
@@ -42,6 +44,7 @@ import tools.jackson.databind.ObjectMapper;
 class TrustIT {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final int DENIED = 4;
+    private static final int UNAVAILABLE = 6;
 
     @RegisterExtension final Workspace workspace = new Workspace();
 
@@ -309,6 +312,25 @@ class TrustIT {
                     workspace.registry().accesses(mark).stream()
                             .anyMatch(a -> a.path().endsWith(tag) && a.status() == 200));
         }
+    }
+
+    /// An image whose signatures nobody could look at in time is not used.
+    @Test
+    void pull_registrySlowWithSignatures_endsInTimeAndNamesTheKey() throws Exception {
+        InMemoryRegistry slow = workspace.keep(InMemoryRegistry.start());
+        TestImage made = ImageBuilder.oci().layer(tar -> tar.file("a", "a")).build();
+        String image = slow.push("trust/app", "1", made);
+        slow.always("/referrers/", Fault.stall());
+        Files.writeString(config, "timeout = \"700ms\"\n", StandardOpenOption.APPEND);
+
+        for (String command : List.of("verify", "pull")) {
+            String line =
+                    imgctl.fails(
+                            UNAVAILABLE, "--config", config, "--progress", "none", command, image);
+            assertTrue(line.contains("700 ms"), line);
+            assertTrue(line.contains("raise trust.timeout"), line);
+        }
+        assertEquals(0, slow.gets("/blobs/"));
     }
 
     private void refusedEverywhere(Imgd imgd, String image, String reason) {
