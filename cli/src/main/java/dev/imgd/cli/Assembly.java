@@ -16,6 +16,7 @@ import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.overlay.OverlayOptions;
 import dev.imgd.snapshot.overlay.OverlaySnapshotService;
 import dev.imgd.trust.DecryptionKeys;
+import dev.imgd.trust.Effort;
 import dev.imgd.trust.PolicyGate;
 import java.time.Clock;
 import java.time.Duration;
@@ -100,7 +101,8 @@ record Assembly(
                         config.get(Config.RANGE_CONNECTIONS), config.get(Config.RANGE_THRESHOLD))
                 .withSpread(config.get(Config.SPREAD))
                 .withLimits(
-                        config.get(Config.BANDWIDTH_LIMIT), config.get(Config.REQUESTS_PER_SECOND));
+                        config.get(Config.BANDWIDTH_LIMIT), config.get(Config.REQUESTS_PER_SECOND))
+                .withRequestsAtOnce(config.get(Config.REQUESTS_AT_ONCE));
     }
 
     /// The clients of the registries, as configured; for commands that need no store too. Opens no
@@ -166,6 +168,7 @@ record Assembly(
                 config.get(Config.TRUST_POLICY),
                 config.sets(Config.TRUST_POLICY),
                 config.get(Config.TRUST_NOTATION),
+                new Effort(config.limits(), config.get(Config.TRUST_TIMEOUT)),
                 Clock.systemUTC());
     }
 

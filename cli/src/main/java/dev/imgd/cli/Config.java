@@ -4,6 +4,8 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
 import dev.imgd.model.Text;
+import dev.imgd.registry.TransferOptions;
+import dev.imgd.trust.Effort;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -113,6 +115,13 @@ final class Config {
                     0,
                     "requests to each host of a registry; 0 for no limit");
 
+    static final ConfigKey<Integer> REQUESTS_AT_ONCE =
+            key(
+                    "registry.requests_at_once",
+                    ConfigKey.count(1, 256),
+                    TransferOptions.MOST_AT_ONCE,
+                    "blobs and parts of blobs asked of each host at once; fewer while it says that it is too much");
+
     static final ConfigKey<Set<String>> PLAIN_HTTP =
             key(
                     "registry.plain_http",
@@ -220,6 +229,13 @@ final class Config {
                     ConfigKey.PATH,
                     Path.of("/etc/imgd/notation"),
                     "directory of trustpolicy.json and truststore for signatures of Notation");
+
+    static final ConfigKey<Duration> TRUST_TIMEOUT =
+            key(
+                    Effort.TIME_KEY,
+                    ConfigKey.TIMEOUT,
+                    Duration.ofSeconds(10),
+                    "how long looking up the signatures of one image may take");
 
     static final ConfigKey<String> KEY_MODEL =
             key(

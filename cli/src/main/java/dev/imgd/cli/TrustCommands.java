@@ -258,7 +258,7 @@ final class TrustCommands {
             Reference image = Reference.parse(reference).withDefaultTag();
             try (RegistryClient client = registries.client(image.registry(), plainHttp).session()) {
                 Descriptor target = client.resolve(image).descriptor();
-                Reference where = signer.sign(client, image, target.digest());
+                Reference where = signer.sign(client, image, target.digest(), config.limits());
                 if (json()) {
                     out().println(
                                     JsonWriter.indented()

@@ -81,7 +81,8 @@ public final class DirectoryHosts implements RegistryHosts {
     }
 
     /// How many times so far a `hosts.toml` was found to be bad and something else was used: in the
-    /// mode of containerd the certificate files, otherwise the file's last good state.
+    /// mode of containerd the certificate files, or the file without what was passed over of it;
+    /// otherwise the file's last good state.
     public long badFiles() {
         return badFiles.sum();
     }
@@ -170,7 +171,13 @@ public final class DirectoryHosts implements RegistryHosts {
                 HostsFile parsed = parse(file, content, directory);
                 Known now = known(registry, directory, parsed, parsed.warnings(), readAt, stamps);
                 if (news) {
-                    now.listing.warnings().forEach(Log::warn);
+                    List<String> ignored = parsed.warnings();
+                    if (!ignored.isEmpty()) {
+                        badFiles.increment();
+                    }
+                    for (String warning : now.listing.warnings()) {
+                        Log.warn(ignored.contains(warning) ? numbered(warning) : warning);
+                    }
                 }
                 return now;
             } catch (ImageException e) {
@@ -208,8 +215,12 @@ public final class DirectoryHosts implements RegistryHosts {
     private void report(boolean news, String warning) {
         if (news) {
             badFiles.increment();
-            Log.warn("%s (bad hosts.toml number %d)".formatted(warning, badFiles.sum()));
+            Log.warn(numbered(warning));
         }
+    }
+
+    private String numbered(String warning) {
+        return "%s (bad hosts.toml number %d)".formatted(warning, badFiles.sum());
     }
 
     /// Null when there is no such file.

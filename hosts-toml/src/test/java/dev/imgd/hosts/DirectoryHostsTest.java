@@ -162,6 +162,26 @@ class DirectoryHostsTest {
         assertEquals(1, hosts.listing("r.example").warnings().size());
     }
 
+    @Test
+    void hostsFor_unknownKeysInContainerdMode_passedOverAndCounted() throws Exception {
+        Files.writeString(file, MIRROR_A + "skip = 1\nskip_verfy = true\nskip_verify = true\n");
+        DirectoryHosts hosts = hosts(HostsMode.CONTAINERD);
+        assertEquals("a.example", first(hosts));
+        assertEquals("a.example", first(hosts));
+        assertEquals(1, hosts.badFiles());
+        List<String> warnings = hosts.listing("r.example").warnings();
+        assertEquals(3, warnings.size(), warnings.toString());
+        assertTrue(warnings.get(0).contains("line 2") && warnings.get(0).endsWith("does"));
+        assertTrue(warnings.get(1).contains("did you mean \"skip_verify\"?"), warnings.get(1));
+        Files.writeString(file, MIRROR_B + "skip_verify = true\n");
+        assertEquals("b.example", first(hosts));
+        assertEquals(1, hosts.listing("r.example").warnings().size());
+        assertEquals(1, hosts.badFiles(), "a doubtful setting is not a bad file");
+        Files.writeString(file, MIRROR_A + "skip = 1\n");
+        assertEquals("a.example", first(hosts));
+        assertEquals(2, hosts.badFiles());
+    }
+
     /// Every list is that of one of two files, however often they change places.
     @Test
     void hostsFor_whileTheFileIsReplaced_isOldOrNew() throws Exception {

@@ -59,7 +59,6 @@ import org.jspecify.annotations.Nullable;
 /// Blobs go from the source straight to the destination, several at once, each hashed on the way;
 /// manifests follow when all that they point to is there, and the name comes last. Thread-safe.
 public final class ImageCopier {
-    private static final int MAX_REFERRERS = 10_000;
     private static final long PROGRESS_MILLIS = 100;
     private static final int BUFFER_BYTES = 256 << 10;
 
@@ -629,11 +628,9 @@ public final class ImageCopier {
         /// Copies what an artifact consists of.
         private Part artifact(CopySource source, CopyDestination destination, Descriptor listed)
                 throws ImageException {
-            if (++referrers > MAX_REFERRERS) {
-                throw limits.exceeded(
-                        Limits.Key.DESCRIPTORS,
-                        "%s: more than %d referrers".formatted(request.source(), MAX_REFERRERS));
-            }
+            referrers++;
+            limits.check(
+                    Limits.Key.DESCRIPTORS, request.source() + ": number of referrers", referrers);
             Part part = all(source, listed);
             below(source, destination, part);
             manifests++;

@@ -26,6 +26,7 @@ import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.overlay.OverlayOptions;
 import dev.imgd.snapshot.overlay.OverlaySnapshotService;
 import dev.imgd.trust.DecryptionKeys;
+import dev.imgd.trust.Effort;
 import dev.imgd.trust.PolicyGate;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -85,6 +86,7 @@ final class Host implements AutoCloseable {
                                 root.resolve("policy.json"),
                                 false,
                                 root.resolve("notation"),
+                                Effort.defaults(),
                                 Clock.systemUTC()));
         images =
                 new LocalImageService(

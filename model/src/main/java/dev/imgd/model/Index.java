@@ -31,7 +31,14 @@ public record Index(
     /// [ManifestDocument#parse(String, Bytes, Optional, Limits)].
     public static Index parse(String what, Bytes raw, Optional<String> declaredMediaType)
             throws ImageException {
-        ManifestDocument document = ManifestDocument.parse(what, raw, declaredMediaType);
+        return parse(what, raw, declaredMediaType, Limits.defaults());
+    }
+
+    /// As the other, within limits that were configured.
+    public static Index parse(
+            String what, Bytes raw, Optional<String> declaredMediaType, Limits limits)
+            throws ImageException {
+        ManifestDocument document = ManifestDocument.parse(what, raw, declaredMediaType, limits);
         if (document instanceof Index index) {
             return index;
         }

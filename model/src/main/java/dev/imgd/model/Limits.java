@@ -127,7 +127,9 @@ public final class Limits {
         /// Pages of a list of tags or repositories.
         LIST_PAGES(Unit.COUNT, 10_000, 1, 1_000_000),
         /// Pages of the referrers of one manifest.
-        REFERRERS_PAGES(Unit.COUNT, 100, 1, 100_000);
+        REFERRERS_PAGES(Unit.COUNT, 100, 1, 100_000),
+        /// Signatures of one image that are looked at.
+        SIGNATURES(Unit.COUNT, 64, 1, 10_000);
 
         private final Unit unit;
         private final long defaultValue;

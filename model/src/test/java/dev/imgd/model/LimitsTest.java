@@ -28,7 +28,8 @@ class LimitsTest {
                         + " limits.http_header_bytes=16 KiB, limits.challenge_bytes=8 KiB,"
                         + " limits.token_answer_bytes=1 MiB, limits.token_bytes=64 KiB,"
                         + " limits.error_body_bytes=64 KiB, limits.error_shown_bytes=1 KiB,"
-                        + " limits.list_pages=10000, limits.referrers_pages=100",
+                        + " limits.list_pages=10000, limits.referrers_pages=100,"
+                        + " limits.signatures=64",
                 Limits.defaults().toString());
         for (Limits.Key key : Limits.Key.values()) {
             assertEquals(key.defaultValue(), Limits.defaults().value(key));

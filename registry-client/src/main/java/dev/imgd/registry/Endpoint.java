@@ -80,7 +80,7 @@ final class Endpoint {
                             .formatted(Text.printable(host.authority(), 120)));
         }
         Authorizer authorizer = new Authorizer(host, base, options, connections, retries);
-        HostLoad load = new HostLoad(options.transfer().requestsPerSecond());
+        HostLoad load = new HostLoad(options.transfer());
         Notices notices = new Notices(host.authority(), options.clock());
         return new Endpoint(
                 host, base, options, connections, retries, authorizer, null, load, notices);
@@ -110,7 +110,7 @@ final class Endpoint {
                         Set.of(Capability.PULL),
                         Map.of(),
                         places.tls());
-        HostLoad load = new HostLoad(options.transfer().requestsPerSecond());
+        HostLoad load = new HostLoad(options.transfer());
         Notices notices = new Notices(host.authority(), options.clock());
         return new Endpoint(
                 host, url, options, connections, retries, null, places.dns(), load, notices);

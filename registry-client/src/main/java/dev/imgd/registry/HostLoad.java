@@ -9,21 +9,23 @@ import java.util.concurrent.locks.ReentrantLock;
 /// halved when it says that it is too much. For all sessions of a client; safe for use by many
 /// threads.
 final class HostLoad {
-    private static final double MOST = 32;
     private static final long LONG_PAUSE_NANOS = 1_000_000_000L;
     private static final long HALVE_AT_MOST_EVERY_NANOS = 1_000_000_000L;
 
     private final Pace requests;
     private final ReentrantLock lock = new ReentrantLock();
     private final Condition freed = lock.newCondition();
-    private double limit = MOST;
+    private final int most;
+    private double limit;
     private int inUse;
     private long notBefore = System.nanoTime();
     private long halvedAt = System.nanoTime() - HALVE_AT_MOST_EVERY_NANOS;
 
-    /// @param requestsPerSecond 0 for no limit
-    HostLoad(double requestsPerSecond) {
-        requests = new Pace(requestsPerSecond);
+    /// @param options with both limits
+    HostLoad(TransferOptions options) {
+        requests = new Pace(options.requestsPerSecond());
+        most = options.requestsAtOnce();
+        limit = most;
     }
 
     /// Waits until another request may be sent: a pause that the host asked for, the rate.
@@ -110,7 +112,7 @@ final class HostLoad {
     void succeeded() {
         lock.lock();
         try {
-            limit = Math.min(MOST, limit + 1 / limit);
+            limit = Math.min(most, limit + 1 / limit);
         } finally {
             lock.unlock();
         }

@@ -344,7 +344,8 @@ final class HttpRegistryListing implements RegistryListing {
                         Index.parse(
                                 pages.what + " from " + answer.from(),
                                 Bytes.of(body),
-                                Optional.of(MediaType.OCI_INDEX));
+                                Optional.of(MediaType.OCI_INDEX),
+                                client.options().limits());
                 page.manifests().forEach(entry -> found.putIfAbsent(entry.digest(), entry));
                 client.options().limits().check(Limits.Key.DESCRIPTORS, pages.what, found.size());
                 next = pages.next(answer);

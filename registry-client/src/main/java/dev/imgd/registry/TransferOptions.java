@@ -11,13 +11,18 @@ package dev.imgd.registry;
 ///   first alone is slower
 /// @param bytesPerSecond of all blobs of a client and its sessions together; 0 for no limit
 /// @param requestsPerSecond to each host; 0 for no limit
+/// @param requestsAtOnce blobs and parts of blobs that each host is asked for at once, at most; it
+///   is asked for fewer while it says that it is too much
 public record TransferOptions(
         int rangeConnections,
         long rangeThreshold,
         long windowBytes,
         boolean spread,
         long bytesPerSecond,
-        int requestsPerSecond) {
+        int requestsPerSecond,
+        int requestsAtOnce) {
+    /// What [#requestsAtOnce()] is by default.
+    public static final int MOST_AT_ONCE = 32;
 
     public TransferOptions {
         if (rangeConnections < 1 || rangeConnections > 16) {
@@ -26,21 +31,36 @@ public record TransferOptions(
         if (rangeThreshold < 0 || windowBytes < 0 || bytesPerSecond < 0 || requestsPerSecond < 0) {
             throw new IllegalArgumentException("negative limit of transfers");
         }
+        if (requestsAtOnce < 1) {
+            throw new IllegalArgumentException("requests at once: " + requestsAtOnce);
+        }
     }
 
-    /// Four connections from 32 MiB on, 32 MiB of memory, no limits.
+    /// Four connections from 32 MiB on, 32 MiB of memory, 32 requests at once, no other limits.
     public static TransferOptions defaults() {
-        return new TransferOptions(4, 32L << 20, 32L << 20, true, 0, 0);
+        return new TransferOptions(4, 32L << 20, 32L << 20, true, 0, 0, MOST_AT_ONCE);
     }
 
     public TransferOptions withRanges(int connections, long threshold) {
         return new TransferOptions(
-                connections, threshold, windowBytes, spread, bytesPerSecond, requestsPerSecond);
+                connections,
+                threshold,
+                windowBytes,
+                spread,
+                bytesPerSecond,
+                requestsPerSecond,
+                requestsAtOnce);
     }
 
     public TransferOptions withWindowBytes(long value) {
         return new TransferOptions(
-                rangeConnections, rangeThreshold, value, spread, bytesPerSecond, requestsPerSecond);
+                rangeConnections,
+                rangeThreshold,
+                value,
+                spread,
+                bytesPerSecond,
+                requestsPerSecond,
+                requestsAtOnce);
     }
 
     public TransferOptions withSpread(boolean value) {
@@ -50,13 +70,31 @@ public record TransferOptions(
                 windowBytes,
                 value,
                 bytesPerSecond,
-                requestsPerSecond);
+                requestsPerSecond,
+                requestsAtOnce);
     }
 
     /// @param bytes see [#bytesPerSecond()]
     /// @param requests see [#requestsPerSecond()]
     public TransferOptions withLimits(long bytes, int requests) {
         return new TransferOptions(
-                rangeConnections, rangeThreshold, windowBytes, spread, bytes, requests);
+                rangeConnections,
+                rangeThreshold,
+                windowBytes,
+                spread,
+                bytes,
+                requests,
+                requestsAtOnce);
+    }
+
+    public TransferOptions withRequestsAtOnce(int value) {
+        return new TransferOptions(
+                rangeConnections,
+                rangeThreshold,
+                windowBytes,
+                spread,
+                bytesPerSecond,
+                requestsPerSecond,
+                value);
     }
 }

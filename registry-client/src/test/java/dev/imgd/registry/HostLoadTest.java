@@ -8,10 +8,14 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
 final class HostLoadTest {
-    private final HostLoad load = new HostLoad(0);
+    private final HostLoad load = new HostLoad(TransferOptions.defaults());
+
+    private int fill() {
+        return fill(load);
+    }
 
     /// Takes all places there are.
-    private int fill() {
+    private static int fill(HostLoad load) {
         int taken = 0;
         while (load.tryEnter()) {
             taken++;
@@ -32,6 +36,16 @@ final class HostLoadTest {
         load.overloaded(0);
         empty(32);
         assertEquals(16, fill());
+    }
+
+    @Test
+    void tryEnter_noMoreThanConfigured_alsoAfterSuccesses() {
+        HostLoad few = new HostLoad(TransferOptions.defaults().withRequestsAtOnce(3));
+        assertEquals(3, fill(few));
+        few.succeeded();
+        assertFalse(few.tryEnter());
+        few.leave();
+        assertTrue(few.tryEnter());
     }
 
     @Test

@@ -3,12 +3,11 @@ package dev.imgd.trust;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
-import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.Manifest;
 import dev.imgd.model.Reference;
 import dev.imgd.registry.RegistryClient.FetchedManifest;
-import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
@@ -18,13 +17,8 @@ import org.jspecify.annotations.Nullable;
 /// One image on its way through the requirements of a rule, with what was fetched for it and what
 /// may still be tried. For one thread.
 final class Examination {
-    /// Signatures that are looked at for one image.
-    static final int MAX_SIGNATURES = 64;
-
     /// A payload or a bundle; an envelope with its chain of certificates.
     static final long MAX_SIGNATURE_BYTES = 1 << 20;
-
-    private static final Duration TIME = Duration.ofSeconds(10);
 
     static final String COSIGN_SIGNATURE = "application/vnd.dev.cosign.artifact.sig.v1+json";
     static final String BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -37,7 +31,7 @@ final class Examination {
     final Descriptor image;
     final Instant now;
     private final SignatureLookup lookup;
-    private final long started = System.nanoTime();
+    private final int mostSignatures;
     private int tried;
     private Instant until;
     private @Nullable List<Signing> referring;
@@ -49,16 +43,19 @@ final class Examination {
     /// @param type its artifact type, or its config's media type
     record Signing(String type, Descriptor descriptor, Manifest manifest) {}
 
+    /// @param mostSignatures that are looked at
     /// @param until when a verdict has to be taken again even if nothing expires before
     Examination(
             Reference reference,
             Descriptor image,
             SignatureLookup lookup,
+            int mostSignatures,
             Instant now,
             Instant until) {
         this.reference = reference;
         this.image = image;
         this.lookup = lookup;
+        this.mostSignatures = mostSignatures;
         this.now = now;
         this.until = until;
     }
@@ -83,11 +80,10 @@ final class Examination {
             if (!SIGNATURE_TYPES.contains(listed)) {
                 continue;
             }
-            if (found.size() == MAX_SIGNATURES) {
+            if (found.size() == mostSignatures) {
                 broken.add(skipped("referrer", descriptor));
                 break;
             }
-            checkTime();
             try {
                 found.add(signing(listed, descriptor));
             } catch (ImageException e) {
@@ -123,7 +119,6 @@ final class Examination {
     /// What the tag of cosign points to: `sha256-<hex>.sig`.
     Optional<FetchedManifest> tagged() throws ImageException {
         if (!tagAsked) {
-            checkTime();
             tagged = lookup.tagged(SimpleSigning.tag(image.digest())).orElse(null);
             tagAsked = true;
         }
@@ -137,7 +132,6 @@ final class Examination {
 
     /// The bytes of a blob that holds a signature.
     Bytes blob(Descriptor descriptor, long maxBytes) throws ImageException {
-        checkTime();
         if (descriptor.sizeBytes() > maxBytes) {
             throw ImageException.invalidContent(
                     "larger than the %d bytes that are read".formatted(maxBytes));
@@ -149,7 +143,7 @@ final class Examination {
     ///
     /// @return false when there are none left
     boolean take() {
-        return ++tried <= MAX_SIGNATURES;
+        return ++tried <= mostSignatures;
     }
 
     Verdict.Tried skipped(String kind, Descriptor descriptor) {
@@ -158,7 +152,8 @@ final class Examination {
                 descriptor.digest(),
                 false,
                 Optional.empty(),
-                "not looked at: more than %d signatures".formatted(MAX_SIGNATURES));
+                "not looked at: more than %d signatures; see %s"
+                        .formatted(mostSignatures, Limits.Key.SIGNATURES.configKey()));
     }
 
     /// A signature that could not be read or is none. What may pass is thrown on, since it says
@@ -179,14 +174,5 @@ final class Examination {
 
     Instant until() {
         return until;
-    }
-
-    private void checkTime() throws ImageException {
-        if (System.nanoTime() - started > TIME.toNanos()) {
-            throw new ImageException(
-                    ErrorKind.DEADLINE_EXCEEDED,
-                    "image %s: its signatures took longer than %d s to fetch; try again"
-                            .formatted(reference, TIME.toSeconds()));
-        }
     }
 }

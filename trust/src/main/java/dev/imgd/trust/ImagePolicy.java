@@ -93,27 +93,41 @@ public final class ImagePolicy {
     ///
     /// @param reference the name it is asked for under
     /// @param resolved the manifest or index that would be used
+    /// @param lookup cancelled when it takes too long
     /// @throws ImageException when the signatures cannot be looked up; the image may not be used
     public Verdict decide(
-            Reference reference, Descriptor resolved, SignatureLookup lookup, Instant now)
+            Reference reference,
+            Descriptor resolved,
+            SignatureLookup lookup,
+            Effort effort,
+            Instant now)
             throws ImageException {
         Rule rule = rule(reference);
-        Examination examination =
-                new Examination(reference, resolved, lookup, now, now.plus(MAX_AGE));
-        List<Check> checks = new ArrayList<>();
-        boolean accepted = true;
-        for (Requirement requirement : rule.requirements) {
-            Check check = requirement.check(examination);
-            checks.add(check);
-            accepted &= check.satisfied();
+        try (TimedLookup timed = new TimedLookup(lookup, reference, effort.time())) {
+            Examination examination =
+                    new Examination(
+                            reference,
+                            resolved,
+                            timed,
+                            effort.signatures(),
+                            now,
+                            now.plus(MAX_AGE));
+            List<Check> checks = new ArrayList<>();
+            boolean accepted = true;
+            for (Requirement requirement : rule.requirements) {
+                Check check = requirement.check(examination);
+                checks.add(check);
+                accepted &= check.satisfied();
+            }
+            timed.end();
+            return new Verdict(
+                    accepted,
+                    Optional.of(resolved.digest()),
+                    name,
+                    rule.name,
+                    checks,
+                    examination.until());
         }
-        return new Verdict(
-                accepted,
-                Optional.of(resolved.digest()),
-                name,
-                rule.name,
-                checks,
-                examination.until());
     }
 
     /// Decides where signatures change nothing; empty where they do.

@@ -6,6 +6,7 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
+import dev.imgd.model.Limits;
 import dev.imgd.model.Manifest;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Reference;
@@ -129,9 +130,10 @@ public final class ImageSigner {
     ///
     /// @param image the repository it is signed for; a tag is not part of the signature
     /// @param digest what is signed
+    /// @param limits how many signatures whoever verifies it looks at
     /// @return where the signatures of the image are
     /// @throws ImageException as [RegistryWriter#pushManifest]
-    public Reference sign(RegistryClient client, Reference image, Digest digest)
+    public Reference sign(RegistryClient client, Reference image, Digest digest, Limits limits)
             throws ImageException {
         Reference repository = Reference.parse(image.name());
         Bytes payload = Bytes.of(new SimpleSigning(digest, repository).toBytes());
@@ -158,10 +160,11 @@ public final class ImageSigner {
                                     Optional.of(before.get().descriptor().mediaType()))
                             .layers());
         }
-        if (layers.size() >= Examination.MAX_SIGNATURES) {
+        if (layers.size() >= limits.value(Limits.Key.SIGNATURES)) {
             throw ImageException.failedPrecondition(
-                    "image %s: has %d signatures already, and no more are looked at; delete %s"
-                            .formatted(image, layers.size(), tag));
+                    "image %s: has %d signatures already, and %s lets no more be looked at; delete %s"
+                            .formatted(
+                                    image, layers.size(), Limits.Key.SIGNATURES.configKey(), tag));
         }
         layers.add(layer);
         RegistryWriter writer = client.writer();

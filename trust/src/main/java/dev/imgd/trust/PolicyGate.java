@@ -29,6 +29,7 @@ public final class PolicyGate {
     private final @Nullable Path file;
     private final boolean required;
     private final Path notation;
+    private final Effort effort;
     private final Clock clock;
     private final Map<Key, Verdict> accepted =
             new LinkedHashMap<>(16, 0.75f, true) {
@@ -40,24 +41,27 @@ public final class PolicyGate {
 
     private record Key(Digest policy, Reference reference, Digest image) {}
 
-    private PolicyGate(@Nullable Path file, boolean required, Path notation, Clock clock) {
+    private PolicyGate(
+            @Nullable Path file, boolean required, Path notation, Effort effort, Clock clock) {
         this.file = file;
         this.required = required;
         this.notation = notation;
+        this.effort = effort;
         this.clock = clock;
     }
 
     /// A gate that lets everything through.
     public static PolicyGate open() {
-        return new PolicyGate(null, false, Path.of("/"), Clock.systemUTC());
+        return new PolicyGate(null, false, Path.of("/"), Effort.defaults(), Clock.systemUTC());
     }
 
     /// A gate by a policy file.
     ///
     /// @param required whether the file must exist; else its absence accepts everything
     /// @param notation the directory of [ImagePolicy#read]
-    public static PolicyGate of(Path file, boolean required, Path notation, Clock clock) {
-        return new PolicyGate(file, required, notation, clock);
+    public static PolicyGate of(
+            Path file, boolean required, Path notation, Effort effort, Clock clock) {
+        return new PolicyGate(file, required, notation, effort, clock);
     }
 
     /// Reads the policy only to see whether it is right.
@@ -89,7 +93,7 @@ public final class PolicyGate {
         if (known != null) {
             return known;
         }
-        Verdict verdict = policy.get().decide(reference, resolved, lookup, now);
+        Verdict verdict = policy.get().decide(reference, resolved, lookup, effort, now);
         if (verdict.accepted()) {
             synchronized (accepted) {
                 accepted.put(key, verdict);

@@ -15,7 +15,7 @@ public final class RegistrySignatures implements SignatureLookup {
     private final RegistryClient client;
     private final Reference repository;
 
-    /// @param client not closed here
+    /// @param client a session, closed here only by [#cancel()]
     /// @param image any reference of the repository
     public RegistrySignatures(RegistryClient client, Reference image) {
         this.client = client;
@@ -58,5 +58,10 @@ public final class RegistrySignatures implements SignatureLookup {
     @Override
     public Bytes blob(Descriptor descriptor) throws ImageException {
         return client.smallBlob(repository, descriptor);
+    }
+
+    @Override
+    public void cancel() {
+        client.close();
     }
 }

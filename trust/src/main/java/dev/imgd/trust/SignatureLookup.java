@@ -26,4 +26,7 @@ public interface SignatureLookup {
 
     /// The bytes of a small blob of the repository.
     Bytes blob(Descriptor descriptor) throws ImageException;
+
+    /// Ends what is being asked, from another thread: it fails, as does whatever is asked later.
+    void cancel();
 }

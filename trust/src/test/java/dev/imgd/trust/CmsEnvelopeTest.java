@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.testkit.OpenSsl;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.PrivateKey;

@@ -10,6 +10,8 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Reference;
+import dev.imgd.testkit.CosignDocuments;
+import dev.imgd.testkit.OpenSsl;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -166,7 +168,8 @@ class ImagePolicyTest {
     }
 
     private PolicyGate gate(Path file, boolean required) {
-        return PolicyGate.of(file, required, directory.resolve("notation"), clock);
+        return PolicyGate.of(
+                file, required, directory.resolve("notation"), Effort.defaults(), clock);
     }
 
     @Test
@@ -191,7 +194,7 @@ class ImagePolicyTest {
     void gate_acceptance_isRememberedUntilPolicyOrTimeChange() throws Exception {
         OpenSsl openssl = new OpenSsl(directory);
         Path key = openssl.key("P-256");
-        byte[] payload = MemorySignatures.payload(image.digest(), name.name());
+        byte[] payload = CosignDocuments.payload(image.digest(), name.name());
         signatures.tag(image, signatures.simpleSigning(payload, openssl.sign(key, payload)));
         Path publicKey = openssl.publicKey(key);
         Path file = policies.write("{\"default\":[" + Policies.signedBy(publicKey) + "]}");
@@ -222,7 +225,7 @@ class ImagePolicyTest {
                 policies.write("{\"default\":[" + Policies.signedBy(openssl.publicKey(key)) + "]}");
         PolicyGate gate = gate(file, true);
         assertEquals(false, gate.decide(name, image, signatures).accepted());
-        byte[] payload = MemorySignatures.payload(image.digest(), name.name());
+        byte[] payload = CosignDocuments.payload(image.digest(), name.name());
         signatures.tag(image, signatures.simpleSigning(payload, openssl.sign(key, payload)));
         assertTrue(gate.decide(name, image, signatures).accepted());
     }
@@ -238,7 +241,7 @@ class ImagePolicyTest {
         Descriptor other = signatures.image("another platform");
         PolicyGate gate = gate(file, true);
         List<Descriptor> both = List.of(image, other);
-        byte[] payload = MemorySignatures.payload(image.digest(), name.name());
+        byte[] payload = CosignDocuments.payload(image.digest(), name.name());
         signatures.tag(image, signatures.simpleSigning(payload, openssl.sign(key, payload)));
 
         gate.admit(name, index, List.of(image), signatures);
@@ -249,7 +252,7 @@ class ImagePolicyTest {
         assertThrows(
                 ImageException.class, () -> gate.admit(name, other, List.of(image), signatures));
 
-        byte[] whole = MemorySignatures.payload(index.digest(), name.name());
+        byte[] whole = CosignDocuments.payload(index.digest(), name.name());
         signatures.tag(index, signatures.simpleSigning(whole, openssl.sign(key, whole)));
         gate.admit(name, index, both, signatures);
     }

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.Manifest;
 import dev.imgd.model.Reference;
 import dev.imgd.registry.RegistryClient;
@@ -14,6 +15,7 @@ import dev.imgd.registry.RegistryClient.FetchedManifest;
 import dev.imgd.registry.RegistryOptions;
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
+import dev.imgd.testkit.OpenSsl;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Base64;
@@ -62,7 +64,7 @@ class ImageSignerTest {
     private void sign(Path key) throws Exception {
         var _ =
                 ImageSigner.of(key.toString(), Files.readAllBytes(key), NO_PASSWORD)
-                        .sign(client, image, target.digest());
+                        .sign(client, image, target.digest(), Limits.defaults());
     }
 
     private Verdict verdict(Path key) throws Exception {
@@ -108,6 +110,24 @@ class ImageSignerTest {
                 signature.toString(),
                 payload.toString());
         assertTrue(Files.readString(payload).contains(image.name()));
+    }
+
+    @Test
+    void sign_moreThanAreLookedAt_refusedWithTheKey() throws Exception {
+        Path key = openssl.key("P-256");
+        sign(key);
+        ImageException e =
+                assertThrows(
+                        ImageException.class,
+                        () ->
+                                ImageSigner.of(key.toString(), Files.readAllBytes(key), NO_PASSWORD)
+                                        .sign(
+                                                client,
+                                                image,
+                                                target.digest(),
+                                                Limits.defaults().with(Limits.Key.SIGNATURES, 1)));
+        assertEquals(ErrorKind.FAILED_PRECONDITION, e.kind());
+        assertTrue(e.getMessage().contains("limits.signatures"), e.getMessage());
     }
 
     @Test

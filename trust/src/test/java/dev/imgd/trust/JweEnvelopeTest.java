@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.testkit.OpenSsl;
 import java.math.BigInteger;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;

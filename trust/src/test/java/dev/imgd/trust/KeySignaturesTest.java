@@ -1,6 +1,10 @@
 package dev.imgd.trust;
 
-import static dev.imgd.trust.MemorySignatures.payload;
+import static dev.imgd.testkit.CosignDocuments.BUNDLE;
+import static dev.imgd.testkit.CosignDocuments.SIGN;
+import static dev.imgd.testkit.CosignDocuments.SIGNATURE;
+import static dev.imgd.testkit.CosignDocuments.payload;
+import static dev.imgd.testkit.CosignDocuments.statement;
 import static dev.imgd.trust.Policies.assertAccepted;
 import static dev.imgd.trust.Policies.assertRefused;
 import static dev.imgd.trust.Policies.decide;
@@ -10,14 +14,17 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.imgd.model.Bytes;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.Reference;
+import dev.imgd.testkit.CosignDocuments;
+import dev.imgd.testkit.OpenSsl;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Instant;
 import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
@@ -32,8 +39,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 /// Signatures by keys: cosign's and sigstore bundles, good ones and every way to tamper with them.
 class KeySignaturesTest {
     private static final String NAME = "registry.example.com/team/app";
-    private static final String COSIGN = "application/vnd.dev.cosign.artifact.sig.v1+json";
-    private static final String BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
     @TempDir Path directory;
     private OpenSsl openssl;
@@ -87,7 +92,7 @@ class KeySignaturesTest {
     void simpleSigning_byReferrer_accepted() throws Exception {
         byte[] payload = payload(image.digest(), NAME);
         signatures.refer(
-                image, COSIGN, signatures.simpleSigning(payload, openssl.sign(key, payload)));
+                image, SIGNATURE, signatures.simpleSigning(payload, openssl.sign(key, payload)));
         assertAccepted(verdict());
     }
 
@@ -222,11 +227,35 @@ class KeySignaturesTest {
     }
 
     @Test
+    void signatures_asManyAsConfigured_areTried() throws Exception {
+        byte[] payload = payload(image.digest(), NAME);
+        signatures.tag(
+                image,
+                signatures.simpleSigning(payload, new byte[] {1}),
+                signatures.simpleSigning(payload, openssl.sign(key, payload)));
+        Reference name = Reference.parse(NAME + ":1");
+        for (int most = 1; most <= 2; most++) {
+            Limits limits = Limits.defaults().with(Limits.Key.SIGNATURES, most);
+            Effort effort = new Effort(limits, Effort.defaults().time());
+            Verdict verdict = policy.decide(name, image, signatures, effort, Instant.now());
+            assertEquals(most == 2, verdict.accepted());
+            assertEquals(
+                    most == 1,
+                    verdict.checks()
+                            .getFirst()
+                            .signatures()
+                            .getLast()
+                            .reason()
+                            .contains("more than 1 signatures; see limits.signatures"));
+        }
+    }
+
+    @Test
     void referrer_ofAnotherSubject_refused() throws Exception {
         byte[] payload = payload(image.digest(), NAME);
         signatures.refer(
                 signatures.image("another"),
-                COSIGN,
+                SIGNATURE,
                 signatures.simpleSigning(payload, openssl.sign(key, payload)));
         assertRefused(verdict(), "its subject is");
     }
@@ -235,9 +264,9 @@ class KeySignaturesTest {
     void referrer_withoutSubject_refused() throws Exception {
         byte[] payload = payload(image.digest(), NAME);
         signatures.refer(
-                COSIGN,
+                SIGNATURE,
                 MemorySignatures.manifest(
-                        COSIGN,
+                        SIGNATURE,
                         Optional.empty(),
                         signatures.simpleSigning(payload, openssl.sign(key, payload))));
         assertRefused(verdict(), "no subject");
@@ -305,10 +334,6 @@ class KeySignaturesTest {
 
     // Bundles.
 
-    private String material() {
-        return "\"verificationMaterial\":{\"publicKey\":{\"hint\":\"x\"}}";
-    }
-
     private void bundle(String json) {
         signatures.refer(image, BUNDLE, BUNDLE, json.getBytes(StandardCharsets.UTF_8));
     }
@@ -318,36 +343,12 @@ class KeySignaturesTest {
     }
 
     private String messageBundle(Descriptor of, Path by) throws Exception {
-        Bytes manifest = signatures.manifest(of);
-        return "{\"mediaType\":\"%s\",%s,\"messageSignature\":{\"messageDigest\":{\"algorithm\":\"SHA2_256\",\"digest\":\"%s\"},\"signature\":\"%s\"}}"
-                .formatted(
-                        BUNDLE,
-                        material(),
-                        base64(manifest.sha256().bytes()),
-                        base64(openssl.sign(by, manifest.toArray())));
-    }
-
-    private String statement(String digest, String predicate) {
-        return "{\"_type\":\"https://in-toto.io/Statement/v1\",\"subject\":[{\"digest\":{\"sha256\":\"%s\"}}],\"predicateType\":\"%s\",\"predicate\":{}}"
-                .formatted(digest, predicate);
+        return CosignDocuments.messageBundle(openssl, by, signatures.manifest(of).toArray());
     }
 
     private String statementBundle(String statement, Path by) throws Exception {
-        String type = "application/vnd.in-toto+json";
-        byte[] payload = statement.getBytes(StandardCharsets.UTF_8);
-        byte[] signed =
-                ("DSSEv1 28 " + type + " " + payload.length + " " + statement)
-                        .getBytes(StandardCharsets.UTF_8);
-        return "{\"mediaType\":\"%s\",%s,\"dsseEnvelope\":{\"payload\":\"%s\",\"payloadType\":\"%s\",\"signatures\":[{\"sig\":\"%s\"}]}}"
-                .formatted(
-                        BUNDLE,
-                        material(),
-                        base64(payload),
-                        type,
-                        base64(openssl.sign(by, signed)));
+        return CosignDocuments.statementBundle(openssl, by, statement);
     }
-
-    private static final String SIGN = "https://sigstore.dev/cosign/sign/v1";
 
     @Test
     void bundle_ofMessage_accepted() throws Exception {

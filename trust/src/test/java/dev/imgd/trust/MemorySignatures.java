@@ -7,6 +7,7 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.MediaType;
 import dev.imgd.registry.RegistryClient.FetchedManifest;
+import dev.imgd.testkit.CosignDocuments;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Base64;
@@ -43,14 +44,6 @@ final class MemorySignatures implements SignatureLookup {
                 Optional.empty());
     }
 
-    static byte[] payload(Digest image, String reference) {
-        return ("{\"critical\":{\"identity\":{\"docker-reference\":\"%s\"},\"image\":"
-                        + "{\"docker-manifest-digest\":\"%s\"},\"type\":"
-                        + "\"cosign container image signature\"},\"optional\":null}")
-                .formatted(reference, image)
-                .getBytes(StandardCharsets.UTF_8);
-    }
-
     /// A layer of a manifest of cosign.
     Descriptor simpleSigning(byte[] payload, byte[] signature) {
         return simpleSigning(payload, Base64.getEncoder().encodeToString(signature));
@@ -58,9 +51,9 @@ final class MemorySignatures implements SignatureLookup {
 
     Descriptor simpleSigning(byte[] payload, String annotation) {
         return blob(
-                "application/vnd.dev.cosign.simplesigning.v1+json",
+                CosignDocuments.SIMPLE_SIGNING,
                 payload,
-                Map.of("dev.cosignproject.cosign/signature", annotation));
+                Map.of(CosignDocuments.SIGNATURE_ANNOTATION, annotation));
     }
 
     /// Puts signatures under cosign's tag.
@@ -128,6 +121,11 @@ final class MemorySignatures implements SignatureLookup {
     public List<Descriptor> referrers(Descriptor image, List<String> artifactTypes) {
         questions++;
         return referrers;
+    }
+
+    @Override
+    public void cancel() {
+        throw new AssertionError("nothing here takes long");
     }
 
     @Override

@@ -48,7 +48,11 @@ final class Policies {
             ImagePolicy policy, String reference, Descriptor image, SignatureLookup lookup)
             throws ImageException {
         return policy.decide(
-                Reference.parse(reference).withDefaultTag(), image, lookup, Instant.now());
+                Reference.parse(reference).withDefaultTag(),
+                image,
+                lookup,
+                Effort.defaults(),
+                Instant.now());
     }
 
     /// That an image is refused because of its only signature, which itself was refused with a

@@ -30,6 +30,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -238,6 +239,32 @@ class BadInputIT {
         return image;
     }
 
+    /// An index of indexes, each of images for another platform than that of any host here.
+    private static TestImage indexesOfOthers(int indexes, int images) {
+        Map<Descriptor, Bytes> documents = new LinkedHashMap<>();
+        List<String> listed = new ArrayList<>();
+        for (int i = 0; i < indexes; i++) {
+            String other =
+                    descriptor(MediaType.OCI_MANIFEST, bytes("manifest " + i))
+                            .replaceFirst(
+                                    "}$",
+                                    ",\"platform\":{\"architecture\":\"mips\",\"os\":\"plan9\"}}");
+            Bytes content = bytes(index(repeated(other, images)));
+            documents.put(
+                    new Descriptor(MediaType.OCI_INDEX, content.sha256(), content.size()), content);
+            listed.add(descriptor(MediaType.OCI_INDEX, content));
+        }
+        Bytes content = bytes(index(String.join(",", listed)));
+        Descriptor all = new Descriptor(MediaType.OCI_INDEX, content.sha256(), content.size());
+        documents.put(all, content);
+        return new TestImage(all, documents, Map.of(), List.of(), List.of());
+    }
+
+    private static String index(String manifests) {
+        return "{\"schemaVersion\":2,\"mediaType\":\"%s\",\"manifests\":[%s]}"
+                .formatted(MediaType.OCI_INDEX, manifests);
+    }
+
     private static byte[] repeated(byte[] piece, int count) {
         byte[] all = new byte[piece.length * count];
         for (int i = 0; i < count; i++) {
@@ -399,20 +426,32 @@ class BadInputIT {
                         document(
                                 MediaType.OCI_INDEX,
                                 ascii(
-                                        "{\"schemaVersion\":2,\"mediaType\":\"%s\",\"manifests\":[%s]}"
-                                                .formatted(
-                                                        MediaType.OCI_INDEX,
-                                                        repeated(
-                                                                descriptor(
-                                                                        MediaType.OCI_MANIFEST,
-                                                                        bytes("manifest")),
-                                                                10_001))),
+                                        index(
+                                                repeated(
+                                                        descriptor(
+                                                                MediaType.OCI_MANIFEST,
+                                                                bytes("manifest")),
+                                                        10_001))),
                                 Map.of())),
                 editedManifest(
                         "nested 70 deep",
                         "",
                         "\"schemaVersion\":2",
                         "\"schemaVersion\":2,\"x\":" + "[".repeat(70) + "]".repeat(70)),
+                new Row(
+                        "two indexes of 6,000 manifests in one",
+                        "limits.descriptors",
+                        indexesOfOthers(2, 6_000)),
+                editedManifest(
+                        "string of more than 1 MiB",
+                        "limits.json_string_chars",
+                        "\"schemaVersion\":2",
+                        "\"schemaVersion\":2,\"x\":\"" + "a".repeat((1 << 20) + 1) + '"'),
+                editedManifest(
+                        "more than 500,000 tokens",
+                        "limits.json_tokens",
+                        "\"schemaVersion\":2",
+                        "\"schemaVersion\":2,\"x\":[" + repeated("0", 500_001) + ']'),
                 editedManifest("more behind the manifest", "more data", text -> text + "{}"),
                 editedManifest("byte order mark", "", text -> "\ufeff" + text),
                 editedManifest("larger than 4 MiB", "4", text -> text + " ".repeat(4 << 20)),

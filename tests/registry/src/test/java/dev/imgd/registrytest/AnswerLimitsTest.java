@@ -9,6 +9,7 @@ import dev.imgd.model.Descriptor;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
+import dev.imgd.model.MediaType;
 import dev.imgd.registry.CredentialSource;
 import dev.imgd.registry.Credentials;
 import dev.imgd.testkit.Fault;
@@ -17,6 +18,8 @@ import dev.imgd.testkit.TokenServer;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.function.Executable;
@@ -173,30 +176,64 @@ class AnswerLimitsTest extends Fixture {
                 () -> client.listing().tags(reference("many"), Optional.empty(), 100));
     }
 
-    @Test
-    void referrers_pagesWithoutEnd_refused() throws Exception {
-        TestImage image = pushImage();
+    /// A list of the same number of other referrers in every answer.
+    private int[] referrersWithoutEnd(int each) {
         int[] page = {0};
         registry.always(
                 "/referrers/",
-                (exchange, _, _) ->
-                        Fault.status(
-                                        200,
-                                        Map.of(
-                                                "Content-Type",
-                                                "application/vnd.oci.image.index.v1+json",
-                                                "Link",
-                                                "<?page=" + ++page[0] + ">; rel=\"next\""),
-                                        "{\"schemaVersion\":2,\"manifests\":[]}")
-                                .handle(exchange, new byte[0], _ -> {}));
-        assertExceeds(
-                Limits.Key.REFERRERS_PAGES,
-                () ->
-                        client.listing()
-                                .referrers(
-                                        reference("app:1"),
-                                        image.content().sha256(),
-                                        Optional.empty()));
+                (exchange, _, _) -> {
+                    String entries =
+                            IntStream.range(0, each)
+                                    .mapToObj(
+                                            i ->
+                                                    "{\"mediaType\":\"%s\",\"digest\":\"sha256:%064x\",\"size\":1}"
+                                                            .formatted(
+                                                                    MediaType.OCI_MANIFEST,
+                                                                    page[0] * each + i))
+                                    .collect(Collectors.joining(","));
+                    Fault.status(
+                                    200,
+                                    Map.of(
+                                            "Content-Type",
+                                            MediaType.OCI_INDEX,
+                                            "Link",
+                                            "<?page=" + ++page[0] + ">; rel=\"next\""),
+                                    "{\"schemaVersion\":2,\"manifests\":[" + entries + "]}")
+                            .handle(exchange, new byte[0], _ -> {});
+                });
+        return page;
+    }
+
+    private Executable listReferrers(TestImage image) {
+        return () ->
+                client.listing()
+                        .referrers(reference("app:1"), image.content().sha256(), Optional.empty());
+    }
+
+    @Test
+    void referrers_moreThanAllowedOverAllPages_refused() throws Exception {
+        TestImage image = pushImage();
+        int[] page = referrersWithoutEnd(4);
+        limit(Limits.Key.DESCRIPTORS, 11);
+        assertExceeds(Limits.Key.DESCRIPTORS, listReferrers(image));
+        assertEquals(3, page[0]);
+    }
+
+    @Test
+    void referrers_moreThanAllowedInOneAnswer_refused() throws Exception {
+        TestImage image = pushImage();
+        int[] page = referrersWithoutEnd(10_001);
+        assertExceeds(Limits.Key.DESCRIPTORS, listReferrers(image));
+        limit(Limits.Key.DESCRIPTORS, 20_001);
+        assertExceeds(Limits.Key.DESCRIPTORS, listReferrers(image));
+        assertEquals(1 + 2, page[0]);
+    }
+
+    @Test
+    void referrers_pagesWithoutEnd_refused() throws Exception {
+        TestImage image = pushImage();
+        int[] page = referrersWithoutEnd(0);
+        assertExceeds(Limits.Key.REFERRERS_PAGES, listReferrers(image));
         assertEquals(100, page[0]);
     }
 }

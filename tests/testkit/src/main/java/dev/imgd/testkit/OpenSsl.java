@@ -1,4 +1,4 @@
-package dev.imgd.trust;
+package dev.imgd.testkit;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
@@ -13,18 +13,19 @@ import java.util.concurrent.TimeUnit;
 
 /// Makes keys, signatures and certificates with the program `openssl`, so that nothing of what is
 /// verified was made by the code that verifies it.
-final class OpenSsl {
-    final Path directory;
+public final class OpenSsl {
+    private final Path directory;
     private int files;
 
-    OpenSsl(Path directory) {
+    /// @param directory for what is made, which nobody else writes to
+    public OpenSsl(Path directory) {
         this.directory = directory;
     }
 
     /// A private key.
     ///
     /// @param algorithm `P-256`, `P-384`, `P-521`, `ED25519` or `RSA2048` and such
-    Path key(String algorithm) throws Exception {
+    public Path key(String algorithm) throws Exception {
         Path key = fresh("key.pem");
         if (algorithm.startsWith("RSA")) {
             run(
@@ -50,18 +51,24 @@ final class OpenSsl {
         return key;
     }
 
-    Path publicKey(Path key) throws Exception {
+    /// The public half of a private key, in PEM.
+    public Path publicKey(Path key) throws Exception {
         Path out = fresh("public.pem");
         run("pkey", "-in", key.toString(), "-pubout", "-out", out.toString());
         return out;
     }
 
     /// A signature with SHA-256 in the encoding of X.509, or of Ed25519.
-    byte[] sign(Path key, byte[] message) throws Exception {
+    public byte[] sign(Path key, byte[] message) throws Exception {
         return sign(key, "-sha256", message, List.of());
     }
 
-    byte[] sign(Path key, String hash, byte[] message, List<String> options) throws Exception {
+    /// A signature with another hash.
+    ///
+    /// @param hash such as `-sha384`
+    /// @param options more arguments of `openssl dgst`
+    public byte[] sign(Path key, String hash, byte[] message, List<String> options)
+            throws Exception {
         Path in = fresh("message");
         Files.write(in, message);
         Path out = fresh("signature");
@@ -88,7 +95,7 @@ final class OpenSsl {
     }
 
     /// A certificate that is its own issuer.
-    Path root(Path key, String subject, String... extensions) throws Exception {
+    public Path root(Path key, String subject, String... extensions) throws Exception {
         Path out = fresh("root.crt");
         Path config = config(extensions);
         run(
@@ -112,7 +119,7 @@ final class OpenSsl {
     }
 
     /// A certificate of another issuer.
-    Path certificate(
+    public Path certificate(
             Path key,
             String subject,
             Path issuer,
@@ -158,7 +165,7 @@ final class OpenSsl {
     }
 
     /// A revocation list of an issuer.
-    Path revocationList(Path issuer, Path issuerKey, Path... revoked) throws Exception {
+    public Path revocationList(Path issuer, Path issuerKey, Path... revoked) throws Exception {
         Path index = fresh("index");
         Files.createFile(index);
         Path config = fresh("ca.cnf");
@@ -193,19 +200,21 @@ final class OpenSsl {
         return out;
     }
 
-    byte[] der(Path certificate) throws Exception {
+    /// The bytes of a certificate.
+    public byte[] der(Path certificate) throws Exception {
         Path out = fresh("der");
         run("x509", "-in", certificate.toString(), "-outform", "DER", "-out", out.toString());
         return Files.readAllBytes(out);
     }
 
     /// Encrypts a short message, such as a key, for an RSA key.
-    byte[] encryptKey(Path publicKey, byte[] message, String... options) throws Exception {
+    public byte[] encryptKey(Path publicKey, byte[] message, String... options) throws Exception {
         return pkeyutl(
                 List.of("-encrypt", "-pubin", "-inkey", publicKey.toString()), message, options);
     }
 
-    byte[] decryptKey(Path key, byte[] message, String... options) throws Exception {
+    /// Decrypts what was encrypted for an RSA key.
+    public byte[] decryptKey(Path key, byte[] message, String... options) throws Exception {
         return pkeyutl(List.of("-decrypt", "-inkey", key.toString()), message, options);
     }
 
@@ -224,7 +233,7 @@ final class OpenSsl {
     }
 
     /// AES in CBC with padding.
-    byte[] aesCbc(byte[] message, byte[] key, byte[] iv) throws Exception {
+    public byte[] aesCbc(byte[] message, byte[] key, byte[] iv) throws Exception {
         return filter(
                 message,
                 "enc",
@@ -235,7 +244,10 @@ final class OpenSsl {
                 HexFormat.of().formatHex(iv));
     }
 
-    byte[] hmac(String hash, byte[] key, byte[] message) throws Exception {
+    /// A message authentication code.
+    ///
+    /// @param hash such as `sha256`
+    public byte[] hmac(String hash, byte[] key, byte[] message) throws Exception {
         return filter(
                 message,
                 "dgst",
@@ -248,7 +260,7 @@ final class OpenSsl {
     }
 
     /// Runs a command that reads one file and writes another.
-    byte[] filter(byte[] message, String... command) throws Exception {
+    public byte[] filter(byte[] message, String... command) throws Exception {
         Path in = fresh("in");
         Files.write(in, message);
         Path out = fresh("out");
@@ -275,7 +287,8 @@ final class OpenSsl {
         return directory.resolve(files++ + "-" + name);
     }
 
-    void run(String... arguments) throws Exception {
+    /// Runs a command that must succeed.
+    public void run(String... arguments) throws Exception {
         List<String> command = new ArrayList<>(List.of("openssl"));
         command.addAll(List.of(arguments));
         Process process =
