@@ -18,6 +18,7 @@ import tools.jackson.core.ObjectReadContext;
 import tools.jackson.core.StreamReadConstraints;
 import tools.jackson.core.TokenStreamFactory;
 import tools.jackson.core.TokenStreamLocation;
+import tools.jackson.core.exc.StreamConstraintsException;
 import tools.jackson.core.json.JsonFactory;
 
 /// Strict reading of JSON that came from outside.
@@ -38,6 +39,18 @@ public final class Json {
     private static final int MAX_NAME_CHARS = 1 << 16;
 
     private static final JsonFactory FACTORY = factory(Limits.defaults());
+
+    /// A limit that the parser enforces.
+    ///
+    /// @param name by which its messages call it
+    /// @param of what exceeds it
+    private record Constraint(String name, Limits.Key key, String of) {}
+
+    private static final List<Constraint> CONSTRAINTS =
+            List.of(
+                    new Constraint("getMaxNestingDepth", Limits.Key.JSON_DEPTH, "nesting"),
+                    new Constraint("getMaxTokenCount", Limits.Key.JSON_TOKENS, "number of tokens"),
+                    new Constraint("getMaxStringLength", Limits.Key.JSON_STRING_CHARS, "a string"));
 
     private final String what;
     private final JsonParser parser;
@@ -66,7 +79,7 @@ public final class Json {
     ///
     /// @param what the document and where it came from, for error messages
     /// @throws ImageException [ErrorKind#INVALID_CONTENT] when the document breaks a rule
-    /// @throws LimitExceededException when it is too long
+    /// @throws LimitExceededException when it exceeds a limit
     public static JsonNode parse(String what, byte[] document) throws ImageException {
         return parse(what, document, Limits.defaults());
     }
@@ -75,7 +88,7 @@ public final class Json {
     ///
     /// @param what the document and where it came from, for error messages
     /// @throws ImageException [ErrorKind#INVALID_CONTENT] when the document breaks a rule
-    /// @throws LimitExceededException when it is longer than [Limits#manifestBytes()]
+    /// @throws LimitExceededException when it exceeds one of the limits
     public static JsonNode parse(String what, byte[] document, Limits limits)
             throws ImageException {
         limits.check(Limits.Key.MANIFEST_BYTES, what, document.length);
@@ -89,12 +102,25 @@ public final class Json {
                         text.length())) {
             return new Json(what, parser).document();
         } catch (JacksonException e) {
+            String problem = String.valueOf(e.getOriginalMessage());
+            for (Constraint constraint : CONSTRAINTS) {
+                if (e instanceof StreamConstraintsException && problem.contains(constraint.name)) {
+                    ImageException exceeded =
+                            limits.exceeded(
+                                    constraint.key,
+                                    "%s: %s%s"
+                                            .formatted(
+                                                    what, constraint.of, place(e.getLocation())));
+                    exceeded.addSuppressed(e);
+                    throw exceeded;
+                }
+            }
             throw new ImageException(
                     ErrorKind.INVALID_CONTENT,
                     "%s: not valid JSON: %s%s"
                             .formatted(
                                     what,
-                                    Text.printable(firstLine(e.getOriginalMessage()), 300),
+                                    Text.printable(firstLine(problem), 300),
                                     place(e.getLocation())),
                     e);
         }

@@ -84,8 +84,14 @@ class JsonTest {
     @Test
     void parse_nesting_has64LevelsAndNoMore() throws Exception {
         parse("[".repeat(64) + "]".repeat(64));
-        assertFails(ErrorKind.INVALID_CONTENT, "64", () -> parse("[".repeat(65) + "]".repeat(65)));
-        assertFails(ErrorKind.INVALID_CONTENT, "64", () -> parse("{\"a\":".repeat(500_000)));
+        assertFails(
+                ErrorKind.LIMIT_EXCEEDED,
+                "exceeds the limit of 64; raise limits.json_depth ",
+                () -> parse("[".repeat(65) + "]".repeat(65)));
+        assertFails(
+                ErrorKind.LIMIT_EXCEEDED,
+                "limits.json_depth",
+                () -> parse("{\"a\":".repeat(500_000)));
     }
 
     @Test
@@ -100,7 +106,10 @@ class JsonTest {
     void parse_strings_haveOneMebiCharactersAndNoMore() throws Exception {
         String longest = "x".repeat(1 << 20);
         assertEquals(longest, parse("\"" + longest + "\"").text());
-        assertFails(ErrorKind.INVALID_CONTENT, "1048576", () -> parse("\"" + longest + "x\""));
+        assertFails(
+                ErrorKind.LIMIT_EXCEEDED,
+                "exceeds the limit of 1048576; raise limits.json_string_chars ",
+                () -> parse("\"" + longest + "x\""));
         assertFails(
                 ErrorKind.INVALID_CONTENT,
                 "65536",
@@ -122,8 +131,8 @@ class JsonTest {
     @Test
     void parse_tooManyTokens_fails() {
         assertFails(
-                ErrorKind.INVALID_CONTENT,
-                "500000",
+                ErrorKind.LIMIT_EXCEEDED,
+                "doc: number of tokens",
                 () -> parse("[" + "0,".repeat(600_000) + "0]"));
     }
 

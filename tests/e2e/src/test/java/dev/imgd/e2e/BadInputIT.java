@@ -435,7 +435,7 @@ class BadInputIT {
                                 Map.of())),
                 editedManifest(
                         "nested 70 deep",
-                        "",
+                        "limits.json_depth",
                         "\"schemaVersion\":2",
                         "\"schemaVersion\":2,\"x\":" + "[".repeat(70) + "]".repeat(70)),
                 new Row(

@@ -330,7 +330,7 @@ class TrustIT {
             assertTrue(line.contains("700 ms"), line);
             assertTrue(line.contains("raise trust.timeout"), line);
         }
-        assertEquals(0, slow.gets("/blobs/"));
+        assertEquals(0, slow.gets("/blobs/" + made.layers().getFirst().digest()));
     }
 
     private void refusedEverywhere(Imgd imgd, String image, String reason) {
