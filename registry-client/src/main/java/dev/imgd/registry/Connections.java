@@ -28,17 +28,19 @@ final class Connections implements AutoCloseable {
 
     private final Duration stallTimeout;
     private final Reached reached = new Reached();
+    private final ProxyRoute proxies;
     private final OkHttpClient plain;
     private final Recent<TlsSettings, OkHttpClient> secure = new Recent<>(MOST_CONFIGURATIONS);
 
     Connections(RegistryOptions options) {
         stallTimeout = options.stallTimeout();
         int stallMillis = Math.toIntExact(stallTimeout.toMillis());
-        plain =
+        proxies = new ProxyRoute(options.proxies());
+        OkHttpClient.Builder builder =
                 new OkHttpClient.Builder()
                         .connectionPool(new ConnectionPool(IDLE_CONNECTIONS, 60, TimeUnit.SECONDS))
                         .connectionSpecs(List.of(ConnectionSpec.CLEARTEXT))
-                        .socketFactory(new BufferedSocketFactory(stallMillis))
+                        .socketFactory(new BufferedSocketFactory(stallMillis, proxies))
                         .connectTimeout(options.connectTimeout())
                         // The socket's own timeout is used: OkHttp's is armed anew for every 8 KiB,
                         // which would be most of the cost of a plain transfer.
@@ -46,8 +48,9 @@ final class Connections implements AutoCloseable {
                         .writeTimeout(options.stallTimeout())
                         .followRedirects(false)
                         .followSslRedirects(false)
-                        .addNetworkInterceptor(reached)
-                        .build();
+                        .addNetworkInterceptor(reached);
+        proxies.install(builder);
+        plain = builder.build();
     }
 
     /// The client for a URL.
@@ -101,7 +104,7 @@ final class Connections implements AutoCloseable {
                     // The streams of an HTTP/2 connection share its socket, so each needs a timeout
                     // of
                     // its own.
-                    .socketFactory(new BufferedSocketFactory(0))
+                    .socketFactory(new BufferedSocketFactory(0, proxies))
                     .readTimeout(stallTimeout)
                     .sslSocketFactory(context.getSocketFactory(), trust)
                     .build();
