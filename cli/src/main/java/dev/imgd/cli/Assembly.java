@@ -7,9 +7,11 @@ import dev.imgd.gc.GcOptions;
 import dev.imgd.hosts.HostsMode;
 import dev.imgd.hosts.RegistryHosts;
 import dev.imgd.image.LocalImageService;
+import dev.imgd.image.PullOptions;
 import dev.imgd.image.RegistryClients;
 import dev.imgd.model.ImageException;
 import dev.imgd.registry.CredentialSource;
+import dev.imgd.registry.Proxies;
 import dev.imgd.registry.RegistryOptions;
 import dev.imgd.registry.TransferOptions;
 import dev.imgd.snapshot.SnapshotService;
@@ -20,6 +22,7 @@ import dev.imgd.trust.Effort;
 import dev.imgd.trust.PolicyGate;
 import java.time.Clock;
 import java.time.Duration;
+import java.util.Map;
 import java.util.Set;
 
 /// The parts of a process that owns a store, put together.
@@ -39,16 +42,7 @@ record Assembly(
 
     /// @param more keys for encrypted layers, in addition to those of the configuration
     static Assembly open(Config config, DecryptionKeys more) throws ImageException {
-        StoreOptions defaults = StoreOptions.defaults();
-        Store store =
-                Store.open(
-                        config.get(Config.ROOT),
-                        new StoreOptions(
-                                config.get(Config.STORE_CACHE),
-                                config.get(Config.INGEST_TTL),
-                                defaults.minFreeRatio(),
-                                "imgd " + Version.NUMBER,
-                                defaults.clock()));
+        Store store = Store.open(config.get(Config.ROOT), storeOptions(config));
         try {
             SnapshotService snapshots =
                     new LazySnapshots(
@@ -63,18 +57,9 @@ record Assembly(
                             store,
                             snapshots,
                             registries,
-                            new GarbageCollector(
-                                    store,
-                                    snapshots,
-                                    new GcOptions(
-                                            Duration.ZERO,
-                                            config.get(Config.INGEST_TTL),
-                                            0,
-                                            Clock.systemUTC())),
+                            new GarbageCollector(store, snapshots, gcOptions(config)),
                             config.limits(),
-                            config.get(Config.CONCURRENT_DOWNLOADS),
-                            config.get(Config.CONCURRENT_UNPACKS),
-                            config.get(Config.PULL_DEADLINE),
+                            pullOptions(config),
                             keys(config, more),
                             Clock.systemUTC());
             return new Assembly(store, snapshots, registries, images);
@@ -82,6 +67,27 @@ record Assembly(
             store.close();
             throw e;
         }
+    }
+
+    static StoreOptions storeOptions(Config config) {
+        StoreOptions defaults = StoreOptions.defaults();
+        return new StoreOptions(
+                config.get(Config.STORE_CACHE),
+                config.get(Config.INGEST_TTL),
+                defaults.minFreeRatio(),
+                "imgd " + Version.NUMBER,
+                defaults.clock());
+    }
+
+    static GcOptions gcOptions(Config config) {
+        return new GcOptions(Duration.ZERO, config.get(Config.INGEST_TTL), 0, Clock.systemUTC());
+    }
+
+    static PullOptions pullOptions(Config config) {
+        return new PullOptions(
+                config.get(Config.CONCURRENT_DOWNLOADS),
+                config.get(Config.CONCURRENT_UNPACKS),
+                config.get(Config.PULL_DEADLINE));
     }
 
     /// The keys for encrypted layers; those of the directory are read when they are needed.
@@ -103,6 +109,25 @@ record Assembly(
                 .withLimits(
                         config.get(Config.BANDWIDTH_LIMIT), config.get(Config.REQUESTS_PER_SECOND))
                 .withRequestsAtOnce(config.get(Config.REQUESTS_AT_ONCE));
+    }
+
+    /// The proxies of the environment, where the configuration does not name others.
+    static Proxies proxies(Config config, Map<String, String> environment) {
+        Proxies proxies = Proxies.environment(environment);
+        String https = config.get(Config.HTTPS_PROXY);
+        if (!https.isEmpty()) {
+            proxies = proxies.withHttps(Config.HTTPS_PROXY.name(), proxy(https));
+        }
+        String http = config.get(Config.HTTP_PROXY);
+        if (!http.isEmpty()) {
+            proxies = proxies.withHttp(Config.HTTP_PROXY.name(), proxy(http));
+        }
+        Set<String> except = config.get(Config.NO_PROXY);
+        return except.isEmpty() ? proxies : proxies.withExcept(Config.NO_PROXY.name(), except);
+    }
+
+    private static String proxy(String value) {
+        return value.equals(ConfigKey.NO_PROXY) ? "" : value;
     }
 
     /// The clients of the registries, as configured; for commands that need no store too. Opens no
@@ -143,6 +168,7 @@ record Assembly(
                         RegistryOptions.defaults().firstBackoff(),
                         config.get(Config.MAXIMUM_BACKOFF))
                 .withTransfer(transfer(config))
+                .withProxies(proxies(config, System.getenv()))
                 .withCredentials(
                         first.orElse(
                                 config.get(Config.AUTH_FILE)

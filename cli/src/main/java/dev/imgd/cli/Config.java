@@ -167,6 +167,27 @@ final class Config {
                     Set.of(),
                     "hosts (host or host:port) that a registry may send uploads on to, without its credentials");
 
+    static final ConfigKey<String> HTTPS_PROXY =
+            key(
+                    "registry.https_proxy",
+                    ConfigKey.PROXY,
+                    "",
+                    "proxy for what is asked over https; \"\" for what HTTPS_PROXY says, \"none\" for none");
+
+    static final ConfigKey<String> HTTP_PROXY =
+            key(
+                    "registry.http_proxy",
+                    ConfigKey.PROXY,
+                    "",
+                    "proxy for what is asked over plain http; \"\" for what HTTP_PROXY says, \"none\" for none");
+
+    static final ConfigKey<Set<String>> NO_PROXY =
+            key(
+                    "registry.no_proxy",
+                    ConfigKey.PROXY_EXCEPTIONS,
+                    Set.of(),
+                    "hosts, .suffixes, addresses and networks that are reached without a proxy; [] for what NO_PROXY says");
+
     static final ConfigKey<Boolean> FOREIGN_LAYERS =
             key(
                     "registry.foreign_layers",

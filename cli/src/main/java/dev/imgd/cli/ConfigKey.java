@@ -1,6 +1,7 @@
 package dev.imgd.cli;
 
 import dev.imgd.model.ImageException;
+import dev.imgd.registry.Proxies;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -140,6 +141,48 @@ record ConfigKey<T>(String name, Type<T> type, T absent, String shown, String me
                 @Override
                 public String write(Set<String> value) {
                     return quote(new TreeSet<>(value));
+                }
+            };
+
+    /// What a proxy's key says to use none, whatever the environment says.
+    static final String NO_PROXY = "none";
+
+    /// The URL of a proxy, [#NO_PROXY], or an empty string. Its password is never written.
+    static final Type<String> PROXY =
+            new Type<>() {
+                @Override
+                public String read(ConfigValue value) throws ImageException {
+                    String name = value.file() + ": " + value.key();
+                    if (!value.node().isString()) {
+                        // Whatever it is, it may hold a password.
+                        throw ImageException.invalidArgument(name + ": wanted a string");
+                    }
+                    String text = value.text();
+                    if (!text.isEmpty() && !text.equals(NO_PROXY)) {
+                        Proxies.check(name, text);
+                    }
+                    return text;
+                }
+
+                @Override
+                public String write(String value) {
+                    return quote(Proxies.printable(value));
+                }
+            };
+
+    /// A list of servers that are reached without a proxy.
+    static final Type<Set<String>> PROXY_EXCEPTIONS =
+            new Type<>() {
+                @Override
+                public Set<String> read(ConfigValue value) throws ImageException {
+                    Set<String> entries = TEXTS.read(value);
+                    Proxies.checkExcept(value.file() + ": " + value.key(), entries);
+                    return entries;
+                }
+
+                @Override
+                public String write(Set<String> value) {
+                    return TEXTS.write(value);
                 }
             };
 

@@ -2,6 +2,8 @@ package dev.imgd.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -15,6 +17,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
@@ -29,54 +32,90 @@ class ConfigTest {
         return Config.load(Files.writeString(directory.resolve("config.toml"), text));
     }
 
+    /// A value in the file, another than the default, and what is read.
+    private record Value(String toml, Object wanted) {}
+
+    private static final Map<ConfigKey<?>, Value> VALUES =
+            Map.ofEntries(
+                    value(Config.ROOT, "'/r'", Path.of("/r")),
+                    value(Config.ADDRESS, "'/a.sock'", Path.of("/a.sock")),
+                    value(Config.SNAPSHOTTER_ADDRESS, "'/s.sock'", Path.of("/s.sock")),
+                    value(Config.SNAPSHOTTER_MODE, "'accelerate'", "accelerate"),
+                    value(Config.LABEL_SOURCES, "['cri']", Set.of("cri")),
+                    value(Config.CONCURRENT_DOWNLOADS, "7", 7),
+                    value(Config.CONCURRENT_UNPACKS, "193", 193),
+                    value(Config.RANGE_CONNECTIONS, "3", 3),
+                    value(Config.RANGE_THRESHOLD, "'5MiB'", 5L << 20),
+                    value(Config.SPREAD, "false", false),
+                    value(Config.BANDWIDTH_LIMIT, "'6GiB'", 6L << 30),
+                    value(Config.PULL_DEADLINE, "'0s'", Duration.ZERO),
+                    value(Config.REQUESTS_PER_SECOND, "8", 8),
+                    value(Config.PLAIN_HTTP, "['a:5000', 'b']", Set.of("a:5000", "b")),
+                    value(Config.HOSTS_DIR, "'/a:/b'", List.of(Path.of("/a"), Path.of("/b"))),
+                    value(Config.HOSTS_MODE, "'containerd'", "containerd"),
+                    value(Config.AUTH_FILE, "'/auth.json'", Optional.of(Path.of("/auth.json"))),
+                    value(Config.REALM_ALLOW, "['auth.lan']", Set.of("auth.lan")),
+                    value(Config.UPLOAD_ALLOW, "['up.lan:1']", Set.of("up.lan:1")),
+                    value(Config.HTTPS_PROXY, "'http://p.lan:3128'", "http://p.lan:3128"),
+                    value(Config.HTTP_PROXY, "'none'", "none"),
+                    value(Config.NO_PROXY, "['.lan', '10.0.0.0/8']", Set.of(".lan", "10.0.0.0/8")),
+                    value(Config.FOREIGN_LAYERS, "true", true),
+                    value(Config.CONNECT_TIMEOUT, "'11s'", Duration.ofSeconds(11)),
+                    value(Config.HEADER_TIMEOUT, "'12m'", Duration.ofMinutes(12)),
+                    value(Config.STALL_TIMEOUT, "'13ms'", Duration.ofMillis(13)),
+                    value(Config.MINIMUM_RATE, "'0B'", 0L),
+                    value(Config.ATTEMPTS, "15", 15),
+                    value(Config.MAXIMUM_BACKOFF, "'1h'", Duration.ofHours(1)),
+                    value(Config.TRUST_POLICY, "'/p.json'", Path.of("/p.json")),
+                    value(Config.TRUST_NOTATION, "'/n'", Path.of("/n")),
+                    value(Config.KEY_MODEL, "'none'", "none"),
+                    value(Config.KEYS_PATH, "'/k'", Path.of("/k")),
+                    value(Config.STORE_CACHE, "'32MiB'", 32L << 20),
+                    value(Config.INGEST_TTL, "'90m'", Duration.ofMinutes(90)),
+                    value(Config.GC_INTERVAL, "'0s'", Duration.ZERO),
+                    value(Config.GC_FULL_INTERVAL, "'1h'", Duration.ofHours(1)),
+                    value(Config.GC_PROVIDE_GRACE, "'5s'", Duration.ofSeconds(5)),
+                    value(Config.LOG_FORMAT, "'json'", "json"),
+                    value(Config.LOG_LEVEL, "'debug'", "debug"));
+
+    private static <T> Map.Entry<ConfigKey<?>, Value> value(
+            ConfigKey<T> key, String toml, T wanted) {
+        return Map.entry(key, new Value(toml, wanted));
+    }
+
     @Test
     void load_everyKey_isApplied() throws Exception {
-        Config config =
-                parse(
-                        """
-                        root = "/r"
-                        [grpc]
-                        address = "/a.sock"
-                        [snapshotter]
-                        address = "/s.sock"
-                        mode = "accelerate"
-                        [pull]
-                        max_concurrent_downloads = 7
-                        max_concurrent_unpacks = 3
-                        [registry]
-                        plain_http = ["registry.lan:5000"]
-                        auth_file = "/auth.json"
-                        [store]
-                        cache = "32MiB"
-                        ingest_ttl = "90m"
-                        [gc]
-                        interval = "0s"
-                        full_interval = "1h"
-                        provide_grace = "5s"
-                        [log]
-                        format = "json"
-                        level = "debug"
-                        [limits]
-                        tar_entries = 10
-                        layer_uncompressed_bytes = "1GiB"
-                        """);
-        assertEquals(Path.of("/r"), config.get(Config.ROOT));
-        assertEquals(Path.of("/a.sock"), config.get(Config.ADDRESS));
-        assertEquals(Path.of("/s.sock"), config.get(Config.SNAPSHOTTER_ADDRESS));
-        assertEquals("accelerate", config.get(Config.SNAPSHOTTER_MODE));
-        assertEquals(7, config.get(Config.CONCURRENT_DOWNLOADS));
-        assertEquals(3, config.get(Config.CONCURRENT_UNPACKS));
-        assertEquals(Set.of("registry.lan:5000"), config.get(Config.PLAIN_HTTP));
-        assertEquals(Optional.of(Path.of("/auth.json")), config.get(Config.AUTH_FILE));
-        assertEquals(Optional.empty(), parse("").get(Config.AUTH_FILE));
-        assertEquals(32L << 20, config.get(Config.STORE_CACHE));
-        assertEquals(Duration.ofMinutes(90), config.get(Config.INGEST_TTL));
-        assertEquals(Duration.ZERO, config.get(Config.GC_INTERVAL));
-        assertEquals(Duration.ofHours(1), config.get(Config.GC_FULL_INTERVAL));
-        assertEquals(Duration.ofSeconds(5), config.get(Config.GC_PROVIDE_GRACE));
-        assertEquals("json", config.get(Config.LOG_FORMAT));
-        assertEquals("debug", config.get(Config.LOG_LEVEL));
-        assertEquals(10, config.limits().value(Limits.Key.TAR_ENTRIES));
+        StringBuilder file = new StringBuilder();
+        for (ConfigKey<?> key : Config.keys()) {
+            Value value = VALUES.get(key);
+            assertNotNull(value, key.name() + ": has no value in this test");
+            file.append(key.name()).append(" = ").append(value.toml).append('\n');
+        }
+        for (Limits.Key key : Limits.Key.values()) {
+            file.append(key.configKey()).append(" = ").append(other(key)).append('\n');
+        }
+        Config config = parse(file.toString());
+        Config empty = parse("");
+        for (ConfigKey<?> key : Config.keys()) {
+            Object wanted = VALUES.get(key).wanted;
+            assertEquals(wanted, config.get(key), key.name());
+            assertNotEquals(wanted, empty.get(key), key.name() + ": is the default");
+            assertTrue(config.sets(key) && !empty.sets(key), key.name());
+        }
+        for (Limits.Key key : Limits.Key.values()) {
+            assertEquals(other(key), config.limits().value(key), key.configKey());
+            assertEquals(key.defaultValue(), empty.limits().value(key), key.configKey());
+        }
+        assertEquals(Config.keys().size(), VALUES.size());
+    }
+
+    private static long other(Limits.Key key) {
+        return key.defaultValue() == key.min() ? key.max() : key.min();
+    }
+
+    @Test
+    void load_limitInBytes_takesASize() throws Exception {
+        Config config = parse("[limits]\nlayer_uncompressed_bytes = '1GiB'\n");
         assertEquals(1L << 30, config.limits().value(Limits.Key.LAYER_UNCOMPRESSED_BYTES));
     }
 

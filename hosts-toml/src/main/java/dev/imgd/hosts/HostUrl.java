@@ -62,12 +62,25 @@ record HostUrl(RegistryHost.Scheme scheme, String authority, String path) {
             if (!isLetterOrDigit(c) && PATH_PUNCTUATION.indexOf(c) < 0) {
                 return Parsed.wrong("the path has a character that must be percent-encoded");
             }
+            if (c == '%' && !isEncoded(path, i)) {
+                return Parsed.wrong("the path has a % without two hexadecimal digits after it");
+            }
         }
         if (!overridePath && !path.endsWith(API)) {
             path += API;
         }
         HostUrl url = new HostUrl(scheme, authority.toLowerCase(Locale.ROOT), path);
         return new Parsed(url, null, ignored);
+    }
+
+    private static boolean isEncoded(String path, int percent) {
+        return percent + 2 < path.length()
+                && isHex(path.charAt(percent + 1))
+                && isHex(path.charAt(percent + 2));
+    }
+
+    private static boolean isHex(char c) {
+        return c < 0x80 && Character.digit(c, 16) >= 0;
     }
 
     private static int indexOfAny(String text, String characters) {
@@ -85,6 +98,9 @@ record HostUrl(RegistryHost.Scheme scheme, String authority, String path) {
         if (bracketed && end == 0) {
             return "the IPv6 address has no closing bracket";
         }
+        if (!bracketed && end >= 0 && authority.indexOf(':', end + 1) >= 0) {
+            return "an IPv6 address is written in brackets, [::1]:5000";
+        }
         String host = end < 0 ? authority : authority.substring(0, end);
         if (host.isEmpty()) {
             return "the host is missing";
@@ -93,7 +109,7 @@ record HostUrl(RegistryHost.Scheme scheme, String authority, String path) {
             char c = host.charAt(i);
             boolean fine =
                     bracketed
-                            ? c == ':' || c == '.' || Character.digit(c, 16) >= 0
+                            ? c == ':' || c == '.' || isHex(c)
                             : c == '-' || c == '.' || c == '_' || isLetterOrDigit(c);
             if (!fine) {
                 return "the host may have letters, digits, dots, hyphens and underscores only";

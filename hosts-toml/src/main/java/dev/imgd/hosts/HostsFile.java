@@ -144,6 +144,9 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
             if (!(value instanceof TomlTable table)) {
                 throw wrong(field, "wanted a table, got " + kind(value));
             }
+            if (name.isEmpty()) {
+                throw wrong(field, "the URL of a host is missing");
+            }
             if (!isBracketed(field)) {
                 ignored(
                         field,
@@ -362,13 +365,14 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
             if (value == null) {
                 return null;
             }
-            String written = string(value, field);
-            Duration duration = written.isEmpty() ? null : GoDuration.parse(written);
-            if (duration == null && !written.isEmpty()) {
+            String written = value instanceof String text ? text : null;
+            Duration duration =
+                    written == null || written.isEmpty() ? null : GoDuration.parse(written);
+            if (duration == null && (written == null || !written.isEmpty())) {
                 throw wrong(
                         field,
-                        "wanted a duration such as \"200ms\" or \"3s\", got \"%s\""
-                                .formatted(plain(written)));
+                        "wanted a duration such as \"200ms\" or \"3s\", got "
+                                + (written == null ? kind(value) : '"' + plain(written) + '"'));
             }
             if (duration == null
                     || duration.toMillis() < 1

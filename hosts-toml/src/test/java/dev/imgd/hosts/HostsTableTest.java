@@ -2,6 +2,7 @@ package dev.imgd.hosts;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -20,11 +21,14 @@ import org.junit.jupiter.params.provider.MethodSource;
 /// containerd's documentation, or ours where we are louder or stricter; `containerd:` in a name
 /// says what containerd does instead.
 class HostsTableTest {
+    private static final String MIRROR = "[host.\"https://m.example\"]\n";
+
     @TempDir Path directory;
 
     /// One case.
     ///
     /// @param files by their paths below the root
+    /// @param withWarnings whether the warnings of the listing are expected too, after the hosts
     /// @param expected hosts as [#describe] writes them, or one line `error: …`
     private record Row(
             String mirrors,
@@ -32,6 +36,7 @@ class HostsTableTest {
             HostsMode mode,
             Set<String> plainHttp,
             Map<String, String> files,
+            boolean withWarnings,
             List<String> expected) {
         @Override
         public String toString() {
@@ -41,13 +46,20 @@ class HostsTableTest {
 
     private static Row row(
             String mirrors, String registry, Map<String, String> files, String... expected) {
-        return new Row(mirrors, registry, HostsMode.STRICT, Set.of(), files, List.of(expected));
+        return new Row(
+                mirrors, registry, HostsMode.STRICT, Set.of(), files, false, List.of(expected));
     }
 
     private static Row plain(
             String mirrors, String registry, Map<String, String> files, String... expected) {
         return new Row(
-                mirrors, registry, HostsMode.STRICT, Set.of(registry), files, List.of(expected));
+                mirrors,
+                registry,
+                HostsMode.STRICT,
+                Set.of(registry),
+                files,
+                false,
+                List.of(expected));
     }
 
     /// The registry is `r.example` and the file is its `hosts.toml`.
@@ -62,11 +74,33 @@ class HostsTableTest {
                 HostsMode.CONTAINERD,
                 Set.of(),
                 Map.of("r.example/hosts.toml", toml),
+                false,
+                List.of(expected));
+    }
+
+    /// With what the listing warns of.
+    private static Row warned(String mirrors, String registry, String toml, String... expected) {
+        return new Row(
+                mirrors,
+                registry,
+                HostsMode.STRICT,
+                Set.of(),
+                Map.of(registry + "/hosts.toml", toml),
+                true,
                 List.of(expected));
     }
 
     @ParameterizedTest
-    @MethodSource({"lookup", "parseHostFile", "certificates", "httpFallback", "loud", "compatible"})
+    @MethodSource({
+        "lookup",
+        "parseHostFile",
+        "certificates",
+        "httpFallback",
+        "loud",
+        "types",
+        "urls",
+        "compatible"
+    })
     void hosts_ofEveryCase_areAsExpected(Row row) throws IOException {
         for (Map.Entry<String, String> file : row.files.entrySet()) {
             Path path = directory.resolve(file.getKey());
@@ -83,7 +117,11 @@ class HostsTableTest {
         List<String> got = new ArrayList<>();
         try {
             hosts.hostsFor(row.registry).forEach(host -> got.add(describe(host)));
+            if (row.withWarnings) {
+                hosts.listing(row.registry).warnings().forEach(text -> got.add("warning: " + text));
+            }
         } catch (ImageException e) {
+            assertEquals(ErrorKind.INVALID_ARGUMENT, e.kind(), row.toString());
             got.add("error: " + e.getMessage());
         }
         String root = directory + "/";
@@ -429,6 +467,42 @@ class HostsTableTest {
                         "[host.\"http://m.example:5000\"]\nskip_verify = true\n",
                         "http://m.example:5000/v2 ns r.example mirror",
                         "https://r.example/v2"));
+        rows.add(
+                warned(
+                        "TestHTTPFallback: skip_verify = false is a setting for TLS (containerd:"
+                                + " https, then http)",
+                        "localhost:5000",
+                        "skip_verify = false\n",
+                        "https://localhost:5000/v2"));
+        rows.add(
+                warned(
+                        "TestHTTPFallback: skip_verify = true is one that is warned of",
+                        "localhost:5000",
+                        "skip_verify = true\n",
+                        "https://localhost:5000/v2 tls not verified",
+                        "warning: localhost:5000/hosts.toml: skip_verify: anybody can claim to be"
+                                + " localhost:5000; name its certificate authority in ca instead"));
+        rows.add(
+                warned(
+                        "TestHTTPFallback: http:// with skip_verify = false (containerd: https,"
+                                + " then http)",
+                        "r.example",
+                        "server = \"http://o.example\"\nskip_verify = false\n"
+                                + "[host.\"http://m.example:5000\"]\nskip_verify = false\n",
+                        "http://m.example:5000/v2 ns r.example mirror",
+                        "http://o.example/v2 ns r.example",
+                        "warning: r.example/hosts.toml:3: http://m.example:5000 has settings for"
+                                + " TLS, which plain http does not use; write https:// if it speaks"
+                                + " TLS",
+                        "warning: r.example/hosts.toml:1: http://o.example has settings for TLS,"
+                                + " which plain http does not use; write https:// if it speaks"
+                                + " TLS"));
+        rows.add(
+                warned(
+                        "TestHTTPFallback: http:// without settings for TLS",
+                        "r.example",
+                        "server = \"http://o.example\"\n",
+                        "http://o.example/v2 ns r.example"));
         return rows;
     }
 
@@ -550,6 +624,204 @@ class HostsTableTest {
                                 + " a regular expression: Unclosed group"));
     }
 
+    /// Values of the wrong type, each key of the grammar. containerd drops all mirrors of the file.
+    static List<Row> types() {
+        return List.of(
+                error(
+                        "parseHostConfig: a number as server",
+                        "server = 1\n",
+                        "line 1, column 1: server: wanted a string, got a number"),
+                error(
+                        "parseHostConfig: a list as server",
+                        "server = [\"https://o.example\"]\n",
+                        "line 1, column 1: server: wanted a string, got a list"),
+                error(
+                        "parseHostConfig: a string as host",
+                        "host = \"https://m.example\"\n",
+                        "line 1, column 1: host: wanted tables such as [host.\"https://mirror\"], got a string"),
+                error(
+                        "parseHostConfig: a list of tables as host",
+                        "[[host]]\nserver = \"https://m.example\"\n",
+                        "line 1, column 1: host: wanted tables such as [host.\"https://mirror\"], got a list"),
+                error(
+                        "parseHostConfig: a number as a host",
+                        "[host]\n\"https://m.example\" = 1\n",
+                        "line 2, column 1: host.\"https://m.example\": wanted a table, got a number"),
+                error(
+                        "parseHostConfig: a string as capabilities",
+                        MIRROR + "capabilities = \"pull\"\n",
+                        "line 2, column 1: host.\"https://m.example\".capabilities: wanted a list of strings, got a string"),
+                error(
+                        "parseHostConfig: a number as a capability",
+                        MIRROR + "capabilities = [\"pull\", 1]\n",
+                        "line 2, column 1: host.\"https://m.example\".capabilities: wanted strings in the list, got a number"),
+                error(
+                        "parseHostConfig: a string as override_path",
+                        MIRROR + "override_path = \"yes\"\n",
+                        "line 2, column 1: host.\"https://m.example\".override_path: wanted true or false, got a string"),
+                error(
+                        "parseHostConfig: a number as override_path",
+                        "server = \"https://o.example\"\noverride_path = 1\n",
+                        "line 2, column 1: override_path: wanted true or false, got a number"),
+                error(
+                        "parseHostConfig: a number as skip_verify",
+                        MIRROR + "  skip_verify = 0\n",
+                        "line 2, column 3: host.\"https://m.example\".skip_verify: wanted true or false, got a number"),
+                error(
+                        "parseHostConfig: a number as dial_timeout",
+                        MIRROR + "dial_timeout = 3\n",
+                        "line 2, column 1: host.\"https://m.example\".dial_timeout: wanted a duration such as \"200ms\" or \"3s\", got a number"),
+                error(
+                        "parseHostConfig: a time as dial_timeout",
+                        MIRROR + "dial_timeout = 00:00:03\n",
+                        "line 2, column 1: host.\"https://m.example\".dial_timeout: wanted a duration such as \"200ms\" or \"3s\", got a date or a time"),
+                error(
+                        "parseHostConfig: a string as header",
+                        "header = \"x-who: me\"\n",
+                        "line 1, column 1: header: wanted a table, got a string"),
+                error(
+                        "parseHostConfig: a list as header of a host",
+                        MIRROR + "header = [\"x-who: me\"]\n",
+                        "line 2, column 1: host.\"https://m.example\".header: wanted a table, got a list"),
+                error(
+                        "parseHostConfig: a number in the values of a header",
+                        "[header]\nx-who = [\"me\", 1]\n",
+                        "line 2, column 1: header.x-who: wanted strings in the list, got a number"),
+                error(
+                        "parseHostConfig: a string as rewrite",
+                        MIRROR + "rewrite = \"a\"\n",
+                        "line 2, column 1: host.\"https://m.example\".rewrite: wanted a table, got a string"),
+                error(
+                        "parseHostConfig: a number as a replacement",
+                        "[host.\"https://m.example\".rewrite]\n\"a\" = 1\n",
+                        "line 2, column 1: host.\"https://m.example\".rewrite.a: wanted a string, got a number"),
+                error(
+                        "parseHostConfig: a number in ca",
+                        "ca = [\"a.pem\", 1]\n",
+                        "line 1, column 1: ca: wanted strings in the list, got a number"),
+                error(
+                        "parseHostConfig: a number alone in ca",
+                        "ca = [1]\n",
+                        "line 1, column 1: ca: wanted strings in the list, got a number"),
+                error(
+                        "parseHostConfig: an empty ca (containerd: reads the directory)",
+                        "ca = \"\"\n",
+                        "line 1, column 1: ca: wanted a file, got an empty string"),
+                error(
+                        "parseHostConfig: an empty file in ca",
+                        MIRROR + "ca = [\"a.pem\", \"\"]\n",
+                        "line 2, column 1: host.\"https://m.example\".ca: wanted a file, got an empty string"),
+                error(
+                        "parseHostConfig: a NUL in ca",
+                        "ca = \"a\\u0000\"\n",
+                        "line 1, column 1: ca: not a path"),
+                error(
+                        "parseHostConfig: a number as client",
+                        "client = 1\n",
+                        "line 1, column 1: client: wanted a file, a list of files or a list of [cert, key], got a number"),
+                error(
+                        "parseHostConfig: a number in client",
+                        "client = [1]\n",
+                        "line 1, column 1: client: wanted a file or a pair [cert, key], got a number"),
+                error(
+                        "parseHostConfig: a number in a pair",
+                        MIRROR + "client = [[\"a.pem\", 1]]\n",
+                        "line 2, column 1: host.\"https://m.example\".client: wanted strings in the list, got a number"),
+                error(
+                        "parseHostConfig: an empty client",
+                        "client = \"\"\n",
+                        "line 1, column 1: client: wanted a file, got an empty string"),
+                error(
+                        "parseHostConfig: a pair without certificate",
+                        "client = [[\"\", \"a.key\"]]\n",
+                        "line 1, column 1: client: wanted a file, got an empty string"),
+                error(
+                        "parseHostConfig: an empty pair",
+                        "client = [[]]\n",
+                        "line 1, column 1: client: wanted a pair [cert, key], got a list of 0"));
+    }
+
+    /// Names of hosts and headers that are none.
+    static List<Row> urls() {
+        return List.of(
+                error(
+                        "url.Parse: an IPv6 address without its closing bracket",
+                        "server = \"https://[::1\"\n",
+                        "line 1, column 1: server: \"https://[::1\": the IPv6 address has no closing bracket"),
+                error(
+                        "url.Parse: an IPv6 address without brackets",
+                        "[host.\"https://fd00::1:5000\"]\n",
+                        "line 1, column 1: host.\"https://fd00::1:5000\": \"https://fd00::1:5000\": an IPv6 address is written in brackets, [::1]:5000"),
+                error(
+                        "url.Parse: more after the bracket",
+                        "server = \"https://[::1]5000\"\n",
+                        "line 1, column 1: server: \"https://[::1]5000\": the port must be a number from 1 to 65535"),
+                error(
+                        "url.Parse: no IPv6 address in the brackets",
+                        "server = \"https://[host]:5000\"\n",
+                        "line 1, column 1: server: \"https://[host]:5000\": the host may have letters, digits, dots, hyphens and underscores only"),
+                error(
+                        "ours: no host",
+                        "server = \"https://\"\n",
+                        "line 1, column 1: server: \"https://\": the host is missing"),
+                error(
+                        "ours: no host before the path",
+                        "[host.\"https:///v2\"]\n",
+                        "line 1, column 1: host.\"https:///v2\": \"https:///v2\": the host is missing"),
+                error(
+                        "ours: no host before the port",
+                        "server = \"https://:5000\"\n",
+                        "line 1, column 1: server: \"https://:5000\": the host is missing"),
+                error(
+                        "ours: no name of a host",
+                        "[host.\"\"]\n",
+                        "line 1, column 1: host.\"\": the URL of a host is missing"),
+                error(
+                        "url.Parse: a space in the host",
+                        "server = \"https://o example\"\n",
+                        "line 1, column 1: server: \"https://o example\": the host may have letters, digits, dots, hyphens and underscores only"),
+                error(
+                        "ours: a port of 0",
+                        "server = \"https://o.example:0\"\n",
+                        "line 1, column 1: server: \"https://o.example:0\": the port must be a number from 1 to 65535"),
+                error(
+                        "ours: a space in the path",
+                        "server = \"https://o.example/a b\"\n",
+                        "line 1, column 1: server: \"https://o.example/a b\": the path has a character that must be percent-encoded"),
+                error(
+                        "ours: a letter in the path that is not ASCII",
+                        "server = \"https://o.example/\\u00e4\"\n",
+                        "line 1, column 1: server: \"https://o.example/ä\": the path has a character that must be percent-encoded"),
+                error(
+                        "url.Parse: a percent sign alone",
+                        "server = \"https://o.example/a%2\"\n",
+                        "line 1, column 1: server: \"https://o.example/a%2\": the path has a % without two hexadecimal digits after it"),
+                error(
+                        "ours: a query (containerd: dropped)",
+                        "server = \"https://o.example/v2?ns=docker.io\"\n",
+                        "line 1, column 1: server: a host cannot have a query or a fragment"),
+                error(
+                        "ours: a fragment (containerd: dropped)",
+                        "[host.\"https://m.example#here\"]\n",
+                        "line 1, column 1: host.\"https://m.example#here\": a host cannot have a query or a fragment"),
+                error(
+                        "ours: a header twice",
+                        "[header]\nX-Who = \"a\"\nx-who = \"b\"\n",
+                        "line 3, column 1: header.x-who: is there twice; write one list of values"),
+                error(
+                        "ours: a header name with a space",
+                        "[header]\n\"x who\" = \"a\"\n",
+                        "line 2, column 1: header.\"x who\": is not a header name"),
+                error(
+                        "ours: a header name with a colon",
+                        "[host.\"https://m.example\".header]\n\"x-who:\" = \"a\"\n",
+                        "line 2, column 1: host.\"https://m.example\".header.\"x-who:\": is not a header name"),
+                error(
+                        "ours: a header without a name",
+                        "[header]\n\"\" = \"a\"\n",
+                        "line 2, column 1: header.\"\": is not a header name"));
+    }
+
     static List<Row> compatible() {
         return List.of(
                 lenient(
@@ -573,6 +845,14 @@ class HostsTableTest {
                         "parseHostConfig: capabilities without server have no effect",
                         "capabilities = [\"pull\"]\n",
                         "https://r.example/v2"),
+                lenient(
+                        "ours: a wrong type is as if there was no file",
+                        MIRROR + "capabilities = \"pull\"\n",
+                        "https://r.example/v2"),
+                lenient(
+                        "ours: a header that is none is passed over",
+                        "[header]\nX-Who = \"a\"\nx-who = \"b\"\n\"x y\" = \"c\"\n",
+                        "https://r.example/v2 header {X-Who=[a]}"),
                 lenient(
                         "url.Parse: a user name is dropped",
                         "server = \"https://u:p@o.example?x=1\"\n",

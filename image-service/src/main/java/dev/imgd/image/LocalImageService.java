@@ -70,9 +70,7 @@ public final class LocalImageService implements ImageService {
     /// Puts a service together. The service closes none of the parts. It is the only one on its
     /// store, so calls that a process before did not end are over; what they held is let go.
     ///
-    /// @param fetches how many blobs are downloaded at once
-    /// @param unpacks how many layers are unpacked at once
-    /// @param deadline how long one pull may ask registries; zero for no limit
+    /// @param pulls how much is pulled at once, and how long
     /// @param keys asked for the keys of encrypted layers, each time such layers are used
     public LocalImageService(
             Store store,
@@ -80,9 +78,7 @@ public final class LocalImageService implements ImageService {
             RegistryClients registries,
             GarbageCollector collector,
             Limits limits,
-            int fetches,
-            int unpacks,
-            Duration deadline,
+            PullOptions pulls,
             DecryptionKeys.Source keys,
             Clock clock)
             throws ImageException {
@@ -92,11 +88,17 @@ public final class LocalImageService implements ImageService {
         this.collector = collector;
         this.limits = limits;
         this.clock = clock;
-        this.fetches = fetches;
-        this.deadline = deadline;
+        this.fetches = pulls.downloads();
+        this.deadline = pulls.deadline();
         this.keys = keys;
         this.engine =
-                new PullEngine(store, snapshots, limits, collector.assembly(), fetches, unpacks);
+                new PullEngine(
+                        store,
+                        snapshots,
+                        limits,
+                        collector.assembly(),
+                        pulls.downloads(),
+                        pulls.unpacks());
         this.mounting = new Mounting(snapshots);
         this.admission = new Admission(registries.policy());
         dropDeadCalls();

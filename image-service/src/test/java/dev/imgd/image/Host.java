@@ -96,9 +96,7 @@ final class Host implements AutoCloseable {
                         new GarbageCollector(
                                 store, removers.apply(snapshots), GcOptions.defaults()),
                         limits,
-                        3,
-                        2,
-                        deadline,
+                        new PullOptions(3, 2, deadline),
                         () -> keys,
                         Clock.systemUTC());
     }

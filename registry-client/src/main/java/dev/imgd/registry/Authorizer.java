@@ -259,7 +259,10 @@ final class Authorizer {
                 throw e;
             } catch (IOException e) {
                 operation.check(what, e);
-                TransportFailure failure = TransportFailure.of(e);
+                TransportFailure failure =
+                        isOwn(bearer.realm())
+                                ? TransportFailure.of(e)
+                                : TransportFailure.elsewhere(e);
                 if (++failures >= Math.min(retries.attempts(), failure.attempts())) {
                     throw failure.exception(what, Urls.authority(bearer.realm()), e);
                 }
@@ -385,9 +388,13 @@ final class Authorizer {
             guarded = realms.dns(near);
             dns = guarded;
         }
-        boolean own = url.host().equals(realms.registry().host());
-        TlsSettings tls = own ? host.tls() : TlsSettings.SYSTEM;
+        TlsSettings tls = isOwn(url) ? host.tls() : TlsSettings.SYSTEM;
         return connections.client(url.isHttps(), tls, guarded);
+    }
+
+    /// Whether a token server is where the registry is, so that its settings are for both.
+    private boolean isOwn(HttpUrl url) {
+        return url.host().equals(realms.registry().host());
     }
 
     private Request redirected(String what, Request first, Request current, Response response)
@@ -432,6 +439,30 @@ final class Authorizer {
                 body.readByteArray(),
                 options.clock().instant(),
                 options.limits());
+    }
+
+    /// What is wrong where a token is refused that was issued a moment ago, or null where it only
+    /// allows too little. **Source:** RFC 6750 § 3.1.
+    ///
+    /// @param challenges the `WWW-Authenticate` headers
+    @Nullable RegistryException refusedToken(
+            String what, String repository, List<String> challenges) throws ImageException {
+        boolean invalid = false;
+        for (Challenge challenge :
+                Challenge.parse(challenges, host.authority(), options.limits())) {
+            invalid |= "invalid_token".equals(challenge.parameters().get("error"));
+        }
+        if (!invalid || !(scheme instanceof Scheme.Bearer bearer)) {
+            return null;
+        }
+        String problem =
+                credentials(repository) instanceof Credentials.RegistryToken
+                        ? "the token for %1$s is no longer good, or never was (HTTP 401 from %1$s, invalid_token); log in again"
+                                .formatted(host.authority())
+                        : "%s takes no tokens of its token server %s (HTTP 401, invalid_token): it does not trust who signs them, or the clocks differ; that is for who runs the registry to mend"
+                                .formatted(host.authority(), Urls.authority(bearer.realm()));
+        return new RegistryException(
+                ErrorKind.UNAUTHENTICATED, what + ": " + problem, 401, List.of(), null);
     }
 
     /// @param registry whose credentials they are

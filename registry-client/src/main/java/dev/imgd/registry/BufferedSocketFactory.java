@@ -3,30 +3,36 @@ package dev.imgd.registry;
 import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.Socket;
+import java.net.SocketAddress;
 import java.net.SocketException;
 import java.net.SocketTimeoutException;
 import javax.net.SocketFactory;
+import javax.net.ssl.SSLSocket;
 import org.jspecify.annotations.Nullable;
 
-/// Sockets that read up to 128 KiB with one system call.
+/// Sockets that read up to 128 KiB with one system call, and that speak TLS with proxies that want
+/// it, which OkHttp does not.
 ///
 /// OkHttp asks for 8 KiB at a time, which would make a system call per 8 KiB of a layer.
 final class BufferedSocketFactory extends SocketFactory {
     private static final int BUFFER_BYTES = 128 << 10;
 
     private final int readTimeoutMillis;
+    private final ProxyRoute proxies;
 
     /// @param readTimeoutMillis how long a read may wait where OkHttp sets no limit of its own; 0
     ///   for ever
-    BufferedSocketFactory(int readTimeoutMillis) {
+    BufferedSocketFactory(int readTimeoutMillis, ProxyRoute proxies) {
         this.readTimeoutMillis = readTimeoutMillis;
+        this.proxies = proxies;
     }
 
     @Override
     public Socket createSocket() {
-        return new BufferedSocket(readTimeoutMillis);
+        return new BufferedSocket(readTimeoutMillis, proxies);
     }
 
     @Override
@@ -59,11 +65,27 @@ final class BufferedSocketFactory extends SocketFactory {
     static final class BufferedSocket extends Socket {
         private final Object streamLock = new Object();
         private final int readTimeoutMillis;
+        private final ProxyRoute proxies;
         private @Nullable InputStream buffered;
         private volatile boolean late;
+        private volatile @Nullable SSLSocket secured;
 
-        BufferedSocket(int readTimeoutMillis) {
+        BufferedSocket(int readTimeoutMillis, ProxyRoute proxies) {
             this.readTimeoutMillis = readTimeoutMillis;
+            this.proxies = proxies;
+        }
+
+        @Override
+        public void connect(SocketAddress endpoint, int timeout) throws IOException {
+            super.connect(endpoint, timeout);
+            // Over the streams of this socket as they are until then.
+            secured = proxies.secure(this, endpoint, timeout);
+        }
+
+        @Override
+        public OutputStream getOutputStream() throws IOException {
+            SSLSocket inner = secured;
+            return inner == null ? super.getOutputStream() : inner.getOutputStream();
         }
 
         /// Closes the connection for taking too long, which is what its reader is told.
@@ -83,6 +105,10 @@ final class BufferedSocketFactory extends SocketFactory {
 
         @Override
         public InputStream getInputStream() throws IOException {
+            SSLSocket inner = secured;
+            if (inner != null) {
+                return inner.getInputStream();
+            }
             synchronized (streamLock) {
                 InputStream in = buffered;
                 if (in == null) {

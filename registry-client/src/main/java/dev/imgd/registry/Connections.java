@@ -29,6 +29,7 @@ final class Connections implements AutoCloseable {
     private final Duration connectTimeout;
     private final Duration stallTimeout;
     private final Reached reached = new Reached();
+    private final ProxyRoute proxies;
     private final OkHttpClient plain;
     private final Recent<TlsSettings, OkHttpClient> secure = new Recent<>(MOST_CONFIGURATIONS);
 
@@ -36,11 +37,12 @@ final class Connections implements AutoCloseable {
         connectTimeout = options.connectTimeout();
         stallTimeout = options.stallTimeout();
         int stallMillis = Math.toIntExact(stallTimeout.toMillis());
-        plain =
+        proxies = new ProxyRoute(options.proxies());
+        OkHttpClient.Builder builder =
                 new OkHttpClient.Builder()
                         .connectionPool(new ConnectionPool(IDLE_CONNECTIONS, 60, TimeUnit.SECONDS))
                         .connectionSpecs(List.of(ConnectionSpec.CLEARTEXT))
-                        .socketFactory(new BufferedSocketFactory(stallMillis))
+                        .socketFactory(new BufferedSocketFactory(stallMillis, proxies))
                         .connectTimeout(options.connectTimeout())
                         // The socket's own timeout is used: OkHttp's is armed anew for every 8 KiB,
                         // which would be most of the cost of a plain transfer.
@@ -48,8 +50,9 @@ final class Connections implements AutoCloseable {
                         .writeTimeout(options.stallTimeout())
                         .followRedirects(false)
                         .followSslRedirects(false)
-                        .addNetworkInterceptor(reached)
-                        .build();
+                        .addNetworkInterceptor(reached);
+        proxies.install(builder);
+        plain = builder.build();
     }
 
     /// The client for a URL.
@@ -103,7 +106,7 @@ final class Connections implements AutoCloseable {
                     // The streams of an HTTP/2 connection share its socket, so each needs a timeout
                     // of
                     // its own.
-                    .socketFactory(new BufferedSocketFactory(0))
+                    .socketFactory(new BufferedSocketFactory(0, proxies))
                     .readTimeout(stallTimeout)
                     .sslSocketFactory(
                             new HandshakeLimit(context.getSocketFactory(), connectTimeout), trust)

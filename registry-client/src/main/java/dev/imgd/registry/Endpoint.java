@@ -339,17 +339,37 @@ final class Endpoint {
         return checked(ask, follow(ask, header, operation), header);
     }
 
-    /// Says what is wrong where nothing can be wrong but the user name and the password.
+    /// Says what is wrong where it can only be one thing: the user name and the password, or who
+    /// issues the tokens.
     private Answer checked(Ask ask, Answer answer, @Nullable String authorization)
             throws ImageException {
         if (answer.status() != 401
                 || answer.moved()
                 || authorization == null
-                || !authorization.startsWith("Basic ")) {
+                || authorizer == null) {
+            return answer;
+        }
+        if (authorization.startsWith("Basic ")) {
+            try (answer) {
+                throw Authorizer.refusedLogin(ask.what(), authority(), authority(), 401);
+            }
+        }
+        RegistryException refused;
+        try {
+            refused =
+                    authorizer.refusedToken(
+                            ask.what(),
+                            ask.scope().at(host).repository(),
+                            answer.response().headers("WWW-Authenticate"));
+        } catch (ImageException e) {
+            answer.abort();
+            throw e;
+        }
+        if (refused == null) {
             return answer;
         }
         try (answer) {
-            throw Authorizer.refusedLogin(ask.what(), authority(), authority(), 401);
+            throw refused;
         }
     }
 

@@ -28,6 +28,7 @@ import java.util.Set;
 /// @param uploadAllow hosts, `host` or `host:port`, that uploads to a registry may go on at:
 ///   without its credentials and its headers
 /// @param transfer how blobs are transferred
+/// @param proxies through which proxies servers are reached
 /// @param clock tells when tokens expire
 public record RegistryOptions(
         RegistryHosts hosts,
@@ -45,6 +46,7 @@ public record RegistryOptions(
         Set<String> realmAllow,
         Set<String> uploadAllow,
         TransferOptions transfer,
+        Proxies proxies,
         Clock clock) {
 
     public RegistryOptions {
@@ -73,6 +75,7 @@ public record RegistryOptions(
                 Set.of(),
                 Set.of(),
                 TransferOptions.defaults(),
+                Proxies.none(),
                 Clock.systemUTC());
     }
 
@@ -152,6 +155,12 @@ public record RegistryOptions(
         return draft.options();
     }
 
+    public RegistryOptions withProxies(Proxies value) {
+        Draft draft = new Draft(this);
+        draft.proxies = value;
+        return draft.options();
+    }
+
     public RegistryOptions withClock(Clock value) {
         Draft draft = new Draft(this);
         draft.clock = value;
@@ -174,6 +183,7 @@ public record RegistryOptions(
         Set<String> realmAllow;
         Set<String> uploadAllow;
         TransferOptions transfer;
+        Proxies proxies;
         Clock clock;
 
         Draft(RegistryOptions from) {
@@ -192,6 +202,7 @@ public record RegistryOptions(
             realmAllow = from.realmAllow;
             uploadAllow = from.uploadAllow;
             transfer = from.transfer;
+            proxies = from.proxies;
             clock = from.clock;
         }
 
@@ -212,6 +223,7 @@ public record RegistryOptions(
                     realmAllow,
                     uploadAllow,
                     transfer,
+                    proxies,
                     clock);
         }
     }

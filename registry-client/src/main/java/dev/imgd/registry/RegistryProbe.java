@@ -13,6 +13,7 @@ import dev.imgd.model.ManifestDocument;
 import dev.imgd.model.Reference;
 import dev.imgd.model.RegistryException;
 import dev.imgd.model.Text;
+import dev.imgd.registry.Proxies.ProxyUrl;
 import dev.imgd.registry.RegistryClient.FetchedManifest;
 import java.io.IOException;
 import java.net.InetAddress;
@@ -35,6 +36,10 @@ import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLParameters;
 import javax.net.ssl.SSLSocket;
 import javax.net.ssl.TrustManager;
+import okhttp3.Handshake;
+import okhttp3.HttpUrl;
+import okhttp3.Request;
+import okhttp3.Response;
 import org.jspecify.annotations.Nullable;
 
 /// Looks at every host of a registry on its own, where a pull would stop at the first that answers.
@@ -148,6 +153,7 @@ public final class RegistryProbe {
         private final Reference reference;
         private final Authority place;
         private final Map<Step, Check> checks = new EnumMap<>(Step.class);
+        private @Nullable ProxyUrl proxy;
         private InetAddress[] addresses = {};
         private @Nullable Manifest manifest;
         private @Nullable ImageException failure;
@@ -198,12 +204,13 @@ public final class RegistryProbe {
                     note(step, Outcome.OK, detail, since(started));
                 }
             } catch (IOException e) {
+                TransportFailure transport = TransportFailure.of(e);
                 ImageException known =
                         e instanceof ImageException i
                                 ? i
                                 : new RegistryException(
-                                        ErrorKind.UNAVAILABLE,
-                                        host.authority() + ": " + TransportFailure.of(e).text(),
+                                        transport.kind(),
+                                        host.authority() + ": " + transport.text(),
                                         0,
                                         List.of(),
                                         e);
@@ -216,19 +223,26 @@ public final class RegistryProbe {
             checks.put(step, new Check(step, outcome, detail, took));
         }
 
+        /// Of the server that is connected to.
         private String lookUp() throws IOException {
+            HttpUrl url = client.endpoint(host).url("");
+            ProxyUrl found = options.proxies().of(url);
+            proxy = found;
+            String name = found == null ? place.host() : found.url().host();
             try {
-                addresses = InetAddress.getAllByName(place.host());
+                addresses = InetAddress.getAllByName(name);
             } catch (UnknownHostException e) {
                 throw new ImageException(
                         ErrorKind.UNAVAILABLE,
                         "%s: no address found for this name; check the name and DNS"
-                                .formatted(place.host()),
+                                .formatted(name),
                         e);
             }
-            StringBuilder out = new StringBuilder();
+            StringBuilder out =
+                    new StringBuilder(found == null ? "" : "the proxy " + found.place() + ": ");
+            int start = out.length();
             for (int i = 0; i < Math.min(4, addresses.length); i++) {
-                out.append(i == 0 ? "" : ", ").append(addresses[i].getHostAddress());
+                out.append(out.length() == start ? "" : ", ").append(addresses[i].getHostAddress());
             }
             return addresses.length > 4
                     ? out + " and " + (addresses.length - 4) + " more"
@@ -236,6 +250,10 @@ public final class RegistryProbe {
         }
 
         private int port() {
+            ProxyUrl between = proxy;
+            if (between != null) {
+                return between.url().port();
+            }
             boolean https = host.scheme() == RegistryHost.Scheme.HTTPS;
             return place.port() > 0 ? place.port() : https ? 443 : 80;
         }
@@ -268,6 +286,9 @@ public final class RegistryProbe {
         }
 
         private String shakeHands() throws IOException {
+            if (proxy != null) {
+                return shakeHandsThroughTheProxy();
+            }
             SSLContext context;
             try {
                 context = SSLContext.getInstance("TLS");
@@ -292,14 +313,34 @@ public final class RegistryProbe {
                 socket.setSSLParameters(parameters);
                 socket.setSoTimeout(Math.toIntExact(options.connectTimeout().toMillis()));
                 socket.startHandshake();
-                return describe(socket);
+                return describe(
+                        socket.getSession().getProtocol(),
+                        socket.getSession().getPeerCertificates()[0]);
             }
         }
 
-        private String describe(SSLSocket socket) throws IOException {
-            String protocol = socket.getSession().getProtocol();
-            Certificate[] chain = socket.getSession().getPeerCertificates();
-            if (!(chain[0] instanceof X509Certificate certificate)) {
+        /// Without credentials: what the server answers is not looked at.
+        private String shakeHandsThroughTheProxy() throws IOException {
+            Request request =
+                    new Request.Builder()
+                            .url(client.endpoint(host).url(""))
+                            .header("User-Agent", options.userAgent())
+                            .head()
+                            .build();
+            try (Connections connections = new Connections(options);
+                    Response response =
+                            connections.client(true, host.tls()).newCall(request).execute()) {
+                Handshake handshake = response.handshake();
+                return handshake == null || handshake.peerCertificates().isEmpty()
+                        ? ""
+                        : describe(
+                                handshake.tlsVersion().javaName(),
+                                handshake.peerCertificates().getFirst());
+            }
+        }
+
+        private String describe(String protocol, Certificate first) {
+            if (!(first instanceof X509Certificate certificate)) {
                 return protocol;
             }
             LocalDate end =

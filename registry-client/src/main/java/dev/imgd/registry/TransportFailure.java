@@ -21,11 +21,24 @@ import org.jspecify.annotations.Nullable;
 
 /// What a request that got no answer, or no whole one, tells the user.
 ///
+/// @param kind unavailable, or what a proxy wants
 /// @param attempts how often it is worth trying, at most
-record TransportFailure(String text, int attempts) {
+record TransportFailure(ErrorKind kind, String text, int attempts) {
     private static final int MANY = Integer.MAX_VALUE;
+    private static final String HOST_AUTHORITY =
+            "; name its authority as \"ca\" of this host in hosts.toml, or add it to the system's"
+                    + " trust store";
+    private static final String SYSTEM_AUTHORITY =
+            "; add its authority to the system's trust store";
+
+    TransportFailure(String text, int attempts) {
+        this(ErrorKind.UNAVAILABLE, text, attempts);
+    }
 
     static TransportFailure of(IOException failure) {
+        if (failure instanceof ProxyException proxy) {
+            return new TransportFailure(proxy.kind(), message(failure), proxy.attempts());
+        }
         if (failure instanceof RefusedAddressException) {
             return new TransportFailure(Text.printable(message(failure), 200), 1);
         }
@@ -35,7 +48,7 @@ record TransportFailure(String text, int attempts) {
         }
         if (failure instanceof ConnectException) {
             return new TransportFailure(
-                    "connection refused; check the address and that the registry runs", 3);
+                    "connection refused; check the address and that the server runs", 3);
         }
         if (failure instanceof NoRouteToHostException) {
             return new TransportFailure("no route to this host; check the network", 3);
@@ -56,6 +69,13 @@ record TransportFailure(String text, int attempts) {
         }
         return new TransportFailure(
                 "connection broken: " + Text.printable(message(failure), 200), MANY);
+    }
+
+    /// The same of a server that no `hosts.toml` is about.
+    static TransportFailure elsewhere(IOException failure) {
+        TransportFailure known = of(failure);
+        String text = known.text.replace(HOST_AUTHORITY, SYSTEM_AUTHORITY);
+        return new TransportFailure(known.kind, text, known.attempts);
     }
 
     private static TransportFailure tls(IOException failure) {
@@ -81,11 +101,7 @@ record TransportFailure(String text, int attempts) {
         for (Throwable t = failure; t != null; t = t.getCause()) {
             if (t instanceof CertificateException) {
                 return new TransportFailure(
-                        "TLS: the certificate is not trusted: "
-                                + reason(t)
-                                + "; name its authority as \"ca\" of this host in hosts.toml, or"
-                                + " add it to the system's trust store",
-                        1);
+                        "TLS: the certificate is not trusted: " + reason(t) + HOST_AUTHORITY, 1);
             }
         }
         String text = message(failure);
@@ -126,6 +142,16 @@ record TransportFailure(String text, int attempts) {
                 : Text.printable(message(innermost), 200);
     }
 
+    /// Why TLS failed, for somebody who knows with whom.
+    static String tlsReason(SSLException failure) {
+        for (Throwable t = failure; t != null; t = t.getCause()) {
+            if (t instanceof CertificateException) {
+                return "the certificate is not trusted: " + reason(t);
+            }
+        }
+        return Text.printable(message(failure), 200);
+    }
+
     private static String message(Throwable failure) {
         String message = failure.getMessage();
         return message == null ? failure.getClass().getSimpleName() : message;
@@ -133,10 +159,6 @@ record TransportFailure(String text, int attempts) {
 
     RegistryException exception(String what, String host, @Nullable IOException cause) {
         return new RegistryException(
-                ErrorKind.UNAVAILABLE,
-                "%s: no answer from %s: %s".formatted(what, host, text),
-                0,
-                List.of(),
-                cause);
+                kind, "%s: no answer from %s: %s".formatted(what, host, text), 0, List.of(), cause);
     }
 }

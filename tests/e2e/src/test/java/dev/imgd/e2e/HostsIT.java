@@ -150,6 +150,32 @@ class HostsIT {
         }
     }
 
+    /// A layer that is two redirects away.
+    @Test
+    void pull_redirects_asManyAsTheConfigurationAllows() throws Exception {
+        try (InMemoryRegistry first = InMemoryRegistry.start();
+                InMemoryRegistry second = InMemoryRegistry.start();
+                InMemoryRegistry third = InMemoryRegistry.start()) {
+            TestImage image = twoLayers();
+            String reference = first.push("team/app", "1", image);
+            third.push("team/app", "1", image);
+            for (Descriptor layer : image.layers()) {
+                String path = "/v2/team/app/blobs/" + layer.digest();
+                String digest = layer.digest().toString();
+                first.always(digest, Fault.redirect(307, "http://" + second.authority() + path));
+                second.always(digest, Fault.redirect(307, "http://" + third.authority() + path));
+            }
+            Path limited =
+                    Files.writeString(workspace.path("limited.toml"), "[limits]\nredirects = 1\n");
+            String failure = imgctl.fails(5, "--config", limited, "pull", "-q", reference);
+            assertTrue(failure.contains("limits.redirects"), failure);
+            Files.writeString(limited, "[limits]\nredirects = 2\n");
+            assertEquals(
+                    image.manifest().digest().toString(),
+                    imgctl.ok("--config", limited, "pull", "-q", reference));
+        }
+    }
+
     private static TestImage twoLayers() {
         ImageBuilder builder = ImageBuilder.oci();
         for (int i = 0; i < 2; i++) {

@@ -6,7 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.testkit.TestAuthority;
+import dev.imgd.testkit.TokenServer;
 import java.io.IOException;
+import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -210,6 +212,139 @@ class SecuredIT {
         assertAll(rows.stream().map(row -> () -> check(row, messages)));
         // The two unknown authorities are one mistake.
         assertEquals(rows.size() - 1, messages.size(), String.join("\n", messages));
+    }
+
+    /// A token server that is not the registry's, each with what may be wrong about it.
+    ///
+    /// @param realm what the registry says
+    /// @param allow `registry.realm_allow`
+    private record Tokens(
+            String name, int exit, String says, Path login, String realm, String allow) {}
+
+    @Test
+    void tokens_wrong_eachSaysWhich() throws Exception {
+        TestAuthority issuer = TestAuthority.create("the issuer");
+        Path roots = Files.writeString(workspace.path("roots.pem"), issuer.certificatePem());
+        TokenServer right = tokenServer(issuer);
+        TokenServer untrusted = tokenServer(TestAuthority.create("another issuer"));
+        TokenServer down = tokenServer(issuer);
+        down.close();
+        Path directory = workspace.path("tokens");
+        try (DockerRegistry open = DockerRegistry.open(directory)) {
+            open.push(workspace.image().layout(), "team/app:1");
+        }
+        Nginx secured =
+                workspace.keep(
+                        Nginx.before(
+                                URI.create(right.realm()).getPort(),
+                                workspace.path("token-nginx"),
+                                TestAuthority.create("nobody's authority")));
+        String https = "https://localhost:%d/token".formatted(secured.port());
+        Path good = Path.of("good");
+        List<Tokens> rows =
+                List.of(
+                        new Tokens("right", 0, "", good, right.realm(), "localhost"),
+                        new Tokens(
+                                "realm of another domain",
+                                DENIED,
+                                "it is under another domain and would receive your credentials;"
+                                        + " list localhost in registry.realm_allow",
+                                good,
+                                right.realm(),
+                                "auth.lan"),
+                        new Tokens(
+                                "token server down",
+                                UNAVAILABLE,
+                                "no answer from %s: connection refused".formatted(down.authority()),
+                                good,
+                                down.realm(),
+                                "localhost"),
+                        new Tokens(
+                                "token server's certificate unknown",
+                                UNAVAILABLE,
+                                "no answer from localhost:%d: TLS: the certificate is not trusted: no trusted authority signed it; add its authority to the system's trust store"
+                                        .formatted(secured.port()),
+                                good,
+                                https,
+                                "localhost"),
+                        new Tokens(
+                                "issuer that the registry does not trust",
+                                DENIED,
+                                "takes no tokens of its token server %s"
+                                        .formatted(untrusted.authority()),
+                                good,
+                                untrusted.realm(),
+                                "localhost"),
+                        new Tokens(
+                                "wrong password",
+                                DENIED,
+                                "the user name or the password for",
+                                Path.of("bad"),
+                                right.realm(),
+                                "localhost"),
+                        new Tokens(
+                                "no credentials",
+                                DENIED,
+                                "log in",
+                                Path.of("none"),
+                                right.realm(),
+                                "localhost"));
+        Set<String> messages = new TreeSet<>();
+        assertAll(rows.stream().map(row -> () -> check(row, directory, roots, messages)));
+        assertEquals(rows.size() - 1, messages.size(), String.join("\n", messages));
+    }
+
+    private TokenServer tokenServer(TestAuthority authority) throws IOException {
+        TokenServer tokens = workspace.keep(TokenServer.start());
+        byte[] pair = DockerRegistry.CREDENTIALS.getBytes(StandardCharsets.UTF_8);
+        return tokens.requireAuthorization("Basic " + Base64.getEncoder().encodeToString(pair))
+                .signedBy(authority.server("tokens.test"), "the issuer");
+    }
+
+    private void check(Tokens row, Path directory, Path roots, Set<String> messages)
+            throws IOException {
+        try (DockerRegistry registry =
+                DockerRegistry.withTokens(directory, row.realm(), "the issuer", roots)) {
+            port = registry.port();
+            Path login =
+                    switch (row.login().toString()) {
+                        case "good" -> login("good", DockerRegistry.CREDENTIALS);
+                        case "bad" -> login("bad", "user:wrong battery");
+                        default -> Files.writeString(workspace.path("none.json"), "{}");
+                    };
+            Path settings =
+                    Files.writeString(
+                            workspace.path("tokens.toml"),
+                            """
+                            [registry]
+                            realm_allow = ["%s"]
+                            attempts = 2
+                            maximum_backoff = "10ms"
+                            """
+                                    .formatted(row.allow()));
+            String image = "127.0.0.1:%d/team/app:1".formatted(port);
+            Program.Finished finished =
+                    imgctl.command(
+                                    "--config",
+                                    settings,
+                                    "--authfile",
+                                    login,
+                                    "--progress",
+                                    "none",
+                                    "pull",
+                                    "--no-unpack",
+                                    image)
+                            .run();
+            String what = row.name() + "\n" + finished;
+            assertEquals(row.exit(), finished.exit(), what);
+            assertEquals(row.exit() == 0 ? 0 : 1, finished.err().lines().count(), what);
+            assertTrue(finished.err().contains(row.says()), what);
+            assertFalse(finished.err().contains("battery"), "a password was printed");
+            assertFalse(finished.err().contains("correct horse"), "a password was printed");
+            if (row.exit() != 0) {
+                messages.add(finished.err().replaceAll("(localhost|127\\.0\\.0\\.1):\\d+", "host"));
+            }
+        }
     }
 
     private static Row row(

@@ -6,6 +6,7 @@ import dev.imgd.gc.GarbageCollector;
 import dev.imgd.gc.GcOptions;
 import dev.imgd.image.LayerProvider;
 import dev.imgd.image.LocalImageService;
+import dev.imgd.image.PullOptions;
 import dev.imgd.image.RegistryClients;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
@@ -43,9 +44,7 @@ final class Node implements AutoCloseable {
                         registries,
                         new GarbageCollector(store, snapshots, GcOptions.defaults()),
                         Limits.defaults(),
-                        4,
-                        2,
-                        Duration.ZERO,
+                        new PullOptions(4, 2, Duration.ZERO),
                         () -> DecryptionKeys.NONE,
                         Clock.systemUTC());
         provider =

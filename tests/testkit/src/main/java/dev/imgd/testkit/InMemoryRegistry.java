@@ -62,6 +62,7 @@ public final class InMemoryRegistry implements AutoCloseable {
                     "host",
                     "if-match",
                     "if-none-match",
+                    "proxy-authorization",
                     "range",
                     "user-agent",
                     "x-canary");
