@@ -86,9 +86,7 @@ class ProxyIT {
                 run(Map.of("https_proxy", proxy), (Object[]) pull).expectExit(DENIED),
                 "the proxy %1$s wants a user name and a password; write them into https_proxy as http://USER:PASSWORD@%1$s");
         assertSays(
-                run(
-                                Map.of("HTTPS_PROXY", withPassword(), "NO_PROXY", ".test"),
-                                (Object[]) pull)
+                run(Map.of("HTTPS_PROXY", withPassword(), "NO_PROXY", ".test"), (Object[]) pull)
                         .expectExit(UNAVAILABLE),
                 "no address found for this name");
         assertSays(
