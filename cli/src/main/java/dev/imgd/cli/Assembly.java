@@ -194,8 +194,12 @@ record Assembly(
                 config.get(Config.TRUST_POLICY),
                 config.sets(Config.TRUST_POLICY),
                 config.get(Config.TRUST_NOTATION),
-                new Effort(config.limits(), config.get(Config.TRUST_TIMEOUT)),
+                effort(config),
                 Clock.systemUTC());
+    }
+
+    static Effort effort(Config config) {
+        return new Effort(config.limits(), config.get(Config.TRUST_TIMEOUT));
     }
 
     @Override

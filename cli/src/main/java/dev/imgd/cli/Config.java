@@ -200,7 +200,7 @@ final class Config {
                     "registry.connect_timeout",
                     ConfigKey.TIMEOUT,
                     Duration.ofSeconds(10),
-                    "how long a connection to a registry may take");
+                    "how long a connection to a registry may take, and again its TLS handshake");
 
     static final ConfigKey<Duration> HEADER_TIMEOUT =
             key(

@@ -86,6 +86,11 @@ class AssemblyTest {
                         "8",
                         options -> options.transfer().requestsPerSecond(),
                         8),
+                registry(
+                        Config.REQUESTS_AT_ONCE,
+                        "9",
+                        options -> options.transfer().requestsAtOnce(),
+                        9),
                 new Row(
                         Config.PLAIN_HTTP,
                         "['registry.lan']",
@@ -169,6 +174,11 @@ class AssemblyTest {
                                         directory.resolve("policy.json")),
                         AssemblyTest::policyProblem,
                         directory.resolve("nowhere/trustpolicy.json").toString()),
+                new Row(
+                        Config.TRUST_TIMEOUT,
+                        "'3s'",
+                        config -> Assembly.effort(config).time(),
+                        Duration.ofSeconds(3)),
                 new Row(
                         Config.KEY_MODEL,
                         "'none'",
