@@ -182,7 +182,7 @@ final class CopyCommands {
             append(text, result.existingBlobs(), "there before");
             append(text, result.mountedBlobs(), "mounted");
             append(text, result.skippedBlobs(), "foreign and left out");
-            append(text, result.referrers(), "referrers");
+            append(text, result.referrers(), result.referrers() == 1 ? "referrer" : "referrers");
             return text.append(", ")
                     .append(Sizes.bytes(result.copiedBytes()))
                     .append(" copied in ")
