@@ -391,7 +391,8 @@ final class PullEngine implements AutoCloseable {
             job.unpacked.completeExceptionally(cause);
         }
 
-        /// @return whether to start over because what an earlier process had left was not right
+        /// @return whether to start over because what an earlier process had left was not right, or
+        ///   because somebody else brought the blob
         private boolean fetchLocked(LayerJob job) throws IOException {
             checkCancelled();
             ContentStore content = store.content();
@@ -431,8 +432,17 @@ final class PullEngine implements AutoCloseable {
             long resumed = 0;
             boolean received = false;
             CompletableFuture<Unpacked> follower = null;
-            Ingest ingest =
-                    content.ingest(plan.namespace, "layer-" + layer.digest(), Optional.of(layer));
+            Ingest ingest;
+            try {
+                ingest =
+                        content.ingest(
+                                plan.namespace, "layer-" + layer.digest(), Optional.of(layer));
+            } catch (ImageException e) {
+                if (e.kind() == ErrorKind.ALREADY_EXISTS) {
+                    return true; // An import or a copy brought it since it was looked for.
+                }
+                throw e;
+            }
             String from = plan.reference.registry();
             try (ingest) {
                 resumed = ingest.offset();

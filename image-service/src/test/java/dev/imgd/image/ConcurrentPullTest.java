@@ -2,6 +2,12 @@ package dev.imgd.image;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import dev.imgd.content.ContentStore;
+import dev.imgd.content.Store;
+import dev.imgd.gc.GarbageCollector;
+import dev.imgd.gc.GcOptions;
+import dev.imgd.image.ImageService.ProgressListener;
+import dev.imgd.image.ImageService.PullRequest;
 import dev.imgd.image.ImageService.PullResult;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.ErrorKind;
@@ -12,11 +18,18 @@ import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.LayerSpec;
 import dev.imgd.testkit.TarWriter;
 import dev.imgd.testkit.TestImage;
+import dev.imgd.trust.DecryptionKeys;
 import java.io.IOException;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
 import java.nio.file.Path;
+import java.time.Clock;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.ExecutorService;
@@ -71,6 +84,86 @@ class ConcurrentPullTest {
             images.add(builder.label("n", Integer.toString(i)).build());
         }
         return images;
+    }
+
+    /// A store in which another caller brings each layer just when it is about to be fetched.
+    private static Store overtaken(Store store, TestImage image) {
+        ContentStore content = store.content();
+        ContentStore watched =
+                delegate(
+                        ContentStore.class,
+                        content,
+                        (method, arguments) -> {
+                            if (method.equals("ingest")
+                                    && arguments[2] instanceof Optional<?> expected
+                                    && expected.orElse(null) instanceof Descriptor layer) {
+                                content.write(
+                                        Host.NAMESPACE,
+                                        layer.digest(),
+                                        image.blob(layer.digest()).toArray(),
+                                        Map.of(),
+                                        List.of());
+                            }
+                            return Optional.empty();
+                        });
+        return delegate(
+                Store.class,
+                store,
+                (method, _) -> method.equals("content") ? Optional.of(watched) : Optional.empty());
+    }
+
+    @FunctionalInterface
+    private interface Interception {
+        /// Sees each call; empty lets it go on.
+        Optional<Object> before(String method, Object[] arguments) throws Exception;
+    }
+
+    private static <T> T delegate(Class<T> type, T target, Interception interception) {
+        return type.cast(
+                Proxy.newProxyInstance(
+                        type.getClassLoader(),
+                        new Class<?>[] {type},
+                        (_, method, arguments) -> {
+                            Optional<Object> instead =
+                                    interception.before(
+                                            method.getName(),
+                                            arguments == null ? new Object[0] : arguments);
+                            if (instead.isPresent()) {
+                                return instead.get();
+                            }
+                            try {
+                                return method.invoke(target, arguments);
+                            } catch (InvocationTargetException e) {
+                                throw e.getCause();
+                            }
+                        }));
+    }
+
+    @Test
+    void pull_othersBringTheLayersMeanwhile_usesTheirs() throws Exception {
+        TestImage image =
+                ImageBuilder.oci()
+                        .layer(tar -> tar.file("a", "a"))
+                        .layer(tar -> tar.file("b", "b"))
+                        .build();
+        String reference = registry.push("app", "1", image);
+        Store store = overtaken(host.store, image);
+        LocalImageService images =
+                new LocalImageService(
+                        store,
+                        host.snapshots,
+                        host.registries,
+                        new GarbageCollector(store, host.snapshots, GcOptions.defaults()),
+                        host.limits,
+                        new PullOptions(3, 2, Duration.ZERO),
+                        () -> DecryptionKeys.NONE,
+                        Clock.systemUTC());
+        PullResult result = images.pull(PullRequest.of(reference), ProgressListener.NONE);
+        assertEquals(image.manifest().digest(), result.digest());
+        for (Descriptor layer : image.layers()) {
+            assertEquals(0, registry.gets(layer.digest().toString()), layer.toString());
+        }
+        host.assertSound();
     }
 
     @Test

@@ -178,7 +178,7 @@ class ResolveTest extends Fixture {
     @Test
     void resolve_deepNesting_isRefused() {
         putManifest(MediaType.OCI_INDEX, "[".repeat(100_000) + "]".repeat(100_000));
-        assertFails(ErrorKind.INVALID_CONTENT, this::resolve);
+        assertFails(ErrorKind.LIMIT_EXCEEDED, this::resolve);
     }
 
     @Test
