@@ -121,7 +121,8 @@ final class ProxyRoute {
             boolean before =
                     response.challenges().stream()
                             .anyMatch(c -> c.scheme().equalsIgnoreCase("OkHttp-Preemptive"));
-            if (!before) {
+            // With the header it was refused, whatever the proxy calls its challenge.
+            if (!before || request.header(HEADER) != null) {
                 throw unauthenticated(proxy);
             }
             String authorization = proxy.authorization();
