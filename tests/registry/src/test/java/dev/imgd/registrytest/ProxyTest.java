@@ -27,6 +27,9 @@ import dev.imgd.testkit.TestAuthority;
 import dev.imgd.testkit.TestImage;
 import dev.imgd.testkit.TokenServer;
 import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.Socket;
 import java.net.URI;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -323,10 +326,13 @@ class ProxyTest {
         for (RegistryProbe.Check check : checks) {
             assertEquals(RegistryProbe.Outcome.OK, check.outcome(), check.toString());
         }
-        HttpProxy gone = HttpProxy.start();
-        gone.close();
-        Proxies away = Proxies.none().withHttps("HTTPS_PROXY", gone.authority());
-        report = new RegistryProbe(options.withProxies(away)).test(reference()).getFirst();
+        // A port that nobody listens at, and nobody else gets meanwhile.
+        try (Socket taken = new Socket()) {
+            taken.bind(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0));
+            Proxies away =
+                    Proxies.none().withHttps("HTTPS_PROXY", "127.0.0.1:" + taken.getLocalPort());
+            report = new RegistryProbe(options.withProxies(away)).test(reference()).getFirst();
+        }
         assertEquals(RegistryProbe.Outcome.OK, report.checks().get(0).outcome());
         assertEquals(RegistryProbe.Outcome.FAILED, report.checks().get(1).outcome());
     }
