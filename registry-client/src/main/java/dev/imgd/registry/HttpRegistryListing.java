@@ -137,7 +137,6 @@ final class HttpRegistryListing implements RegistryListing {
                                         operation,
                                         what,
                                         Scope.pull(repository.repository()),
-                                        client.options().limits(),
                                         Limits.Key.LIST_PAGES),
                                 endpoint.url(repository.repository(), "tags", "list"),
                                 "tags",
@@ -160,7 +159,6 @@ final class HttpRegistryListing implements RegistryListing {
                                         operation,
                                         what,
                                         Scope.catalog(),
-                                        client.options().limits(),
                                         Limits.Key.LIST_PAGES),
                                 endpoint.url("_catalog"),
                                 "repositories",
@@ -314,7 +312,6 @@ final class HttpRegistryListing implements RegistryListing {
                                         operation,
                                         what,
                                         Scope.pull(repository.repository()),
-                                        client.options().limits(),
                                         Limits.Key.REFERRERS_PAGES),
                                 repository,
                                 subject,
@@ -370,24 +367,16 @@ final class HttpRegistryListing implements RegistryListing {
                     Pattern.CASE_INSENSITIVE);
 
     /// The pages of one list.
-    private static final class Pages {
+    private final class Pages {
         final Endpoint endpoint;
         final Operation ending;
         final String what;
         private final Scope scope;
-        private final Limits limits;
         private final Limits.Key limit;
         private final Set<HttpUrl> seen = new HashSet<>();
 
         /// @param limit of the number of pages
-        Pages(
-                Endpoint endpoint,
-                Operation ending,
-                String what,
-                Scope scope,
-                Limits limits,
-                Limits.Key limit) {
-            this.limits = limits;
+        Pages(Endpoint endpoint, Operation ending, String what, Scope scope, Limits.Key limit) {
             this.limit = limit;
             this.endpoint = endpoint;
             this.ending = ending;
@@ -401,8 +390,12 @@ final class HttpRegistryListing implements RegistryListing {
                         "%s: %s leads from page to page in a circle"
                                 .formatted(what, endpoint.authority()));
             }
-            limits.check(
-                    limit, "%s: pages of %s".formatted(what, endpoint.authority()), seen.size());
+            client.options()
+                    .limits()
+                    .check(
+                            limit,
+                            "%s: pages of %s".formatted(what, endpoint.authority()),
+                            seen.size());
             return endpoint.exchange(Ask.of(what, "GET", url, scope).withAccept(accept), ending);
         }
 
