@@ -79,6 +79,19 @@ final class Engine implements AutoCloseable {
     /// @throws ImageException `FAILED_PRECONDITION` for one of a newer version
     static Engine open(BlobPaths paths, long cacheBytes, Schema schema)
             throws ImageException, DamagedException {
+        // Whatever was acknowledged must not be rolled back without a word.
+        return open(paths, cacheBytes, schema, WALRecoveryMode.TolerateCorruptedTailRecords);
+    }
+
+    /// As [#open(BlobPaths, long, Schema)], as of the moment before the first damage in the log: a
+    /// state that the database had, without what came after it.
+    static Engine openBeforeDamage(BlobPaths paths, long cacheBytes, Schema schema)
+            throws ImageException, DamagedException {
+        return open(paths, cacheBytes, schema, WALRecoveryMode.PointInTimeRecovery);
+    }
+
+    private static Engine open(BlobPaths paths, long cacheBytes, Schema schema, WALRecoveryMode log)
+            throws ImageException, DamagedException {
         NativeLibraries.load();
         if (Files.exists(paths.databaseDamaged())) {
             throw new DamagedException("it returned damaged data earlier", null);
@@ -86,7 +99,7 @@ final class Engine implements AutoCloseable {
         boolean exists = paths.databaseExists();
         Engine engine;
         try {
-            engine = open(paths, cacheBytes, schema, !exists);
+            engine = open(paths, cacheBytes, schema, log, !exists);
         } catch (RocksDBException e) {
             if (!exists || !isAbout(e, Status.Code.InvalidArgument)) {
                 throw failure(paths, e);
@@ -96,7 +109,7 @@ final class Engine implements AutoCloseable {
                 throw failure(paths, e);
             }
             try {
-                engine = open(paths, cacheBytes, schema, true);
+                engine = open(paths, cacheBytes, schema, log, true);
             } catch (RocksDBException again) {
                 throw failure(paths, again);
             }
@@ -109,7 +122,8 @@ final class Engine implements AutoCloseable {
         return engine;
     }
 
-    private static Engine open(BlobPaths paths, long cacheBytes, Schema schema, boolean create)
+    private static Engine open(
+            BlobPaths paths, long cacheBytes, Schema schema, WALRecoveryMode log, boolean create)
             throws RocksDBException {
         List<AutoCloseable> natives = new ArrayList<>();
         // Write buffers are charged to the cache, so this is the bound of both together.
@@ -122,8 +136,7 @@ final class Engine implements AutoCloseable {
                         .setCreateIfMissing(create)
                         .setCreateMissingColumnFamilies(create)
                         .setParanoidChecks(true)
-                        // Whatever was acknowledged must not be rolled back: refuse, and rebuild.
-                        .setWalRecoveryMode(WALRecoveryMode.TolerateCorruptedTailRecords)
+                        .setWalRecoveryMode(log)
                         .setRecycleLogFileNum(0)
                         // A manifest that lost its end shows all families as they once were, not
                         // each at another moment.

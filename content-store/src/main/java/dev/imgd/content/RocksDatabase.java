@@ -130,6 +130,15 @@ final class RocksDatabase implements Database, AutoCloseable {
         return open(paths, journal, options, beforeChange, Schema.CURRENT);
     }
 
+    /// As [#open], without what came after the first damage in the log.
+    static RocksDatabase openBeforeDamage(
+            BlobPaths paths, RefJournal journal, StoreOptions options, BeforeChange beforeChange)
+            throws ImageException, DamagedException {
+        Schema schema = Schema.CURRENT;
+        Engine engine = Engine.openBeforeDamage(paths, options.cacheBytes(), schema);
+        return new RocksDatabase(paths, journal, options, beforeChange, schema, engine);
+    }
+
     static RocksDatabase open(
             BlobPaths paths,
             RefJournal journal,

@@ -11,6 +11,7 @@ import java.nio.file.attribute.PosixFileAttributes;
 import java.nio.file.attribute.PosixFilePermission;
 import java.util.OptionalLong;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -62,7 +63,9 @@ final class RocksStore implements Store {
         }
     }
 
-    private record Opened(RocksDatabase database, boolean created, boolean damaged) {}
+    /// @param cut whether the newest rows were lost with the end of its log
+    /// @param damaged whether all rows were lost
+    private record Opened(RocksDatabase database, boolean created, boolean cut, boolean damaged) {}
 
     static Store open(Path root, StoreOptions options) throws ImageException {
         BlobPaths paths = new BlobPaths(resolved(root.toAbsolutePath().normalize()));
@@ -166,8 +169,14 @@ final class RocksStore implements Store {
         boolean existed = paths.databaseExists();
         try {
             RocksDatabase database = RocksDatabase.open(paths, journal, options, clean::drop);
-            return new Opened(database, !existed, false);
+            return new Opened(database, !existed, false, false);
         } catch (RocksDatabase.DamagedException damage) {
+            // A power cut leaves garbage where the file system lets a file grow before its bytes
+            // are on the disk; what is before it is whole.
+            Opened cut = openBeforeDamage(paths, journal, options, clean, damage);
+            if (cut != null) {
+                return cut;
+            }
             Path aside = paths.quarantine(options.clock().millis());
             LOG.error(
                     "database {} is damaged and set aside as {}: {}; rebuilding it from the blobs",
@@ -184,7 +193,7 @@ final class RocksStore implements Store {
             }
             try {
                 RocksDatabase database = RocksDatabase.open(paths, journal, options, clean::drop);
-                return new Opened(database, true, true);
+                return new Opened(database, true, false, true);
             } catch (RocksDatabase.DamagedException again) {
                 throw new ImageException(
                         ErrorKind.INTERNAL,
@@ -192,6 +201,29 @@ final class RocksStore implements Store {
                                 .formatted(paths.database(), again.getMessage()),
                         again);
             }
+        }
+    }
+
+    /// @return null when not only the log is damaged
+    private static @Nullable Opened openBeforeDamage(
+            BlobPaths paths,
+            RefJournal journal,
+            StoreOptions options,
+            CleanMark clean,
+            RocksDatabase.DamagedException damage)
+            throws ImageException {
+        try {
+            RocksDatabase database =
+                    RocksDatabase.openBeforeDamage(paths, journal, options, clean::drop);
+            LOG.error(
+                    "the log of database {} is damaged: {}; going on without what came after that,"
+                            + " and restoring names and blobs",
+                    paths.database(),
+                    damage.getMessage());
+            return new Opened(database, false, true, false);
+        } catch (RocksDatabase.DamagedException worse) {
+            damage.addSuppressed(worse);
+            return null;
         }
     }
 
@@ -209,11 +241,12 @@ final class RocksStore implements Store {
             recovery.rebuild();
             return true;
         }
-        if (mark.isEmpty()) {
+        if (mark.isEmpty() || opened.cut) {
             boolean lost = recovery.reconcile();
-            // What can be read from the log of a dead process need not be on the disk.
+            // What can be read from the log of a dead process need not be on the disk; and a
+            // damaged log is not to be read again.
             database.flush();
-            return lost;
+            return lost || opened.cut;
         }
         long known = Recovery.lastEntry(database);
         if (known != mark.getAsLong()) {
