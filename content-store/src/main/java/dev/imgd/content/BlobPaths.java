@@ -26,6 +26,7 @@ import java.util.Set;
 ///   blobs/<alg>/<hex>     0400, complete and verified
 ///   ingest/<id>/data      bytes of an ingest; <id> is the SHA-256 of namespace and reference
 ///   ingest/<id>/state     what it is and its checkpoints
+///   ingest/<id>/early     bytes that came before their turn, where there were any
 ///   ingest/w-<n>          a small blob on its way
 ///   db/                   RocksDB
 ///   db.damaged-<time>/    a database that was set aside
@@ -76,6 +77,10 @@ record BlobPaths(Path root) {
 
     static Path ingestState(Path ingest) {
         return ingest.resolve("state");
+    }
+
+    static Path ingestEarly(Path ingest) {
+        return ingest.resolve("early");
     }
 
     Path smallBlob(long number) {

@@ -13,6 +13,7 @@ import java.nio.channels.ClosedByInterruptException;
 import java.nio.channels.ClosedChannelException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.ReadableByteChannel;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Clock;
@@ -51,6 +52,7 @@ final class FileIngest implements Ingest {
     private final FileChannel data;
 
     private @Nullable FileChannel state;
+    private @Nullable EarlyFile early;
     private BlobHasher hasher;
     private final HashAhead hashing = new HashAhead();
     private long hashed;
@@ -103,6 +105,7 @@ final class FileIngest implements Ingest {
             long size = data.size();
             if (limit >= 0 && size > limit) {
                 data.truncate(0); // Another file was expected when this was written.
+                Files.deleteIfExists(BlobPaths.ingestEarly(directory));
                 size = 0;
             }
             IngestState.Checkpoint point = saved == null ? null : saved.checkpoint();
@@ -290,6 +293,18 @@ final class FileIngest implements Ingest {
     }
 
     @Override
+    public EarlyFile early() {
+        requireOpen();
+        EarlyFile known = early;
+        if (known == null) {
+            long size = limit >= 0 ? limit : Long.MAX_VALUE;
+            known = new EarlyFile(BlobPaths.ingestEarly(directory), bootId, size);
+            early = known;
+        }
+        return known;
+    }
+
+    @Override
     public void truncate(long to) throws IOException {
         requireOpen();
         if (to < 0 || to > offset) {
@@ -303,6 +318,7 @@ final class FileIngest implements Ingest {
         try {
             hash(shorter, 0, to);
             data.truncate(to);
+            early().clear();
         } catch (IOException e) {
             shorter.close();
             throw Failures.of("truncate", BlobPaths.ingestData(directory), e);
@@ -462,6 +478,10 @@ final class FileIngest implements Ingest {
             FileChannel file = state;
             if (file != null) {
                 file.close();
+            }
+            EarlyFile kept = early;
+            if (kept != null) {
+                kept.close();
             }
             if (delete) {
                 BlobPaths.deleteTree(directory);

@@ -1,6 +1,7 @@
 package dev.imgd.content;
 
 import dev.imgd.model.Digest;
+import dev.imgd.model.EarlyBytes;
 import dev.imgd.model.ImageException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -36,7 +37,12 @@ public interface Ingest extends AutoCloseable {
     /// Waits until no lent buffer is read any more; also after a failure, and once closed.
     void reclaim();
 
-    /// Forgets everything from `offset` on; only 0 keeps the cost constant.
+    /// Keeps bytes that belong after [#offset], until they are written or the ingest is committed
+    /// or aborted; also when it is closed, and the process killed. Closed with the ingest.
+    EarlyBytes early();
+
+    /// Forgets everything from `offset` on, and what is kept for later; only 0 keeps the cost
+    /// constant.
     void truncate(long offset) throws IOException;
 
     /// A channel that reads from the start and waits for bytes that are not written yet. `read`

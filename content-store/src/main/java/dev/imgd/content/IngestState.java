@@ -140,12 +140,14 @@ final class IngestState {
         return null;
     }
 
-    private static ByteBuffer frame(byte[] payload) {
+    /// A payload with its checksum and length.
+    static ByteBuffer frame(byte[] payload) {
         ByteBuffer frame = ByteBuffer.allocate(FRAME_BYTES + payload.length);
         return frame.putInt(checksum(payload)).putInt(payload.length).put(payload).flip();
     }
 
-    private static byte @Nullable [] unframe(byte[] file, int at) {
+    /// @return what the frame holds; null when it is not whole
+    static byte @Nullable [] unframe(byte[] file, int at) {
         if (file.length < at + FRAME_BYTES) {
             return null;
         }

@@ -47,6 +47,9 @@ final class LayerJob {
     /// Who sent the bytes of the last download; for the fetcher.
     List<Span> spans = List.of();
 
+    /// How many bytes of the last download had been kept by an earlier process; for the fetcher.
+    long reused;
+
     /// Who sent the bytes of downloads that were wrong as a whole; for the fetcher.
     final List<Span> suspects = new ArrayList<>();
 

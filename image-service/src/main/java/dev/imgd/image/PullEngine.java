@@ -21,6 +21,7 @@ import dev.imgd.model.Reference;
 import dev.imgd.model.SizeMismatchException;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryClient.BlobStream;
+import dev.imgd.registry.RegistryClient.BlobWish;
 import dev.imgd.registry.RegistryClient.Span;
 import dev.imgd.snapshot.SnapshotService;
 import dev.imgd.snapshot.SnapshotService.Staging;
@@ -456,6 +457,7 @@ final class PullEngine implements AutoCloseable {
                 }
                 try {
                     job.spans = List.of();
+                    job.reused = 0;
                     if (resumed < layer.sizeBytes()) {
                         transfer(job, ingest);
                         from = hosts(job.spans, from);
@@ -472,7 +474,8 @@ final class PullEngine implements AutoCloseable {
                 // A body of a wrong size says nothing about the bytes that were there before it,
                 // and
                 // would be as wrong the next time.
-                if (cancelled == null && worthAnother(job, e, received ? resumed : 0)) {
+                if (cancelled == null
+                        && worthAnother(job, e, received ? resumed + job.reused : 0)) {
                     job.unpackedBytes.set(0);
                     return true;
                 }
@@ -619,8 +622,8 @@ final class PullEngine implements AutoCloseable {
                     plan.client.blob(
                             plan.reference,
                             job.descriptor,
-                            ingest.offset(),
-                            job.wrongDownloads > 0)) {
+                            new BlobWish(
+                                    ingest.offset(), job.wrongDownloads > 0, ingest.early()))) {
                 body.backlog(job::backlog);
                 try {
                     int n = 0;
@@ -633,6 +636,7 @@ final class PullEngine implements AutoCloseable {
                     }
                 } finally {
                     job.spans = body.spans();
+                    job.reused = body.reusedBytes();
                 }
             } catch (IOException e) {
                 // Closing the stream is how a cancellation reaches a blocked read.
@@ -651,6 +655,7 @@ final class PullEngine implements AutoCloseable {
                 throws IOException {
             buffer.clear();
             int n = 0;
+            long reused = body.reusedBytes();
             try {
                 while (buffer.hasRemaining() && n >= 0) {
                     n = body.read(buffer);
@@ -662,7 +667,7 @@ final class PullEngine implements AutoCloseable {
                     buffer.flip();
                     ingest.lend(buffer);
                     job.stored.addAndGet(got);
-                    job.fetched.addAndGet(got);
+                    job.fetched.addAndGet(got - (body.reusedBytes() - reused));
                 }
             }
         }

@@ -1,5 +1,7 @@
 package dev.imgd.registry;
 
+import dev.imgd.model.EarlyBytes;
+import dev.imgd.model.EarlyBytes.Place;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.RegistryException;
@@ -30,6 +32,9 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
 
     private static final long MOST_LEAD_BYTES = 64 << 20;
 
+    /// Named as the sender of what an earlier process had fetched.
+    private static final String EARLIER = "an earlier pull";
+
     private static final long CHECK_BYTES = 256 << 10;
 
     /// Whoever has no more than this to work on may wait soon.
@@ -53,6 +58,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     private final RegistryOptions options;
     private final RetryPolicy retries;
     private final UnitPool memory;
+    private final EarlyBytes early;
     private final Pace bandwidth;
     private final Operation operation;
     private final Runnable onClose;
@@ -77,17 +83,16 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     private long checkedAt;
     private volatile String from;
     private long position;
+    private long reused;
     private boolean ended;
     private LongSupplier backlog = () -> 0;
 
     /// @param sources in the order of preference, the registry itself last; not empty
-    /// @param oneHost whether all bytes must come from the same host
     /// @param onClose run once the stream is closed, perhaps more than once
     HttpBlobStream(
             List<BlobSource> sources,
-            boolean oneHost,
+            RegistryClient.BlobWish wish,
             long size,
-            long offset,
             RegistryOptions options,
             RetryPolicy retries,
             UnitPool memory,
@@ -95,17 +100,18 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             Operation operation,
             Runnable onClose) {
         this.sources = sources;
-        this.oneHost = oneHost;
+        this.oneHost = wish.oneHost();
         this.options = options;
         this.retries = retries;
         this.memory = memory;
+        this.early = wish.early();
         this.bandwidth = bandwidth;
         this.operation = operation;
         this.onClose = onClose;
         this.size = size;
-        this.start = offset;
-        this.position = offset;
-        this.spans = new SpanLog(sources.size() > 1, offset);
+        this.start = wish.offset();
+        this.position = start;
+        this.spans = new SpanLog(sources.size() > 1, start);
         this.current = sources.getFirst();
         this.from = current.endpoint().authority();
     }
@@ -116,12 +122,34 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         try {
             BlobSource best = best();
             current = best == null ? current : best;
+            adopt();
             connect();
         } catch (IOException e) {
             recover(e);
         } finally {
             reading.unlock();
         }
+    }
+
+    /// Takes what an earlier process kept of the rest; it frees what it had read already.
+    private void adopt() {
+        List<Place> kept = new ArrayList<>();
+        for (Place place : early.kept()) {
+            if (place.offset() + place.sizeBytes() > position) {
+                kept.add(place);
+            } else {
+                place.free();
+            }
+        }
+        if (!kept.isEmpty()) {
+            RangeWindow made = window(position);
+            made.adopt(kept, position);
+            window = made;
+        }
+    }
+
+    private RangeWindow window(long next) {
+        return new RangeWindow(lanes(), next, size, options, memory, early, bandwidth, operation);
     }
 
     @Override
@@ -213,10 +241,15 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         return ahead.read(position, into, this::received, what());
     }
 
-    private void received(BlobSource source, ByteBuffer into, int at, int count) {
+    private void received(@Nullable BlobSource source, ByteBuffer into, int at, int count) {
         position += count;
-        source.received(count);
-        spans.add(source.host(), into, at, count);
+        if (source == null) {
+            reused += count;
+            spans.add(EARLIER, into, at, count);
+        } else {
+            source.received(count);
+            spans.add(source.host(), into, at, count);
+        }
     }
 
     /// Fetches ahead over more connections when this one is what the transfer waits for.
@@ -230,8 +263,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             return; // fast enough, small, or ranges are ignored
         }
         if (isSlow(open) && backlog.getAsLong() <= STARVED_BYTES) {
-            RangeWindow made =
-                    new RangeWindow(lanes(), leadEnd, size, options, memory, bandwidth, operation);
+            RangeWindow made = window(leadEnd);
             window = made;
             made.staff(1);
         }
@@ -434,6 +466,11 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     @Override
     public String from() {
         return from;
+    }
+
+    @Override
+    public long reusedBytes() {
+        return reused;
     }
 
     @Override

@@ -221,7 +221,7 @@ final class HttpRegistryClient implements RegistryClient {
             String what, Reference repository, Descriptor descriptor, byte[] content)
             throws ImageException {
         ByteBuffer into = ByteBuffer.wrap(content);
-        try (BlobStream stream = stream(repository, descriptor, 0, true, false)) {
+        try (BlobStream stream = stream(repository, descriptor, BlobWish.ofOneHost(), false)) {
             while (into.hasRemaining()) {
                 if (stream.read(into) < 0) {
                     throw new IllegalStateException("a blob stream ended early without saying so");
@@ -239,19 +239,15 @@ final class HttpRegistryClient implements RegistryClient {
     }
 
     @Override
-    public BlobStream blob(
-            Reference repository, Descriptor descriptor, long offset, boolean oneHost)
+    public BlobStream blob(Reference repository, Descriptor descriptor, BlobWish wish)
             throws ImageException {
-        return stream(repository, descriptor, offset, oneHost, true);
+        return stream(repository, descriptor, wish, true);
     }
 
     private BlobStream stream(
-            Reference repository,
-            Descriptor descriptor,
-            long offset,
-            boolean oneHost,
-            boolean counted)
+            Reference repository, Descriptor descriptor, BlobWish wish, boolean counted)
             throws ImageException {
+        long offset = wish.offset();
         if (offset < 0 || offset > descriptor.sizeBytes()) {
             throw new IllegalArgumentException(
                     "offset " + offset + " of a blob of " + descriptor.sizeBytes() + " bytes");
@@ -288,10 +284,10 @@ final class HttpRegistryClient implements RegistryClient {
             if (sources.isEmpty() && unusable != null) {
                 throw unusable;
             }
-            return open(sources, oneHost, descriptor.sizeBytes(), offset);
+            return open(sources, descriptor.sizeBytes(), wish);
         } catch (ImageException e) {
             if (foreign && e.kind() == ErrorKind.NOT_FOUND) {
-                return foreignBlob(what, descriptor, offset, oneHost);
+                return foreignBlob(what, descriptor, wish);
             }
             throw besideWrongBytes(repository, what, e);
         }
@@ -642,15 +638,14 @@ final class HttpRegistryClient implements RegistryClient {
                 : null;
     }
 
-    private BlobStream open(List<BlobSource> sources, boolean oneHost, long size, long offset)
+    private BlobStream open(List<BlobSource> sources, long size, BlobWish wish)
             throws ImageException {
         Operation operation = begin();
         HttpBlobStream stream =
                 new HttpBlobStream(
                         sources,
-                        oneHost,
+                        wish,
                         size,
-                        offset,
                         options,
                         retries,
                         memory,
@@ -666,7 +661,7 @@ final class HttpRegistryClient implements RegistryClient {
         }
     }
 
-    private BlobStream foreignBlob(String what, Descriptor descriptor, long offset, boolean oneHost)
+    private BlobStream foreignBlob(String what, Descriptor descriptor, BlobWish wish)
             throws ImageException {
         if (!options.foreignLayers()) {
             throw ImageException.failedPrecondition(
@@ -703,7 +698,7 @@ final class HttpRegistryClient implements RegistryClient {
             sources.add(new BlobSource(endpoint, ask, tally, true));
         }
         if (!sources.isEmpty()) {
-            return open(sources, oneHost, descriptor.sizeBytes(), offset);
+            return open(sources, descriptor.sizeBytes(), wish);
         }
         if (refused == null) {
             throw new IllegalStateException("a foreign layer without URLs");

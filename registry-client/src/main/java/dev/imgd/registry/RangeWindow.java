@@ -1,5 +1,7 @@
 package dev.imgd.registry;
 
+import dev.imgd.model.EarlyBytes;
+import dev.imgd.model.EarlyBytes.Place;
 import dev.imgd.model.ImageException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -21,17 +23,17 @@ import org.slf4j.LoggerFactory;
 /// ```
 ///
 /// Chunks are assigned in order and read in order, so the memory between the two ends is bounded: a
-/// few chunks for each connection, and never more than the pool has. Workers decide nothing: one
-/// that fails leaves its chunk to another host or, as far as it came, to the reader, which retries
-/// and gives up by its own rules. Each worker fetches from the host that serves a connection best:
-/// another host is tried with one chunk and is used for as long as it is clearly faster.
+/// few chunks for each connection, and never more than the pool has. They are kept beside the blob
+/// as well, so that a process that is killed loses none. Workers decide nothing: one that fails
+/// leaves its chunk to another host or, as far as it came, to the reader, which retries and gives
+/// up by its own rules. Each worker fetches from the host that serves a connection best: another
+/// host is tried with one chunk and is used for as long as it is clearly faster.
 ///
 /// For the reader's thread; workers are this class's own.
 final class RangeWindow {
     private static final int MOST_CHUNK_UNITS = 8;
 
-    /// A chunk is no larger than this part of the blob: what is in memory when the process is
-    /// killed has to be fetched again.
+    /// A chunk is no larger than this part of the blob, so that the last ones end together.
     private static final int CHUNK_FRACTION = 256;
 
     private static final int CHUNKS_PER_WORKER = 2;
@@ -42,7 +44,8 @@ final class RangeWindow {
     /// Told whose bytes were put into a buffer.
     @FunctionalInterface
     interface Account {
-        void received(BlobSource source, ByteBuffer into, int at, int count);
+        /// @param source null where an earlier process fetched them
+        void received(@Nullable BlobSource source, ByteBuffer into, int at, int count);
     }
 
     /// How a host serves this blob.
@@ -72,33 +75,11 @@ final class RangeWindow {
         }
     }
 
-    /// Bytes of a chunk that came from one host; `end` is an offset in the chunk.
-    private record Piece(BlobSource source, int end) {}
-
-    private static final class Chunk {
-        final long start;
-        final int length;
-        final ByteBuffer[] units;
-        final List<Piece> pieces = new ArrayList<>(1);
-        int filled;
-        int used;
-        boolean fetching = true;
-
-        Chunk(long start, int length, ByteBuffer[] units) {
-            this.start = start;
-            this.length = length;
-            this.units = units;
-        }
-
-        long end() {
-            return start + length;
-        }
-    }
-
     private final List<Lane> lanes = new ArrayList<>();
     private final long size;
     private final RegistryOptions options;
     private final UnitPool pool;
+    private final EarlyBytes early;
     private final Pace bandwidth;
     private final Operation operation;
     private final int mostWorkers;
@@ -111,7 +92,7 @@ final class RangeWindow {
     /// There is room for a chunk: for workers.
     private final Condition room = lock.newCondition();
 
-    private final ArrayDeque<Chunk> chunks = new ArrayDeque<>();
+    private final ArrayDeque<WindowChunk> chunks = new ArrayDeque<>();
     private long next;
     private int chunkUnits;
     private int workers;
@@ -127,6 +108,7 @@ final class RangeWindow {
             long size,
             RegistryOptions options,
             UnitPool pool,
+            EarlyBytes early,
             Pace bandwidth,
             Operation operation) {
         sources.forEach(source -> lanes.add(new Lane(source)));
@@ -134,6 +116,7 @@ final class RangeWindow {
         this.size = size;
         this.options = options;
         this.pool = pool;
+        this.early = early;
         this.bandwidth = bandwidth;
         this.operation = operation;
         this.mostWorkers = options.transfer().rangeConnections();
@@ -141,6 +124,34 @@ final class RangeWindow {
                 Math.clamp(size / CHUNK_FRACTION / UnitPool.UNIT_BYTES, 1, MOST_CHUNK_UNITS);
         this.failedAt = System.nanoTime() - REST_AFTER_FAILURE_NANOS;
         this.forget = operation.onCancel(this::wake);
+    }
+
+    /// Takes what an earlier process kept, before anything else is done.
+    ///
+    /// @param kept in order, not ending before the position
+    void adopt(List<Place> kept, long position) {
+        lock.lock();
+        try {
+            for (Place place : kept) {
+                ByteBuffer[] memory = pool.take(1);
+                if (memory == null) {
+                    return;
+                }
+                WindowChunk chunk;
+                try {
+                    chunk = WindowChunk.kept(place, memory[0]);
+                } catch (IOException e) {
+                    pool.give(memory);
+                    Log.lost(e);
+                    return;
+                }
+                chunk.used = (int) Math.max(0, position - chunk.start);
+                chunks.add(chunk);
+                next = chunk.end();
+            }
+        } finally {
+            lock.unlock();
+        }
     }
 
     private void wake() {
@@ -189,9 +200,9 @@ final class RangeWindow {
     long reserve(long position, long step) {
         lock.lock();
         try {
-            Chunk first = chunks.peekFirst();
+            WindowChunk first = chunks.peekFirst();
             if (first != null) {
-                return first.start;
+                return Math.max(position, first.start);
             }
             if (next <= position) {
                 next = Math.min(size, position + step);
@@ -206,10 +217,10 @@ final class RangeWindow {
     ///
     /// @return how many; 0 when the position is the reader's own to fetch
     int read(long position, ByteBuffer into, Account account, String what) throws ImageException {
-        Chunk chunk;
+        WindowChunk chunk;
         int from;
         int count;
-        BlobSource source;
+        @Nullable BlobSource source;
         lock.lock();
         try {
             chunk = chunks.peekFirst();
@@ -225,9 +236,8 @@ final class RangeWindow {
                 return 0;
             }
             from = chunk.used;
-            Piece piece = pieceAt(chunk, from);
-            source = piece.source();
-            count = Math.min(Math.min(into.remaining(), piece.end() - from), unitRest(from));
+            source = chunk.source(from);
+            count = Math.min(into.remaining(), chunk.readable(from));
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             operation.check(what, e);
@@ -237,9 +247,7 @@ final class RangeWindow {
         }
         // Without the lock: workers write behind what is filled only.
         int at = into.position();
-        ByteBuffer unit = chunk.units[from / UnitPool.UNIT_BYTES];
-        int inUnit = from % UnitPool.UNIT_BYTES;
-        into.put(at, unit, inUnit, count).position(at + count);
+        chunk.copy(from, count, into);
         account.received(source, into, at, count);
         lock.lock();
         try {
@@ -253,23 +261,11 @@ final class RangeWindow {
         return count;
     }
 
-    private static Piece pieceAt(Chunk chunk, int offset) {
-        for (Piece piece : chunk.pieces) {
-            if (offset < piece.end()) {
-                return piece;
-            }
-        }
-        throw new IllegalStateException("bytes of nobody");
-    }
-
-    private static int unitRest(int offset) {
-        return UnitPool.UNIT_BYTES - offset % UnitPool.UNIT_BYTES;
-    }
-
-    private void remove(Chunk chunk) {
+    private void remove(WindowChunk chunk) {
         chunks.remove(chunk);
         if (!chunk.fetching) {
-            pool.give(chunk.units);
+            chunk.drop();
+            chunk.close(pool);
         }
         room.signalAll();
     }
@@ -282,9 +278,9 @@ final class RangeWindow {
         try {
             if (!closed) {
                 closed = true;
-                for (Chunk chunk : chunks) {
+                for (WindowChunk chunk : chunks) {
                     if (!chunk.fetching) {
-                        pool.give(chunk.units);
+                        chunk.close(pool);
                     }
                 }
                 chunks.removeIf(chunk -> !chunk.fetching);
@@ -302,7 +298,7 @@ final class RangeWindow {
         @Nullable Lane lane = null;
         try {
             while (true) {
-                Chunk chunk = assign();
+                WindowChunk chunk = assign();
                 if (chunk == null) {
                     return;
                 }
@@ -328,7 +324,7 @@ final class RangeWindow {
     }
 
     /// The next chunk, once there is room for it; null when there is nothing more to do.
-    private @Nullable Chunk assign() {
+    private @Nullable WindowChunk assign() {
         lock.lock();
         try {
             while (!closed && awaited && !operation.isCancelled() && next < size) {
@@ -338,7 +334,7 @@ final class RangeWindow {
                     int units = (length + UnitPool.UNIT_BYTES - 1) / UnitPool.UNIT_BYTES;
                     ByteBuffer[] memory = pool.take(units);
                     if (memory != null) {
-                        Chunk chunk = new Chunk(next, length, memory);
+                        WindowChunk chunk = WindowChunk.toFetch(next, length, memory, early);
                         next += length;
                         chunks.add(chunk);
                         return chunk;
@@ -361,7 +357,7 @@ final class RangeWindow {
     /// Fetches a chunk, from another host when one fails.
     ///
     /// @return the lane to go on with; null when none is left, and the chunk to the reader
-    private @Nullable Lane fill(Chunk chunk, @Nullable Lane current, Operation own) {
+    private @Nullable Lane fill(WindowChunk chunk, @Nullable Lane current, Operation own) {
         Lane lane = choose(current);
         while (lane != null && !own.isCancelled()) {
             try {
@@ -380,7 +376,7 @@ final class RangeWindow {
     }
 
     /// @return false when the host has enough to do
-    private boolean fetch(Chunk chunk, Lane lane, Operation own) throws IOException {
+    private boolean fetch(WindowChunk chunk, Lane lane, Operation own) throws IOException {
         BlobSource source = lane.source;
         long started = System.nanoTime();
         int before = chunk.filled;
@@ -395,13 +391,11 @@ final class RangeWindow {
             int at = chunk.filled;
             int published = at;
             while (at < chunk.length) {
-                int inUnit = at % UnitPool.UNIT_BYTES;
-                ByteBuffer unit = chunk.units[at / UnitPool.UNIT_BYTES];
-                int end = Math.min(UnitPool.UNIT_BYTES, inUnit + chunk.length - at);
-                int count = body.read(unit.limit(end).position(inUnit));
+                int count = body.read(chunk.room(at));
                 at += count;
                 bandwidth.take(count, own, source.ask().what());
                 if (at - published >= PUBLISH_BYTES || at == chunk.length) {
+                    chunk.keep(published, at);
                     publish(chunk, source, at);
                     published = at;
                 }
@@ -418,26 +412,26 @@ final class RangeWindow {
         return true;
     }
 
-    private void publish(Chunk chunk, BlobSource source, int filled) {
+    private void publish(WindowChunk chunk, BlobSource source, int filled) {
         lock.lock();
         try {
-            chunk.filled = filled;
-            if (!chunk.pieces.isEmpty() && chunk.pieces.getLast().source() == source) {
-                chunk.pieces.removeLast();
-            }
-            chunk.pieces.add(new Piece(source, filled));
+            chunk.publish(source, filled);
             arrived.signalAll();
         } finally {
             lock.unlock();
         }
     }
 
-    private void finished(Chunk chunk) {
+    private void finished(WindowChunk chunk) {
         lock.lock();
         try {
             chunk.fetching = false;
-            if (closed || !chunks.contains(chunk)) {
-                pool.give(chunk.units);
+            boolean read = !chunks.contains(chunk);
+            if (read) {
+                chunk.drop();
+            }
+            if (closed || read) {
+                chunk.close(pool);
             }
             arrived.signalAll();
         } finally {
@@ -530,6 +524,10 @@ final class RangeWindow {
     /// Apart, so that a program whose transfers go well does not start the logging system.
     private static final class Log {
         private static final Logger LOGGER = LoggerFactory.getLogger(RangeWindow.class);
+
+        static void lost(IOException failure) {
+            LOGGER.debug("what was kept is fetched again reason=\"{}\"", failure.getMessage());
+        }
 
         static void failed(String host, IOException failure) {
             LOGGER.debug("range failed host={} reason=\"{}\"", host, failure.getMessage());

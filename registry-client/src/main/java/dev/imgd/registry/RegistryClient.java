@@ -3,6 +3,7 @@ package dev.imgd.registry;
 import dev.imgd.hosts.RegistryHosts;
 import dev.imgd.model.Bytes;
 import dev.imgd.model.Descriptor;
+import dev.imgd.model.EarlyBytes;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Reference;
 import java.io.IOException;
@@ -47,15 +48,30 @@ public interface RegistryClient extends AutoCloseable {
     /// @param offset 0 to the size of the blob
     default BlobStream blob(Reference repository, Descriptor descriptor, long offset)
             throws ImageException {
-        return blob(repository, descriptor, offset, false);
+        return blob(repository, descriptor, BlobWish.from(offset));
     }
 
     /// As [#blob(Reference, Descriptor, long)].
+    BlobStream blob(Reference repository, Descriptor descriptor, BlobWish wish)
+            throws ImageException;
+
+    /// What of a blob is wanted, and how.
     ///
+    /// @param offset of the first byte, 0 to the size of the blob
     /// @param oneHost whether all bytes must come from the same host, so that it alone is to blame
     ///   when they are wrong
-    BlobStream blob(Reference repository, Descriptor descriptor, long offset, boolean oneHost)
-            throws ImageException;
+    /// @param early keeps what comes before its turn, and has what was kept before: that is not
+    ///   fetched again
+    record BlobWish(long offset, boolean oneHost, EarlyBytes early) {
+        public static BlobWish from(long offset) {
+            return new BlobWish(offset, false, EarlyBytes.NONE);
+        }
+
+        /// The whole blob, from one host.
+        public static BlobWish ofOneHost() {
+            return new BlobWish(0, true, EarlyBytes.NONE);
+        }
+    }
 
     /// A part of a blob that came from one host.
     ///
@@ -102,6 +118,11 @@ public interface RegistryClient extends AutoCloseable {
         ///
         /// @param bytes asked now and then by the reading thread, while it reads
         default void backlog(LongSupplier bytes) {}
+
+        /// How many of the bytes that were read had been kept before and were not fetched now.
+        default long reusedBytes() {
+            return 0;
+        }
 
         /// The host that serves the bytes now, for people and for error messages.
         String from();

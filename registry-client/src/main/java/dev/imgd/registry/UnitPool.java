@@ -1,5 +1,6 @@
 package dev.imgd.registry;
 
+import dev.imgd.model.EarlyBytes;
 import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
 import org.jspecify.annotations.Nullable;
@@ -8,7 +9,7 @@ import org.jspecify.annotations.Nullable;
 /// a part is kept when it is given back, the rest is left to the collector. Safe for use by many
 /// threads.
 final class UnitPool {
-    static final int UNIT_BYTES = 512 << 10;
+    static final int UNIT_BYTES = EarlyBytes.PLACE_BYTES;
 
     /// Kept by a process that fetches nothing.
     private static final int MOST_KEPT = 8;

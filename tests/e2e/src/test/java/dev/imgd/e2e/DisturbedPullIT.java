@@ -16,8 +16,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
@@ -33,12 +36,18 @@ import org.junit.jupiter.api.io.TempDir;
 @Tag("root")
 class DisturbedPullIT {
     private static final int FILE_BYTES = 512 << 20;
+
+    /// The layers of an image in which what is under way counts for more.
+    private static final List<Integer> SMALLER = List.of(60 << 20, 30 << 20, 10 << 20);
+
+    private static final long SMALLER_BYTES_PER_SECOND = 6 << 20;
     private static final long CONNECTION_BYTES_PER_SECOND = 40 << 20;
     private static final Duration LIMIT = Duration.ofSeconds(60);
     private static final String NAME = "large:1";
+    private static final String SMALLER_NAME = "smaller:1";
 
     @TempDir static Path shared;
-    private static String manifestDigest = "";
+    private static final Map<String, String> MANIFESTS = new HashMap<>();
 
     @RegisterExtension final Workspace workspace = new Workspace();
 
@@ -48,15 +57,20 @@ class DisturbedPullIT {
     /// The image in a directory of docker-registry.
     @BeforeAll
     static void push() throws Exception {
-        Path layout = layout(shared.resolve("layout"));
+        push(NAME, layout(shared.resolve("large"), List.of(FILE_BYTES)));
+        push(SMALLER_NAME, layout(shared.resolve("smaller"), SMALLER));
+    }
+
+    private static void push(String name, Path layout) throws Exception {
         try (DockerRegistry open = DockerRegistry.open(shared)) {
-            manifestDigest =
+            String digest =
                     Imgctl.embedded(shared.resolve("none"))
                             .ok(
                                     "copy",
                                     "-q",
                                     "oci:" + layout + ":1",
-                                    "docker://" + open.reference(NAME));
+                                    "docker://" + open.reference(name));
+            MANIFESTS.put(name, digest);
         }
     }
 
@@ -78,32 +92,21 @@ class DisturbedPullIT {
         return way;
     }
 
-    /// One layer that is not compressed, since it is the transfer that counts.
-    private static Path layout(Path directory) throws Exception {
+    /// Layers that are not compressed, since it is the transfer that counts.
+    private static Path layout(Path directory, List<Integer> sizes) throws Exception {
         Path blobs = Files.createDirectories(directory.resolve("blobs/sha256"));
-        Path written = directory.resolve("layer");
-        MessageDigest sha256 = MessageDigest.getInstance("SHA-256");
-        byte[] piece = new byte[1 << 20];
-        new Random(7).nextBytes(piece);
-        byte[] header =
-                new TarWriter()
-                        .header('0', "large".getBytes(UTF_8), new byte[0], 0644, FILE_BYTES, 0, 0);
-        try (OutputStream out = Files.newOutputStream(written)) {
-            write(out, sha256, header);
-            for (int i = 0; i < FILE_BYTES / piece.length; i++) {
-                piece[0] = (byte) i;
-                piece[1] = (byte) (i >> 8);
-                write(out, sha256, piece);
-            }
-            write(out, sha256, new byte[1024]);
+        List<String> diffIds = new ArrayList<>();
+        List<String> layers = new ArrayList<>();
+        for (int i = 0; i < sizes.size(); i++) {
+            String hex = layer(blobs, i, sizes.get(i));
+            diffIds.add("\"sha256:" + hex + "\"");
+            layers.add(descriptor(blobs, MediaType.OCI_LAYER, hex));
         }
-        String layer = HexFormat.of().formatHex(sha256.digest());
-        Files.move(written, blobs.resolve(layer));
         String config =
                 blob(
                         blobs,
                         "{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\","
-                                + "\"diff_ids\":[\"sha256:%s\"]}}".formatted(layer));
+                                + "\"diff_ids\":[%s]}}".formatted(String.join(",", diffIds)));
         String manifest =
                 blob(
                         blobs,
@@ -111,7 +114,7 @@ class DisturbedPullIT {
                                 .formatted(
                                         MediaType.OCI_MANIFEST,
                                         descriptor(blobs, MediaType.OCI_CONFIG, config),
-                                        descriptor(blobs, MediaType.OCI_LAYER, layer)));
+                                        String.join(",", layers)));
         String named =
                 descriptor(blobs, MediaType.OCI_MANIFEST, manifest)
                         .replace(
@@ -122,6 +125,27 @@ class DisturbedPullIT {
                 "{\"schemaVersion\":2,\"manifests\":[%s]}".formatted(named));
         Files.writeString(directory.resolve("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}");
         return directory;
+    }
+
+    private static String layer(Path blobs, int number, int size) throws Exception {
+        Path written = blobs.resolveSibling("layer");
+        MessageDigest sha256 = MessageDigest.getInstance("SHA-256");
+        byte[] piece = new byte[1 << 20];
+        new Random(number).nextBytes(piece);
+        byte[] name = ("file-" + number).getBytes(UTF_8);
+        byte[] header = new TarWriter().header('0', name, new byte[0], 0644, size, 0, 0);
+        try (OutputStream out = Files.newOutputStream(written)) {
+            write(out, sha256, header);
+            for (int i = 0; i < size / piece.length; i++) {
+                piece[0] = (byte) i;
+                piece[1] = (byte) (i >> 8);
+                write(out, sha256, piece);
+            }
+            write(out, sha256, new byte[1024]);
+        }
+        String hex = HexFormat.of().formatHex(sha256.digest());
+        Files.move(written, blobs.resolve(hex));
+        return hex;
     }
 
     private static void write(OutputStream out, MessageDigest sha256, byte[] bytes)
@@ -142,27 +166,40 @@ class DisturbedPullIT {
     }
 
     private Program.Running pull(Imgctl imgctl) {
+        return pull(imgctl, NAME);
+    }
+
+    private Program.Running pull(Imgctl imgctl, String name) {
         return imgctl.command(
                         "--progress",
                         "none",
                         "pull",
                         "--quiet",
                         "--no-unpack",
-                        way.authority() + "/" + NAME)
+                        way.authority() + "/" + name)
                 .start();
     }
 
     private void awaitHalf(Program.Running pull) {
-        Await.until("half of the image", LIMIT, () -> way.bytes() > FILE_BYTES / 2);
+        await(FILE_BYTES / 2, pull);
+    }
+
+    private void await(long bytes, Program.Running pull) {
+        Await.until(bytes + " bytes of the image", LIMIT, () -> way.bytes() > bytes);
         assertTrue(pull.process().isAlive(), "too fast to be disturbed");
     }
 
     private Duration assertRightAndNearlyOnce(Program.Running pull, Path root) {
+        return assertRightAndNearlyOnce(pull, root, NAME, FILE_BYTES);
+    }
+
+    private Duration assertRightAndNearlyOnce(
+            Program.Running pull, Path root, String name, long size) {
         Program.Finished finished = pull.end().expectExit(0);
-        assertEquals(manifestDigest, finished.out().strip());
+        assertEquals(MANIFESTS.get(name), finished.out().strip());
         assertTrue(
-                way.bytes() <= 1.05 * FILE_BYTES,
-                "%.1f %% of the image was sent".formatted(100.0 * way.bytes() / FILE_BYTES));
+                way.bytes() <= 1.05 * size,
+                "%.1f %% of the image was sent".formatted(100.0 * way.bytes() / size));
         StoreFiles files = new StoreFiles(root);
         assertEquals(List.of(), files.damagedBlobs());
         assertEquals(Set.of(), files.ingests().keySet());
@@ -178,6 +215,23 @@ class DisturbedPullIT {
         first.kill();
 
         assertRightAndNearlyOnce(pull(imgctl), root);
+    }
+
+    /// Each connection is slow, so several are used for each layer, and several layers are fetched
+    /// at once.
+    @Test
+    void imgctl_killedTwice_smallerLayers_theNextGoesOn() throws Exception {
+        way.limitEachConnection(SMALLER_BYTES_PER_SECOND);
+        Path root = workspace.path("store");
+        Imgctl imgctl = Imgctl.embedded(root);
+        long size = SMALLER.stream().mapToLong(Integer::longValue).sum();
+        for (int part = 1; part <= 2; part++) {
+            Program.Running pull = pull(imgctl, SMALLER_NAME);
+            await(part * size / 3, pull);
+            pull.kill();
+        }
+
+        assertRightAndNearlyOnce(pull(imgctl, SMALLER_NAME), root, SMALLER_NAME, size);
     }
 
     @Test

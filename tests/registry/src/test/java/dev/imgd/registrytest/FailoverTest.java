@@ -15,6 +15,7 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryClient.BlobStream;
+import dev.imgd.registry.RegistryClient.BlobWish;
 import dev.imgd.registry.RegistryClient.FetchedManifest;
 import dev.imgd.registry.RegistryClient.SourceUse;
 import dev.imgd.registry.RegistryClient.Span;
@@ -266,17 +267,17 @@ class FailoverTest extends Fixture {
     @Test
     void read_oneHost_neverMixes() throws Exception {
         first.script("/blobs/", Fault.truncatedAt(400_000));
-        try (BlobStream stream = client.blob(reference("app:1"), blob, 0, true)) {
+        try (BlobStream stream = client.blob(reference("app:1"), blob, BlobWish.ofOneHost())) {
             assertArrayEquals(content, drain(stream, SIZE));
             assertEquals(1, stream.spans().size());
         }
         assertEquals(List.of(), second.accessLog());
 
         first.always("/blobs/", Fault.truncatedAt(1000));
-        try (BlobStream stream = client.blob(reference("app:1"), blob, 0, true)) {
+        try (BlobStream stream = client.blob(reference("app:1"), blob, BlobWish.ofOneHost())) {
             assertFails(ErrorKind.UNAVAILABLE, () -> drain(stream, SIZE));
         }
-        try (BlobStream stream = client.blob(reference("app:1"), blob, 0, true)) {
+        try (BlobStream stream = client.blob(reference("app:1"), blob, BlobWish.ofOneHost())) {
             assertArrayEquals(content, drain(stream, SIZE));
             assertEquals(second.authority(), stream.spans().getFirst().host());
         }

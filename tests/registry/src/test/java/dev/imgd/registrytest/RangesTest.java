@@ -8,10 +8,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.imgd.hosts.RegistryHost;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
+import dev.imgd.model.EarlyBytes;
+import dev.imgd.model.EarlyBytes.Place;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.MediaType;
 import dev.imgd.registry.RegistryClient.BlobStream;
+import dev.imgd.registry.RegistryClient.BlobWish;
 import dev.imgd.registry.RegistryClient.SourceUse;
 import dev.imgd.registry.RegistryClient.Span;
 import dev.imgd.registry.RegistryOptions;
@@ -120,6 +123,70 @@ class RangesTest extends Fixture {
         assertTrue(toRegistry.mostConnections() > 1, "one connection is slow");
         assertTrue(toRegistry.mostConnections() <= 5, "at most 4 and one between two requests");
         assertTrue(toRegistry.bytes() < 1.05 * SIZE, "sent " + toRegistry.bytes());
+    }
+
+    private static long size(EarlyBytes early) {
+        return early.kept().stream().mapToLong(Place::sizeBytes).sum();
+    }
+
+    /// Reads until something was kept.
+    ///
+    /// @return how many bytes were read
+    private int readSome(EarlyBytes early) throws IOException {
+        try (BlobStream stream =
+                client.blob(reference("app:1"), BLOB, new BlobWish(0, false, early))) {
+            ByteBuffer part = ByteBuffer.allocateDirect(SIZE);
+            while (size(early) < 1 << 20) {
+                part.limit(Math.min(SIZE, part.position() + 10_000));
+                assertTrue(stream.read(part) > 0, "nothing came early");
+            }
+            return part.position();
+        }
+    }
+
+    @Test
+    void read_afterKill_fetchesNothingTwice() throws IOException {
+        MemoryEarlyBytes early = new MemoryEarlyBytes();
+        int offset = readSome(early);
+        MemoryEarlyBytes left = early.copy();
+        long kept = size(left);
+        long before = toRegistry.bytes();
+
+        try (BlobStream stream =
+                client.blob(reference("app:1"), BLOB, new BlobWish(offset, false, left))) {
+            ByteBuffer rest = ByteBuffer.allocateDirect(SIZE - offset + 1);
+            while (stream.read(rest) >= 0) {
+                assertTrue(rest.hasRemaining(), "longer than it should be");
+            }
+            assertEquals(ByteBuffer.wrap(CONTENT, offset, SIZE - offset), rest.flip());
+            assertEquals(kept, stream.reusedBytes());
+            assertTrue(
+                    stream.spans().stream().anyMatch(span -> span.host().equals("an earlier pull")),
+                    stream.spans().toString());
+        }
+
+        long sent = toRegistry.bytes() - before;
+        assertTrue(
+                sent <= SIZE - offset - kept / 2,
+                "sent %d of %d, kept %d".formatted(sent, SIZE - offset, kept));
+        assertEquals(List.of(), left.kept(), "what was read is freed");
+    }
+
+    @Test
+    void read_keptPartsBeforeAndAcrossTheOffset_takesWhatIsBehindIt() throws IOException {
+        MemoryEarlyBytes early = new MemoryEarlyBytes();
+        for (int at : List.of(0, 1_000_000, 3_000_000)) {
+            early.open(at).add(ByteBuffer.wrap(CONTENT, at, 300_000));
+        }
+        try (BlobStream stream =
+                client.blob(reference("app:1"), BLOB, new BlobWish(1_100_000, false, early))) {
+            ByteBuffer rest = ByteBuffer.allocateDirect(SIZE);
+            while (stream.read(rest) >= 0) {
+                assertTrue(rest.hasRemaining(), "longer than it should be");
+            }
+            assertEquals(ByteBuffer.wrap(CONTENT, 1_100_000, SIZE - 1_100_000), rest.flip());
+            assertEquals(200_000 + 300_000, stream.reusedBytes());
+        }
     }
 
     @Test
