@@ -167,6 +167,7 @@ record Assembly(
                         config.get(Config.ATTEMPTS),
                         RegistryOptions.defaults().firstBackoff(),
                         config.get(Config.MAXIMUM_BACKOFF))
+                .withOutageTimeout(config.get(Config.OUTAGE_TIMEOUT))
                 .withTransfer(transfer(config))
                 .withProxies(proxies(config, System.getenv()))
                 .withCredentials(

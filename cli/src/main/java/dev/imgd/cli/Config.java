@@ -237,6 +237,13 @@ final class Config {
                     Duration.ofMinutes(1),
                     "the longest wait between two attempts, also when a registry asks for more");
 
+    static final ConfigKey<Duration> OUTAGE_TIMEOUT =
+            key(
+                    "registry.outage_timeout",
+                    ConfigKey.DURATION,
+                    Duration.ofMinutes(1),
+                    "how long a download waits for a registry that had been sending and went away; \"0s\" for no longer than the attempts");
+
     static final ConfigKey<Path> TRUST_POLICY =
             key(
                     "trust.policy",

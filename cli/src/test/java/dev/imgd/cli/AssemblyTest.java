@@ -161,6 +161,11 @@ class AssemblyTest {
                         "'16s'",
                         RegistryOptions::maximumBackoff,
                         Duration.ofSeconds(16)),
+                registry(
+                        Config.OUTAGE_TIMEOUT,
+                        "'17s'",
+                        RegistryOptions::outageTimeout,
+                        Duration.ofSeconds(17)),
                 new Row(
                         Config.TRUST_POLICY,
                         ConfigKey.quote(directory.resolve("none.json").toString()),

@@ -67,6 +67,7 @@ class ConfigTest {
                     value(Config.MINIMUM_RATE, "'0B'", 0L),
                     value(Config.ATTEMPTS, "15", 15),
                     value(Config.MAXIMUM_BACKOFF, "'1h'", Duration.ofHours(1)),
+                    value(Config.OUTAGE_TIMEOUT, "'0s'", Duration.ZERO),
                     value(Config.TRUST_POLICY, "'/p.json'", Path.of("/p.json")),
                     value(Config.TRUST_NOTATION, "'/n'", Path.of("/n")),
                     value(Config.TRUST_TIMEOUT, "'3s'", Duration.ofSeconds(3)),

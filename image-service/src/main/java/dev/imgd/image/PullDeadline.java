@@ -4,6 +4,7 @@ import dev.imgd.image.ImageService.Progress;
 import dev.imgd.image.ImageService.ProgressListener;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.RegistryException;
 import dev.imgd.registry.RegistryClient;
 import java.time.Duration;
 import java.util.concurrent.CountDownLatch;
@@ -65,8 +66,12 @@ final class PullDeadline implements AutoCloseable {
         };
     }
 
-    /// The failure as it should be reported: that the time was over, where that is the reason.
+    /// The failure as it should be reported: that the time was over, where that is the reason, and
+    /// what is kept.
     ImageException explain(ImageException failure) {
+        if (failure.kind() == ErrorKind.UNAVAILABLE || failure.kind() == ErrorKind.RATE_LIMITED) {
+            return withAdvice(failure);
+        }
         if (!passed
                 || failure.kind() != ErrorKind.CANCELLED
                 || Thread.currentThread().isInterrupted()) {
@@ -83,6 +88,21 @@ final class PullDeadline implements AutoCloseable {
                 "%s: not complete after %s%s; pull again to go on, or raise %s (\"0s\" for none)"
                         .formatted(what, shown(), kept, KEY),
                 failure);
+    }
+
+    private ImageException withAdvice(ImageException failure) {
+        Progress progress = last.get();
+        if (progress == null || progress.doneBytes() == 0) {
+            return failure;
+        }
+        String message =
+                "%s; %d of %d bytes are kept, pull again to go on where it stopped"
+                        .formatted(
+                                failure.getMessage(), progress.doneBytes(), progress.totalBytes());
+        return failure instanceof RegistryException answer
+                ? new RegistryException(
+                        answer.kind(), message, answer.status(), answer.details(), failure)
+                : new ImageException(failure.kind(), message, failure);
     }
 
     private String shown() {

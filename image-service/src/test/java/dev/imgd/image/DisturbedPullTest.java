@@ -1,12 +1,15 @@
 package dev.imgd.image;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.hosts.RegistryHost;
 import dev.imgd.image.ImageService.PullRequest;
 import dev.imgd.image.ImageService.PullResult;
 import dev.imgd.model.Descriptor;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
 import dev.imgd.model.MediaType.Compression;
 import dev.imgd.registry.TransferOptions;
 import dev.imgd.testkit.ImageBuilder;
@@ -34,6 +37,7 @@ import org.junit.jupiter.api.io.TempDir;
 class DisturbedPullTest {
     private static final int LAYER_BYTES = 48 << 20;
     private static final TestImage IMAGE = image();
+    private static final Duration OUTAGE = Duration.ofSeconds(5);
 
     @TempDir Path directory;
     private InMemoryRegistry registry;
@@ -51,7 +55,7 @@ class DisturbedPullTest {
                 Host.open(
                         directory,
                         options ->
-                                options.withRetries(6, Duration.ofMillis(50), Duration.ofSeconds(2))
+                                options.withOutageTimeout(OUTAGE)
                                         .withTransfer(
                                                 TransferOptions.defaults().withRanges(4, 1 << 20)),
                         _ -> List.of(RegistryHost.of(RegistryHost.Scheme.HTTP, way.authority())));
@@ -102,8 +106,8 @@ class DisturbedPullTest {
                         () -> {
                             try {
                                 way.goAway();
-                                // As long as a process takes to come up.
-                                LockSupport.parkNanos(700_000_000);
+                                // Longer than all attempts take.
+                                LockSupport.parkNanos(1_500_000_000);
                                 way.comeBack();
                             } catch (IOException e) {
                                 throw new UncheckedIOException(e);
@@ -111,6 +115,27 @@ class DisturbedPullTest {
                         });
         assertTrue(result.sources().getFirst().retries() > 0, result.sources().toString());
         assertNearlyOnce();
+    }
+
+    @Test
+    void pull_registryStaysAway_saysHowLongAndWhatIsKept() {
+        ImageException e =
+                assertThrows(
+                        ImageException.class,
+                        () ->
+                                pullAnd(
+                                        LAYER_BYTES / 3,
+                                        () -> {
+                                            try {
+                                                way.goAway();
+                                            } catch (IOException closing) {
+                                                throw new UncheckedIOException(closing);
+                                            }
+                                        }));
+        assertEquals(ErrorKind.UNAVAILABLE, e.kind());
+        String message = e.getMessage();
+        assertTrue(message.contains("and was asked again for 5 s"), message);
+        assertTrue(message.contains("bytes are kept, pull again to go on"), message);
     }
 
     @Test

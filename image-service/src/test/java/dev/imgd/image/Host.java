@@ -79,7 +79,8 @@ final class Host implements AutoCloseable {
                                 RegistryOptions.defaults()
                                         .withLimits(limits)
                                         .withRetries(
-                                                3, Duration.ofMillis(1), Duration.ofMillis(5))),
+                                                3, Duration.ofMillis(1), Duration.ofMillis(5))
+                                        .withOutageTimeout(Duration.ZERO)),
                         Set.of(),
                         _ -> hosts,
                         PolicyGate.of(

@@ -2,6 +2,7 @@ package dev.imgd.registry;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.RegistryException;
 import java.io.IOException;
 import org.jspecify.annotations.Nullable;
 
@@ -104,6 +105,16 @@ final class BlobSource {
         return !(failure instanceof ImageException e)
                 || e.kind() == ErrorKind.UNAVAILABLE
                 || e.kind() == ErrorKind.RATE_LIMITED;
+    }
+
+    /// Whether the host could not be reached, or somebody in front of it said that it is away.
+    static boolean isAway(IOException failure) {
+        return failure instanceof RegistryException e
+                && e.kind() == ErrorKind.UNAVAILABLE
+                && switch (e.status()) {
+                    case 0, 502, 503, 504 -> true;
+                    default -> false;
+                };
     }
 
     /// A failure in few words, for the report of the pull.

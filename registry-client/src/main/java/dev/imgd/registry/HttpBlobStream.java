@@ -8,6 +8,7 @@ import dev.imgd.model.RegistryException;
 import dev.imgd.model.SizeMismatchException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
@@ -22,9 +23,18 @@ import org.jspecify.annotations.Nullable;
 /// with the fewest failures continues, the first in order among equals. A big blob is asked for in
 /// parts; when one connection turns out to be slow, a [RangeWindow] fetches ahead over several. The
 /// size of the descriptor is enforced exactly.
+///
+/// The last host that is left is waited for when it had been sending and then went away: registries
+/// restart, and networks come back.
 final class HttpBlobStream implements RegistryClient.BlobStream {
     /// How often a host is asked while there is another one to turn to.
     private static final int ATTEMPTS_WITH_OTHERS = 2;
+
+    /// How long it may take until it is seen that a host is back.
+    private static final long MOST_PAUSE_MILLIS = 5000;
+
+    /// A host that is away is not asked more often than this.
+    private static final long AWAY_PAUSE_MILLIS = 100;
 
     /// The first part of a big blob, in which it shows whether one connection is enough. While it
     /// is, parts double.
@@ -84,6 +94,11 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     private volatile String from;
     private long position;
     private long reused;
+
+    /// Where and when the first of the failures happened since which no byte came.
+    private long stuckAt = -1;
+
+    private long stuckSince;
     private boolean ended;
     private LongSupplier backlog = () -> 0;
 
@@ -341,7 +356,9 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             current = afterFailure(failure);
             failed.tally().retried();
             if (current.failures() > 0) {
-                operation.pause(retries.delayMillis(current.failures(), null), what());
+                long least = current.failures() < retries.attempts() ? 0 : AWAY_PAUSE_MILLIS;
+                long delay = retries.delayMillis(current.failures(), null);
+                operation.pause(Math.clamp(delay, least, MOST_PAUSE_MILLIS), what());
             }
             try {
                 connect();
@@ -359,12 +376,20 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     private BlobSource afterFailure(IOException failure) throws ImageException {
         BlobSource failed = current;
         failed.failed(position);
+        if (position != stuckAt) {
+            stuckAt = position;
+            stuckSince = System.nanoTime();
+        }
         boolean transientFailure = BlobSource.isTransient(failure);
         boolean answered = failure instanceof ImageException;
-        if (failed.failures() >= retries.attempts()
-                || (answered && (!transientFailure || position == start))) {
+        boolean enough =
+                failed.failures() >= retries.attempts()
+                        || (answered && (!transientFailure || position == start));
+        if (enough && !isWorthWaitingFor(failed, failure)) {
             ImageException reported =
-                    failure instanceof ImageException e ? e : givenUp(failed, failure);
+                    failure instanceof ImageException e
+                            ? withPatience(failed, e)
+                            : givenUp(failed, failure);
             failed.giveUp(reported);
             if (sources.size() > 1 && (transientFailure || isNonsense(reported))) {
                 failed.tally().drop(BlobSource.reason(failure));
@@ -375,6 +400,34 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             throw finalFailure(failed);
         }
         return oneHost && position > start ? failed : next;
+    }
+
+    private boolean isWorthWaitingFor(BlobSource failed, IOException failure) {
+        return mayComeBack(failed, failure)
+                && !othersLeft()
+                && System.nanoTime() - stuckSince < options.outageTimeout().toNanos();
+    }
+
+    private boolean mayComeBack(BlobSource failed, IOException failure) {
+        return BlobSource.isAway(failure) && (position > start || failed.tally().hasServed());
+    }
+
+    /// A failure that says how long it was waited for the host.
+    private ImageException withPatience(BlobSource failed, ImageException failure) {
+        Duration waited = Duration.ofNanos(System.nanoTime() - stuckSince);
+        if (!(failure instanceof RegistryException answer)
+                || !mayComeBack(failed, failure)
+                || othersLeft()
+                || waited.compareTo(options.outageTimeout()) < 0) {
+            return failure;
+        }
+        return new RegistryException(
+                answer.kind(),
+                "%s; it had been answering, and was asked again for %d s"
+                        .formatted(failure.getMessage(), waited.toSeconds()),
+                answer.status(),
+                answer.details(),
+                failure);
     }
 
     private static boolean isNonsense(ImageException failure) {

@@ -21,6 +21,8 @@ import java.util.Set;
 ///   that makes progress starts counting anew
 /// @param firstBackoff the wait before the second attempt; doubles from there, with jitter
 /// @param maximumBackoff the longest wait, also when a registry asks for a longer one
+/// @param outageTimeout how long a blob is asked for again at a registry that had sent something
+///   and then could not be reached or said that it is away; 0 for no longer than `attempts`
 /// @param foreignLayers whether layers that say to live elsewhere (`urls`) are fetched from there:
 ///   over https, without credentials and not from private addresses
 /// @param realmAllow hosts of token servers, `host` or `host:port`, that may receive the
@@ -42,6 +44,7 @@ public record RegistryOptions(
         int attempts,
         Duration firstBackoff,
         Duration maximumBackoff,
+        Duration outageTimeout,
         boolean foreignLayers,
         Set<String> realmAllow,
         Set<String> uploadAllow,
@@ -70,6 +73,7 @@ public record RegistryOptions(
                 1024,
                 5,
                 Duration.ofMillis(200),
+                Duration.ofSeconds(60),
                 Duration.ofSeconds(60),
                 false,
                 Set.of(),
@@ -131,6 +135,12 @@ public record RegistryOptions(
         return draft.options();
     }
 
+    public RegistryOptions withOutageTimeout(Duration value) {
+        Draft draft = new Draft(this);
+        draft.outageTimeout = value;
+        return draft.options();
+    }
+
     public RegistryOptions withForeignLayers(boolean value) {
         Draft draft = new Draft(this);
         draft.foreignLayers = value;
@@ -179,6 +189,7 @@ public record RegistryOptions(
         int attempts;
         Duration firstBackoff;
         Duration maximumBackoff;
+        Duration outageTimeout;
         boolean foreignLayers;
         Set<String> realmAllow;
         Set<String> uploadAllow;
@@ -198,6 +209,7 @@ public record RegistryOptions(
             attempts = from.attempts;
             firstBackoff = from.firstBackoff;
             maximumBackoff = from.maximumBackoff;
+            outageTimeout = from.outageTimeout;
             foreignLayers = from.foreignLayers;
             realmAllow = from.realmAllow;
             uploadAllow = from.uploadAllow;
@@ -219,6 +231,7 @@ public record RegistryOptions(
                     attempts,
                     firstBackoff,
                     maximumBackoff,
+                    outageTimeout,
                     foreignLayers,
                     realmAllow,
                     uploadAllow,

@@ -27,6 +27,11 @@ final class Tally {
         bytes.addAndGet(count);
     }
 
+    /// Whether any bytes came from the host.
+    boolean hasServed() {
+        return bytes.get() > 0;
+    }
+
     void retried() {
         retries.incrementAndGet();
     }

@@ -27,7 +27,9 @@ import org.junit.jupiter.api.function.Executable;
 /// A scripted registry and a client with short waits, for each test.
 abstract class Fixture {
     static final RegistryOptions QUICK =
-            RegistryOptions.defaults().withRetries(5, Duration.ofMillis(2), Duration.ofMillis(20));
+            RegistryOptions.defaults()
+                    .withRetries(5, Duration.ofMillis(2), Duration.ofMillis(20))
+                    .withOutageTimeout(Duration.ZERO);
 
     InMemoryRegistry registry;
     RegistryClient client;
