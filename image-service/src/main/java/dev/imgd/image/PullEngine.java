@@ -533,7 +533,7 @@ final class PullEngine implements AutoCloseable {
             Set<String> hosts = new HashSet<>();
             job.spans.forEach(span -> hosts.add(span.host()));
             if (wrongDigest && hosts.size() == 1) {
-                return distrust(hosts.iterator().next(), digest, 0);
+                return distrust(hosts.iterator().next(), "sent wrong bytes of " + digest);
             }
             if (wrongDigest) {
                 job.suspects.addAll(job.spans);
@@ -568,7 +568,13 @@ final class PullEngine implements AutoCloseable {
                 for (Span span : job.suspects) {
                     if (!judged.contains(span.host()) && !matches(blob, span, buffer)) {
                         judged.add(span.host());
-                        distrust(span.host(), job.descriptor.digest(), span.offset());
+                        distrust(
+                                span.host(),
+                                "sent wrong bytes of %s, between byte %d and byte %d"
+                                        .formatted(
+                                                job.descriptor.digest(),
+                                                span.offset(),
+                                                span.offset() + span.sizeBytes()));
                     }
                 }
             } finally {
@@ -593,8 +599,7 @@ final class PullEngine implements AutoCloseable {
             return (int) crc.getValue() == span.crc32c();
         }
 
-        private boolean distrust(String host, Digest digest, long offset) throws ImageException {
-            String reason = "sent wrong bytes of %s, from byte %d on".formatted(digest, offset);
+        private boolean distrust(String host, String reason) throws ImageException {
             return plan.client.distrust(plan.reference, host, reason);
         }
 

@@ -78,8 +78,7 @@ final class Host implements AutoCloseable {
                         settings.apply(
                                 RegistryOptions.defaults()
                                         .withLimits(limits)
-                                        .withRetries(
-                                                3, Duration.ofMillis(1), Duration.ofMillis(5))
+                                        .withRetries(3, Duration.ofMillis(1), Duration.ofMillis(5))
                                         .withOutageTimeout(Duration.ZERO)),
                         Set.of(),
                         _ -> hosts,

@@ -210,7 +210,13 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         while (true) {
             RangeBody open = body;
             if (open != null && position < open.end()) {
-                return readDirectly(open, into);
+                if (!isForsaken(open.source())) {
+                    return readDirectly(open, into);
+                }
+                disconnect();
+                BlobSource best = best();
+                current = best == null ? current : best;
+                open = null;
             }
             if (open != null) {
                 body = null;
@@ -226,6 +232,11 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             }
             connect();
         }
+    }
+
+    /// Whether a host was found out meanwhile to have sent wrong bytes of another blob.
+    private boolean isForsaken(BlobSource source) {
+        return !oneHost && source.tally().isDistrusted() && othersLeft();
     }
 
     private int readDirectly(RangeBody open, ByteBuffer into) throws IOException {

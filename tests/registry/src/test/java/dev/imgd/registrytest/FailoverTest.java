@@ -265,6 +265,24 @@ class FailoverTest extends Fixture {
     }
 
     @Test
+    void read_hostFoundOutMeanwhile_theNextGoesOn() throws Exception {
+        try (BlobStream stream = client.blob(reference("app:1"), blob, 0)) {
+            ByteBuffer all = ByteBuffer.allocate(SIZE);
+            assertTrue(stream.read(all.limit(1000)) > 0);
+            client.distrust(reference("app:1"), first.authority(), "wrong bytes of another");
+            all.limit(SIZE);
+            while (all.hasRemaining()) {
+                assertTrue(stream.read(all) > 0);
+            }
+            assertArrayEquals(content, all.array());
+            assertEquals(
+                    List.of(first.authority(), second.authority()),
+                    stream.spans().stream().map(RegistryClient.Span::host).toList());
+            assertTrue(stream.spans().getFirst().sizeBytes() <= 1000);
+        }
+    }
+
+    @Test
     void read_oneHost_neverMixes() throws Exception {
         first.script("/blobs/", Fault.truncatedAt(400_000));
         try (BlobStream stream = client.blob(reference("app:1"), blob, BlobWish.ofOneHost())) {
