@@ -120,6 +120,8 @@ public final class ImageCopier {
         Run run = new Run(request, progress, rewriting);
         try {
             return Interruptible.call("copy of " + request.source(), run::cancel, run::go);
+        } catch (ImageException e) {
+            throw RegistryClients.explain(e, run.refused.stream().findFirst());
         } finally {
             run.cancel();
         }
@@ -285,6 +287,7 @@ public final class ImageCopier {
         private final Set<Digest> seen = new HashSet<>();
         private final Set<Digest> skipped = new HashSet<>();
         private final List<String> warnings = new ArrayList<>();
+        private final Set<String> refused = new LinkedHashSet<>();
         private final AtomicLong copiedBytes = new AtomicLong();
         private int existing;
         private int mounted;
@@ -305,8 +308,9 @@ public final class ImageCopier {
         private RegistryClient session(
                 ImageLocation location, boolean plainHttp, Optional<Credentials> credentials)
                 throws ImageException {
-            RegistryClient session =
-                    registries.session(location.reference().registry(), plainHttp, credentials);
+            String registry = location.reference().registry();
+            registries.plainHttpRefused(registry, plainHttp).ifPresent(refused::add);
+            RegistryClient session = registries.session(registry, plainHttp, credentials);
             sessions.add(session);
             if (cancelled.get()) {
                 session.close();
@@ -397,6 +401,7 @@ public final class ImageCopier {
 
         private CopyResult result(Part image) {
             progress.progress(state("done"));
+            warnings.addAll(refused);
             sessions.forEach(session -> warnings.addAll(session.notices()));
             return new CopyResult(
                     request.destination().toString(),
