@@ -1,5 +1,6 @@
 package dev.imgd.cli;
 
+import dev.imgd.registry.RequestLog;
 import java.io.PrintStream;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.ILoggerFactory;
@@ -31,6 +32,9 @@ public final class CliLogging implements SLF4JServiceProvider {
         System.setProperty("slf4j.internal.verbosity", "ERROR");
         target = err;
         debug = debugging;
+        if (debugging) {
+            RequestLog.turnOn();
+        }
     }
 
     @Override

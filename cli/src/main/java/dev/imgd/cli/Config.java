@@ -127,7 +127,7 @@ final class Config {
                     "registry.plain_http",
                     ConfigKey.TEXTS,
                     Set.of(),
-                    "registries (host:port) that are asked over plain http");
+                    "registries (host:port) that are asked over plain http, unless their `hosts.toml` names https");
 
     static final ConfigKey<List<Path>> HOSTS_DIR =
             key(

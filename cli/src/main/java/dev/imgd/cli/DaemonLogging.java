@@ -7,6 +7,7 @@ import ch.qos.logback.classic.encoder.PatternLayoutEncoder;
 import ch.qos.logback.classic.spi.ILoggingEvent;
 import ch.qos.logback.core.ConsoleAppender;
 import ch.qos.logback.core.encoder.Encoder;
+import dev.imgd.registry.RequestLog;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -47,6 +48,10 @@ final class DaemonLogging {
         // Netty warns for every connection that a Unix socket has no keep-alive, which gRPC asks
         // for.
         context.getLogger("io.netty.bootstrap").setLevel(Level.ERROR);
-        context.getLogger("dev.imgd").setLevel(Level.toLevel(config.get(Config.LOG_LEVEL)));
+        Level level = Level.toLevel(config.get(Config.LOG_LEVEL));
+        context.getLogger("dev.imgd").setLevel(level);
+        if (!level.isGreaterOrEqual(Level.INFO)) {
+            RequestLog.turnOn();
+        }
     }
 }

@@ -52,7 +52,18 @@ abstract class RegistryCommand implements Callable<Integer> {
         Config config = options().configuration();
         try (RegistryClients registries = Assembly.registries(config, user.source(asked()));
                 Interruption _ = Interruption.guard()) {
+            warnOfHttps(registries, asked(), plainHttp);
             return run(config, registries);
+        }
+    }
+
+    /// Says where plain http was asked for and is not spoken.
+    static void warnOfHttps(RegistryClients registries, String asked, boolean plainHttp)
+            throws ImageException {
+        if (plainHttp) {
+            registries
+                    .plainHttpRefused(Reference.parse(asked).registry(), true)
+                    .ifPresent(Console.current()::warn);
         }
     }
 

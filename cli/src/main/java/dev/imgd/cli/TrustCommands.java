@@ -69,6 +69,7 @@ final class TrustCommands {
             try (Interruption _ = Interruption.guard();
                     RegistryClients registries =
                             Assembly.registries(config, user.source(asked()))) {
+                RegistryCommand.warnOfHttps(registries, asked(), plainHttp);
                 return run(config, registries);
             }
         }

@@ -86,6 +86,16 @@ class CopyCommandsTest {
                 run.json());
     }
 
+    @Test
+    void copy_whatTheResultWarnsOf_isOnStandardErrorAndInTheJson() throws Exception {
+        images.copyWarnings = List.of("copied 1 of 3 platforms");
+        Cli quiet = Cli.run(images, "copy", "-q", "store:a", "oci:/x");
+        assertEquals(FakeImages.ONE + "\n", quiet.out());
+        assertEquals("imgctl: warning: copied 1 of 3 platforms\n", quiet.err());
+        Cli json = Cli.run(images, "-o", "json", "copy", "store:a", "oci:/x");
+        assertTrue(json.json().endsWith("\"warnings\":[\"copied 1 of 3 platforms\"]}"), json.out());
+    }
+
     @ParameterizedTest
     @ValueSource(
             strings = {

@@ -21,6 +21,7 @@ final class FakeImages implements ImageService {
     final List<String> calls = new ArrayList<>();
     final Map<String, ImageException> failures;
     List<String> findings = List.of();
+    List<String> copyWarnings = List.of();
     boolean closed;
     @Nullable PullRequest lastPull;
     @Nullable CopyRequest lastCopy;
@@ -182,7 +183,7 @@ final class FakeImages implements ImageService {
                 0,
                 1000,
                 12,
-                List.of());
+                copyWarnings);
     }
 
     @Override

@@ -1,5 +1,6 @@
 package dev.imgd.image;
 
+import dev.imgd.image.ImageService.CopyPlatforms;
 import dev.imgd.image.ImageService.CopyRequest;
 import dev.imgd.image.ImageService.CopyResult;
 import dev.imgd.image.ImageService.LayerProgress;
@@ -18,6 +19,7 @@ import dev.imgd.model.Manifest;
 import dev.imgd.model.ManifestDocument;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Platform;
+import dev.imgd.model.PlatformMatcher;
 import dev.imgd.model.Reference;
 import dev.imgd.registry.Credentials;
 import dev.imgd.registry.RegistryClient;
@@ -118,6 +120,8 @@ public final class ImageCopier {
         Run run = new Run(request, progress, rewriting);
         try {
             return Interruptible.call("copy of " + request.source(), run::cancel, run::go);
+        } catch (ImageException e) {
+            throw RegistryClients.explain(e, run.refused.stream().findFirst());
         } finally {
             run.cancel();
         }
@@ -283,6 +287,7 @@ public final class ImageCopier {
         private final Set<Digest> seen = new HashSet<>();
         private final Set<Digest> skipped = new HashSet<>();
         private final List<String> warnings = new ArrayList<>();
+        private final Set<String> refused = new LinkedHashSet<>();
         private final AtomicLong copiedBytes = new AtomicLong();
         private int existing;
         private int mounted;
@@ -303,8 +308,9 @@ public final class ImageCopier {
         private RegistryClient session(
                 ImageLocation location, boolean plainHttp, Optional<Credentials> credentials)
                 throws ImageException {
-            RegistryClient session =
-                    registries.session(location.reference().registry(), plainHttp, credentials);
+            String registry = location.reference().registry();
+            registries.plainHttpRefused(registry, plainHttp).ifPresent(refused::add);
+            RegistryClient session = registries.session(registry, plainHttp, credentials);
             sessions.add(session);
             if (cancelled.get()) {
                 session.close();
@@ -358,6 +364,12 @@ public final class ImageCopier {
                 CopySource source = original;
                 Part image = image(source);
                 admit(source, image);
+                if (request.source().sameAs(request.destination())) {
+                    refuseNarrowing(source.target(), image);
+                    if (rewriting == null) {
+                        return ontoItself(image);
+                    }
+                }
                 if (rewriting != null) {
                     source = rewritten(rewriting, original, image);
                     image = all(source, source.target());
@@ -383,22 +395,47 @@ public final class ImageCopier {
                 destination.finish(
                         image.target(), image.top().content(), image.children(image.target()));
                 manifests++;
-                progress.progress(state("done"));
-                sessions.forEach(session -> warnings.addAll(session.notices()));
-                return new CopyResult(
-                        request.destination().toString(),
-                        image.target().digest(),
-                        image.target().mediaType(),
-                        manifests,
-                        items.size(),
-                        existing,
-                        mounted,
-                        skipped.size(),
-                        referrers,
-                        copiedBytes.get(),
-                        (System.nanoTime() - started) / 1_000_000,
-                        warnings);
+                return result(image);
             }
+        }
+
+        private CopyResult result(Part image) {
+            progress.progress(state("done"));
+            warnings.addAll(refused);
+            sessions.forEach(session -> warnings.addAll(session.notices()));
+            return new CopyResult(
+                    request.destination().toString(),
+                    image.target().digest(),
+                    image.target().mediaType(),
+                    manifests,
+                    items.size(),
+                    existing,
+                    mounted,
+                    skipped.size(),
+                    referrers,
+                    copiedBytes.get(),
+                    (System.nanoTime() - started) / 1_000_000,
+                    warnings);
+        }
+
+        /// A name that is copied onto itself keeps all that it has: whoever pulls by it may be of
+        /// any platform.
+        private void refuseNarrowing(Descriptor target, Part image) throws ImageException {
+            if (!image.target().digest().equals(target.digest())) {
+                throw ImageException.failedPrecondition(
+                        "copy of %s onto itself: the name would lose all platforms but one, got %s of %s; say --all-platforms, or choose another destination"
+                                .formatted(
+                                        request.source(), image.target().digest(), target.digest()));
+            }
+        }
+
+        private CopyResult ontoItself(Part image) {
+            warnings.clear(); // nothing was copied, nothing left out
+            skipped.clear();
+            warnings.add(
+                    "%s and %s are the same place: nothing was copied"
+                            .formatted(request.source(), request.destination()));
+            return result(image);
         }
 
         private CopySource rewritten(LayerRewriting how, CopySource original, Part image)
@@ -514,7 +551,33 @@ public final class ImageCopier {
                             source::document,
                             limits);
             PlatformImage image = tree.images().getFirst();
+            if (request.platforms() == CopyPlatforms.ONE && request.platform().isEmpty()) {
+                sayWhatStays(source, target, image.platform().orElse(platform));
+            }
             return all(source, image.descriptor());
+        }
+
+        /// Who did not say which platform may have meant all of them.
+        private void sayWhatStays(CopySource source, Descriptor target, Platform copied)
+                throws ImageException {
+            ManifestDocument document =
+                    ManifestDocument.parse(
+                            "%s %s".formatted(request.source(), target.digest()),
+                            source.document(target),
+                            Optional.of(target.mediaType()),
+                            limits);
+            int offered =
+                    document instanceof Index index ? PlatformMatcher.offered(index).size() : 0;
+            if (offered > 1) {
+                warnings.add(
+                        "copied 1 of %d platforms (%s); %s"
+                                .formatted(
+                                        offered,
+                                        copied.format(),
+                                        request.destination().holdsIndexes()
+                                                ? "--all-platforms copies all"
+                                                : "--platform chooses another"));
+            }
         }
 
         private Part all(CopySource source, Descriptor target) throws ImageException {

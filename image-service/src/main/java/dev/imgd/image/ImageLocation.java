@@ -5,6 +5,7 @@ import dev.imgd.model.Reference;
 import dev.imgd.model.Text;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
+import java.util.Locale;
 import java.util.Optional;
 
 /// Where an image is, or is to be: `docker://REF`, `store:REF`, `oci:DIR[:NAME]`,
@@ -109,6 +110,38 @@ public record ImageLocation(Transport transport, String place, Optional<String> 
                     new ImageLocation(
                             transport, path().toAbsolutePath().normalize().toString(), name);
         };
+    }
+
+    /// Whether another location is this one under the same or another spelling.
+    public boolean sameAs(ImageLocation other) throws ImageException {
+        if (transport != other.transport) {
+            return false;
+        }
+        return switch (transport) {
+            case DOCKER, STORE -> {
+                Reference mine = reference();
+                Reference others = other.reference();
+                yield host(mine).equals(host(others))
+                        && mine.repository().equals(others.repository())
+                        && mine.tag().equals(others.tag())
+                        && mine.digest().equals(others.digest());
+            }
+            case OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR -> absolute().equals(other.absolute());
+        };
+    }
+
+    /// The registry in one spelling of several: letter case, the port of https, Docker Hub's host.
+    private static String host(Reference reference) {
+        String host = reference.registry().toLowerCase(Locale.ROOT);
+        if (host.endsWith(":443")) {
+            host = host.substring(0, host.length() - ":443".length());
+        }
+        return host.equals("registry-1.docker.io") ? Reference.DEFAULT_REGISTRY : host;
+    }
+
+    /// Whether an image of several platforms fits.
+    boolean holdsIndexes() {
+        return transport != Transport.DOCKER_ARCHIVE;
     }
 
     /// The form that [#parse] reads.

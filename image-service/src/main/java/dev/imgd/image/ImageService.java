@@ -8,6 +8,7 @@ import java.time.Instant;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /// What a user does with images. Implemented in-process by [LocalImageService] and over a socket by
 /// the daemon's client; both behave alike.
@@ -76,7 +77,21 @@ public interface ImageService extends AutoCloseable {
             int layers,
             long millis,
             List<SourceUse> sources,
-            List<String> warnings) {}
+            List<String> warnings) {
+        /// The same, with one more warning at its end.
+        PullResult withWarning(String warning) {
+            return new PullResult(
+                    name,
+                    digest,
+                    chainId,
+                    fetchedBytes,
+                    reusedBytes,
+                    layers,
+                    millis,
+                    sources,
+                    Stream.concat(warnings.stream(), Stream.of(warning)).toList());
+        }
+    }
 
     /// What a host that serves the registry did for a pull.
     ///

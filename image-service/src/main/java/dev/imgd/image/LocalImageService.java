@@ -133,6 +133,8 @@ public final class LocalImageService implements ImageService {
         Reference reference = Reference.parse(request.reference()).withDefaultTag();
         Platform platform = platform(request.platform());
         admission.beforeResolving(reference);
+        Optional<String> refused =
+                registries.plainHttpRefused(reference.registry(), request.plainHttp());
         progress.progress(
                 new Progress(reference.toString(), "resolving", 0, 0, 0, List.of(), List.of()));
         try (RegistryClient client =
@@ -140,10 +142,17 @@ public final class LocalImageService implements ImageService {
                                 reference.registry(), request.plainHttp(), request.credentials());
                 PullDeadline ending = deadline("pull of " + reference, client)) {
             try {
-                return pull(
-                        request, ending.listening(progress), reference, platform, client, started);
+                PullResult result =
+                        pull(
+                                request,
+                                ending.listening(progress),
+                                reference,
+                                platform,
+                                client,
+                                started);
+                return refused.isEmpty() ? result : result.withWarning(refused.get());
             } catch (ImageException e) {
-                throw ending.explain(e);
+                throw RegistryClients.explain(ending.explain(e), refused);
             }
         }
     }

@@ -1,6 +1,10 @@
 package dev.imgd.image;
 
+import dev.imgd.hosts.HostListing;
+import dev.imgd.hosts.RegistryHost;
 import dev.imgd.hosts.RegistryHosts;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
 import dev.imgd.registry.CredentialSource;
 import dev.imgd.registry.Credentials;
 import dev.imgd.registry.RegistryClient;
@@ -23,6 +27,7 @@ public final class RegistryClients implements AutoCloseable {
     private final Function<Set<String>, RegistryHosts> hosts;
     private final PolicyGate policy;
     private final Map<String, RegistryClient> onPlainHttp = new HashMap<>();
+    private final Map<String, RegistryHosts> hostsOnPlainHttp = new HashMap<>();
     private @Nullable RegistryClient usual;
 
     /// @param options of every client; its hosts are those of `plainHttp`
@@ -55,14 +60,43 @@ public final class RegistryClients implements AutoCloseable {
     public synchronized RegistryClient client(String registry, boolean http) {
         if (http && !plainHttp.contains(registry)) {
             return onPlainHttp.computeIfAbsent(
-                    registry,
-                    r -> {
-                        Set<String> all = new HashSet<>(plainHttp);
-                        all.add(r);
-                        return usual().session(hosts.apply(all));
-                    });
+                    registry, r -> usual().session(hostsOnPlainHttp(r)));
         }
         return usual();
+    }
+
+    private RegistryHosts hostsOnPlainHttp(String registry) {
+        return hostsOnPlainHttp.computeIfAbsent(
+                registry,
+                r -> {
+                    Set<String> all = new HashSet<>(plainHttp);
+                    all.add(r);
+                    return hosts.apply(all);
+                });
+    }
+
+    /// What to tell who asked for plain http, by a call or by the configuration, where the file of
+    /// the registry's hosts names https, which counts: what protects credentials is undone there
+    /// only.
+    ///
+    /// @param http whether this call asked for plain http
+    /// @return empty where it gets what it asked for
+    /// @throws ImageException when that configuration cannot be used
+    public synchronized Optional<String> plainHttpRefused(String registry, boolean http)
+            throws ImageException {
+        if (!http && !plainHttp.contains(registry)) {
+            return Optional.empty();
+        }
+        for (HostListing.Entry entry : hostsOnPlainHttp(registry).listing(registry).entries()) {
+            RegistryHost host = entry.host();
+            if (host.role() == RegistryHost.Role.ORIGIN
+                    && host.scheme() == RegistryHost.Scheme.HTTPS) {
+                return Optional.of(
+                        "plain http was asked for, but %s names https://%s, and that counts; write http:// there if %s speaks plain http"
+                                .formatted(entry.from(), host.authority(), host.authority()));
+            }
+        }
+        return Optional.empty();
     }
 
     /// A session of that client, which the caller closes.
@@ -75,6 +109,14 @@ public final class RegistryClients implements AutoCloseable {
         return credentials.isEmpty()
                 ? client.session()
                 : client.session(CredentialSource.of(registry, credentials.get()));
+    }
+
+    /// The same failure, with [#plainHttpRefused] where that may be why.
+    static ImageException explain(ImageException failure, Optional<String> refused) {
+        return refused.isEmpty() || failure.kind() != ErrorKind.UNAVAILABLE
+                ? failure
+                : new ImageException(
+                        failure.kind(), failure.getMessage() + "; " + refused.get(), failure);
     }
 
     /// All share its connections, its memory and its limits.

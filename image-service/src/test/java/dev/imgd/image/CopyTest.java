@@ -168,6 +168,115 @@ class CopyTest {
         assertEquals(1, to.content().manifests("c").size());
     }
 
+    @ParameterizedTest
+    @CsvSource({
+        "docker://TO/c:1, --all-platforms copies all",
+        "oci:DIR/x, --all-platforms copies all",
+        "docker-archive:DIR/x.tar:c, --platform chooses another"
+    })
+    void ofAnIndex_noPlatformAskedFor_saysThatItIsNotAll(String place, String advice)
+            throws Exception {
+        String source = "docker://" + from.push("a", "1", multi());
+        CopyResult result =
+                copy(
+                        source,
+                        place.replace("TO", to.authority()).replace("DIR", directory.toString()),
+                        CopyPlatforms.ONE);
+        assertEquals(
+                List.of(
+                        "copied 1 of 3 platforms (%s); %s"
+                                .formatted(Platform.host().format(), advice)),
+                result.warnings());
+    }
+
+    @Test
+    void ofAnIndex_thePlatformAskedFor_saysNothing() throws Exception {
+        String source = "docker://" + from.push("a", "1", multi());
+        assertEquals(List.of(), copyOf(source, toName("c:1"), "linux/arm64").warnings());
+        assertEquals(List.of(), copy(source, toName("d:1"), CopyPlatforms.ALL).warnings());
+    }
+
+    private CopyResult copyOf(String source, String destination, String platform)
+            throws ImageException {
+        return host.images.copy(
+                new CopyRequest(
+                        ImageLocation.parse(source),
+                        ImageLocation.parse(destination),
+                        CopyPlatforms.ONE,
+                        Optional.of(platform),
+                        false,
+                        false,
+                        false,
+                        false),
+                ProgressListener.NONE);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"docker://TO/c:1", "store:example.org/c:1", "oci:DIR/x:c", "dir:DIR/y"})
+    void ontoItself_allPlatforms_changesNothingAndSaysSo(String place) throws Exception {
+        TestImage image = multi();
+        String there = place.replace("TO", to.authority()).replace("DIR", directory.toString());
+        copy("docker://" + from.push("a", "1", image), there, CopyPlatforms.ALL);
+        to.clearAccessLog();
+        CopyResult result = copy(there, there, CopyPlatforms.ALL, place.startsWith("docker"));
+        assertEquals(image.manifest().digest(), result.digest());
+        assertEquals(0, result.manifests());
+        assertEquals(0, result.blobs());
+        assertEquals(
+                List.of("%s and %1$s are the same place: nothing was copied".formatted(there)),
+                result.warnings());
+        assertTrue(
+                to.accessLog().stream().allMatch(r -> r.method().matches("GET|HEAD")),
+                () -> to.accessLog().toString());
+        assertEquals(
+                image.manifest().digest(), copy(there, toName("d:1"), CopyPlatforms.ALL).digest());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"docker://TO/c:1", "store:example.org/c:1", "oci:DIR/x:c", "dir:DIR/y"})
+    void ontoItself_onePlatformOfSeveral_isRefusedAndKeepsAll(String place) throws Exception {
+        TestImage image = multi();
+        String there = place.replace("TO", to.authority()).replace("DIR", directory.toString());
+        copy("docker://" + from.push("a", "1", image), there, CopyPlatforms.ALL);
+        ImageException e =
+                assertFails(
+                        ErrorKind.FAILED_PRECONDITION,
+                        () -> copy(there, there, CopyPlatforms.ONE));
+        assertTrue(String.valueOf(e.getMessage()).contains("say --all-platforms"), e.toString());
+        assertFails(
+                ErrorKind.FAILED_PRECONDITION, () -> copyOf(there, there, "linux/arm64"));
+        assertEquals(
+                image.manifest().digest(), copy(there, toName("d:1"), CopyPlatforms.ALL).digest());
+    }
+
+    /// There is nothing that the name could lose.
+    @Test
+    void ontoItself_anImageOfOnePlatform_changesNothing() throws Exception {
+        TestImage image = image("linux/amd64", "one");
+        to.push("c", "1", image);
+        CopyResult result = copy(toName("c:1"), toName("c:1"), CopyPlatforms.ONE);
+        assertEquals(image.manifest().digest(), result.digest());
+        assertEquals(1, result.warnings().size());
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "docker://docker.io/library/a:1, docker://index.docker.io/library/a:1, true",
+        "docker://a:1, docker://registry-1.docker.io/library/a:1, true",
+        "docker://Example.org/a:1, docker://example.org:443/a:1, true",
+        "docker://example.org/a, docker://example.org/a:latest, true",
+        "docker://example.org/a:1, docker://example.org/a:2, false",
+        "docker://example.org/a:1, docker://example.org/b:1, false",
+        "docker://example.org:5000/a:1, docker://example.org/a:1, false",
+        "docker://example.org/a:1, store:example.org/a:1, false",
+        "oci:/x/../y:a, oci:/y:a, true",
+        "oci:/y:a, oci:/y:b, false"
+    })
+    void location_sameAs_anotherSpelling(String one, String other, boolean same) throws Exception {
+        assertEquals(same, ImageLocation.parse(one).sameAs(ImageLocation.parse(other)));
+        assertEquals(same, ImageLocation.parse(other).sameAs(ImageLocation.parse(one)));
+    }
+
     @Test
     void registryToRegistry_again_nothingIsSent() throws Exception {
         String source = "docker://" + from.push("a", "1", multi());

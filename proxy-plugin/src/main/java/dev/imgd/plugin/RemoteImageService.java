@@ -35,6 +35,8 @@ public final class RemoteImageService implements ImageService {
     private final Path socket;
     private final DaemonChannel channel;
     private final ImagesBlockingStub stub;
+    private volatile boolean heard;
+    private volatile boolean closed;
 
     private RemoteImageService(Path socket, DaemonChannel channel) {
         this.socket = socket;
@@ -53,21 +55,32 @@ public final class RemoteImageService implements ImageService {
     }
 
     private <T> T call(Answer.Computation<T> call) throws ImageException {
+        return call("call", "", call);
+    }
+
+    /// @param what it is, for when the daemon does not answer it
+    /// @param kept what is not lost then, as a part of a sentence; empty for nothing
+    private <T> T call(String what, String kept, Answer.Computation<T> call)
+            throws ImageException {
         try {
-            return call.compute();
+            T result = call.compute();
+            heard = true;
+            return result;
         } catch (StatusRuntimeException e) {
-            throw error(e);
+            throw error(what, kept, e);
         }
     }
 
-    private ImageException error(StatusRuntimeException error) {
+    private ImageException error(String what, String kept, StatusRuntimeException error) {
         Status status = error.getStatus();
         boolean answered =
                 error.getTrailers() != null && error.getTrailers().containsKey(GrpcErrors.KIND);
         if (answered) {
             return GrpcErrors.fromStatus(socket.toString(), status, error.getTrailers(), error);
         }
-        if (Thread.currentThread().isInterrupted() && status.getCode() == Status.Code.CANCELLED) {
+        if (closed
+                || (Thread.currentThread().isInterrupted()
+                        && status.getCode() == Status.Code.CANCELLED)) {
             return new ImageException(ErrorKind.CANCELLED, "the call was cancelled", error);
         }
         String text = status.getDescription();
@@ -79,11 +92,27 @@ public final class RemoteImageService implements ImageService {
                             .formatted(socket),
                     error);
         }
+        if (wentAway(status)) {
+            return ImageException.unavailable(
+                    "the daemon at %s went away during the %s%s; see systemctl status imgd, start it unless it starts again by itself, and run the command again"
+                            .formatted(socket, what, kept.isEmpty() ? "" : "; " + kept),
+                    error);
+        }
         return GrpcErrors.fromStatus(
                 socket.toString(),
                 status.withDescription("daemon at " + socket + ": " + reason(status)),
                 error.getTrailers(),
                 error);
+    }
+
+    /// Whether a daemon that was there ended before its answer. One that stops in order cancels
+    /// calls, one that is killed leaves a closed connection.
+    private boolean wentAway(Status status) {
+        return switch (status.getCode()) {
+            case UNAVAILABLE -> heard || status.getCause() == null;
+            case CANCELLED -> true; // by nobody here, or it had been found out before
+            default -> false;
+        };
     }
 
     /// What the transport says: its own words and those of the lowest cause.
@@ -108,6 +137,8 @@ public final class RemoteImageService implements ImageService {
     @Override
     public PullResult pull(PullRequest request, ProgressListener progress) throws ImageException {
         return call(
+                "pull",
+                "what was fetched is kept",
                 () ->
                         result(
                                 "pull",
@@ -127,6 +158,8 @@ public final class RemoteImageService implements ImageService {
     @Override
     public CopyResult copy(CopyRequest request, ProgressListener progress) throws ImageException {
         return call(
+                "copy",
+                "what the destination has by now is not sent again",
                 () ->
                         result(
                                 "copy",
@@ -155,7 +188,9 @@ public final class RemoteImageService implements ImageService {
             throws ImageException {
         R result = null;
         while (events.hasNext()) {
-            R found = meaning.of(events.next());
+            E event = events.next();
+            heard = true;
+            R found = meaning.of(event);
             result = found == null ? result : found;
         }
         if (result == null) {
@@ -315,6 +350,7 @@ public final class RemoteImageService implements ImageService {
     /// Ends running calls.
     @Override
     public void close() {
+        closed = true;
         channel.close();
     }
 }

@@ -52,6 +52,7 @@ final class Connections implements AutoCloseable {
                         .followSslRedirects(false)
                         .addNetworkInterceptor(reached);
         proxies.install(builder);
+        RequestLog.install(builder);
         plain = builder.build();
     }
 

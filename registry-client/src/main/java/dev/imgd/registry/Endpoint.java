@@ -472,7 +472,7 @@ final class Endpoint {
         if (ask.alone() && https) {
             client = Connections.withoutSharing(client);
         }
-        Call call = client.newCall(request);
+        Call call = client.newCall(RequestLog.noted(request, authority(), operation));
         operation.watch(call);
         Duration patience = options.headerTimeout().plus(ask.patience());
         try (Deadline deadline = Deadline.of(call, patience)) {

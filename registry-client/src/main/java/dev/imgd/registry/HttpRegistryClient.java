@@ -287,7 +287,7 @@ final class HttpRegistryClient implements RegistryClient {
             return open(sources, descriptor.sizeBytes(), wish);
         } catch (ImageException e) {
             if (foreign && e.kind() == ErrorKind.NOT_FOUND) {
-                return foreignBlob(what, descriptor, wish);
+                return foreignBlob(repository, what, descriptor, wish);
             }
             throw besideWrongBytes(repository, what, e);
         }
@@ -661,13 +661,14 @@ final class HttpRegistryClient implements RegistryClient {
         }
     }
 
-    private BlobStream foreignBlob(String what, Descriptor descriptor, BlobWish wish)
+    private BlobStream foreignBlob(
+            Reference repository, String what, Descriptor descriptor, BlobWish wish)
             throws ImageException {
         if (!options.foreignLayers()) {
-            throw ImageException.failedPrecondition(
-                    "%s: not in the registry; the image says to fetch this layer from elsewhere,"
-                                    .formatted(what)
-                            + " which is off: set registry.foreign_layers = true to allow it");
+            throw new ImageException(
+                    ErrorKind.PERMISSION_DENIED,
+                    "%s: not in the registry; the image names \"%s\" for this layer, and fetching from such places is off; set registry.foreign_layers = true in the configuration of the program that fetches, to allow it for every image"
+                            .formatted(what, Urls.printable(descriptor.urls().getFirst())));
         }
         ImageException refused = null;
         List<BlobSource> sources = new ArrayList<>();
@@ -678,10 +679,10 @@ final class HttpRegistryClient implements RegistryClient {
                     || !url.encodedUsername().isEmpty()
                     || Urls.range(url.host()) != AddressRange.PUBLIC) {
                 refused =
-                        ImageException.invalidContent(
-                                "%s: the URL \"%s\" is not fetched: wanted https, a public host"
-                                                .formatted(what, Urls.printable(text))
-                                        + " and no user name");
+                        new ImageException(
+                                ErrorKind.PERMISSION_DENIED,
+                                "%s: not in the registry, and the URL \"%s\" is not fetched: wanted https, a public address and no user name; push the layer yourself: imgctl blob put %s FILE"
+                                        .formatted(what, Urls.printable(text), repository.name()));
                 continue;
             }
             Tally tally = tally(Urls.authority(url));

@@ -2,6 +2,7 @@ package dev.imgd.registry;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
@@ -16,6 +17,7 @@ final class Operation {
     private final CountDownLatch cancelled = new CountDownLatch(1);
     private volatile @Nullable Call current;
     private final Set<Runnable> listeners = ConcurrentHashMap.newKeySet();
+    private final Map<String, Integer> attempts = new ConcurrentHashMap<>();
 
     /// For a client that tells nobody what it heard.
     Operation() {
@@ -35,6 +37,13 @@ final class Operation {
     /// Takes what a registry wants its users to know.
     void hear(String text) {
         heard.add(text);
+    }
+
+    /// Counts requests that are the same.
+    ///
+    /// @return 1 for the first
+    int attempt(String request) {
+        return attempts.merge(request, 1, Integer::sum);
     }
 
     /// Runs something when the operation is cancelled, at once if it is already; perhaps twice.

@@ -21,7 +21,7 @@ import org.jspecify.annotations.Nullable;
 
 /// What a request that got no answer, or no whole one, tells the user.
 ///
-/// @param kind unavailable, or what a proxy wants
+/// @param kind unavailable, denied for an address that is not gone to, or what a proxy wants
 /// @param attempts how often it is worth trying, at most
 record TransportFailure(ErrorKind kind, String text, int attempts) {
     private static final int MANY = Integer.MAX_VALUE;
@@ -40,7 +40,8 @@ record TransportFailure(ErrorKind kind, String text, int attempts) {
             return new TransportFailure(proxy.kind(), message(failure), proxy.attempts());
         }
         if (failure instanceof RefusedAddressException) {
-            return new TransportFailure(Text.printable(message(failure), 200), 1);
+            return new TransportFailure(
+                    ErrorKind.PERMISSION_DENIED, Text.printable(message(failure), 200), 1);
         }
         if (failure instanceof UnknownHostException) {
             return new TransportFailure(

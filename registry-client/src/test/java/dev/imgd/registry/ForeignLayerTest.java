@@ -61,6 +61,7 @@ class ForeignLayerTest {
     private final List<Exchange> seen = new CopyOnWriteArrayList<>();
     private volatile Handler answer =
             exchange -> exchange.respond(200, Map.of("Content-Type", "a/b"), content);
+    private volatile boolean refused;
     private LoopbackServer registry;
     private LoopbackServer elsewhere;
     private RegistryClient client;
@@ -139,7 +140,7 @@ class ForeignLayerTest {
                                 .withHosts(_ -> List.of(host))
                                 .withCredentials((_, _) -> Optional.of(credentials))
                                 .withRetries(2, Duration.ofMillis(1), Duration.ofMillis(5)),
-                        new ForeignPlaces(ForeignLayerTest::lookUp, new Trusting()));
+                        new ForeignPlaces(this::lookUp, new Trusting()));
     }
 
     @AfterEach
@@ -149,7 +150,11 @@ class ForeignLayerTest {
         elsewhere.close();
     }
 
-    private static List<InetAddress> lookUp(String name) throws UnknownHostException {
+    private List<InetAddress> lookUp(String name) throws UnknownHostException {
+        if (refused) {
+            throw new RefusedAddressException(
+                    "its name leads to 127.0.0.1, an address in a local range");
+        }
         if (!name.equals(NAME)) {
             throw new UnknownHostException(name);
         }
@@ -229,6 +234,15 @@ class ForeignLayerTest {
         fails(ErrorKind.DATA_LOSS);
         assertEquals(1, seen.size());
         assertNothingGiven();
+    }
+
+    /// A name that leads inside is refused as a written address is, and not asked again.
+    @Test
+    void layer_nameLeadsInside_denied() {
+        refused = true;
+        ImageException e = fails(ErrorKind.PERMISSION_DENIED);
+        assertTrue(e.getMessage().contains("an address in a local range"), e.getMessage());
+        assertEquals(List.of(), seen);
     }
 
     @Test

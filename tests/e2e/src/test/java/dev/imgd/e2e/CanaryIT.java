@@ -3,7 +3,6 @@ package dev.imgd.e2e;
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.testkit.Fault;
@@ -61,6 +60,9 @@ class CanaryIT {
                     hex(IDENTITY),
                     hex(REGISTRY_TOKEN),
                     hex(HELPER_PASSWORD));
+
+    /// What is searched has a line for each request.
+    private static final String REQUESTED = "request method=GET url=http://";
 
     /// Failures are reported soon, but not before they were tried again.
     private static final String RETRIES =
@@ -305,6 +307,7 @@ class CanaryIT {
         for (Way way : Way.values()) {
             try (Scene scene = new Scene(way)) {
                 pulls(imgctl, scene, way, Caller.of(scene.environment));
+                assertTrue(runs.getLast().err().contains(REQUESTED), runs.getLast()::toString);
             }
         }
         run(imgctl, Caller.NOBODY, "ls");
@@ -325,7 +328,7 @@ class CanaryIT {
                                 RETRIES + "[log]\nlevel = \"debug\"\n");
                 try (imgd) {
                     pulls(imgd.imgctl(), scene, way, Caller.NOBODY);
-                    assertFalse(imgd.log().isEmpty());
+                    assertTrue(imgd.log().contains(REQUESTED), imgd::log);
                 }
                 assertNothingSeen(place);
             }
@@ -363,7 +366,7 @@ class CanaryIT {
                     run(imgd.imgctl(), Caller.NOBODY, "pull", scene.reference)
                             .expectExit(open ? 0 : 4);
                     pulls(imgd.imgctl(), scene, way, caller);
-                    assertFalse(imgd.log().isEmpty());
+                    assertTrue(imgd.log().contains(REQUESTED), imgd::log);
                 }
                 assertNothingSeen(place);
             }

@@ -240,7 +240,29 @@ class DisturbedPullIT {
         Program.Running first = pull(imgd.imgctl());
         awaitHalf(first);
         imgd.kill();
-        assertEquals(6, first.end().exit());
+        assertWentAway(first, imgd);
+
+        Imgd next = workspace.keep(imgd.again());
+        assertRightAndNearlyOnce(pull(next.imgctl()), next.place().root());
+    }
+
+    private static void assertWentAway(Program.Running pull, Imgd imgd) {
+        Program.Finished finished = pull.end().expectExit(6);
+        assertEquals(
+                ("imgctl: the daemon at %s went away during the pull; what was fetched is kept; see"
+                                + " systemctl status imgd, start it unless it starts again by"
+                                + " itself, and run the command again\n")
+                        .formatted(imgd.place().address()),
+                finished.err());
+    }
+
+    @Test
+    void imgd_stopped_theNextGoesOn() throws Exception {
+        Imgd imgd = workspace.keep(Imgd.start(workspace.path("d"), Imgd.Mode.PASSIVE));
+        Program.Running first = pull(imgd.imgctl());
+        awaitHalf(first);
+        assertEquals(0, imgd.terminate(), imgd.log());
+        assertWentAway(first, imgd);
 
         Imgd next = workspace.keep(imgd.again());
         assertRightAndNearlyOnce(pull(next.imgctl()), next.place().root());

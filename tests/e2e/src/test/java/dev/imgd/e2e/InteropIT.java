@@ -223,6 +223,14 @@ class InteropIT {
         }
         assertEquals(foreign.sha256().toString(), Skopeo.digest(permissive.reference("ours:1")));
         imgctl.fails(3, "blob", "get", permissive.reference("ours@" + layer.digest()));
+        String off =
+                imgctl.fails(
+                        4,
+                        "copy",
+                        "--foreign-layers",
+                        "docker://" + permissive.reference("ours:1"),
+                        "oci:" + workspace.path("x"));
+        assertTrue(off.contains("set registry.foreign_layers = true"), off);
         Skopeo.copy(
                 "docker://" + permissive.reference("ours:1"),
                 "docker://" + permissive.reference("skopeos:1"));

@@ -307,12 +307,14 @@ class BlobTest extends Fixture {
                         Optional.empty());
         ImageException off =
                 assertFails(
-                        ErrorKind.FAILED_PRECONDITION,
+                        ErrorKind.PERMISSION_DENIED,
                         () -> client.blob(reference("app:1"), foreign, 0));
-        assertTrue(off.getMessage().contains("registry.foreign_layers"), off.getMessage());
+        assertTrue(
+                off.getMessage().contains("set registry.foreign_layers = true"), off.getMessage());
+        assertTrue(off.getMessage().contains("\"https://127.0.0.1:1/layer\""), off.getMessage());
 
         use(QUICK.withForeignLayers(true));
-        assertFails(ErrorKind.INVALID_CONTENT, () -> client.blob(reference("app:1"), foreign, 0));
+        assertFails(ErrorKind.PERMISSION_DENIED, () -> client.blob(reference("app:1"), foreign, 0));
 
         // A registry that has it all the same is asked first.
         pushBlob(content);

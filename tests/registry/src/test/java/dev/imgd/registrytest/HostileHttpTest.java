@@ -400,8 +400,9 @@ class HostileHttpTest extends Fixture {
                         Optional.empty(),
                         Optional.empty());
         use(HASTY.withForeignLayers(true).withCredentials(login()));
-        ImageException e = failsSoon(ErrorKind.INVALID_CONTENT, () -> readBlob(layer, 0));
+        ImageException e = failsSoon(ErrorKind.PERMISSION_DENIED, () -> readBlob(layer, 0));
         assertTrue(e.getMessage().contains("not fetched"), e.getMessage());
+        assertTrue(e.getMessage().contains("imgctl blob put " + registry.authority()));
         assertFalse(e.getMessage().contains(CANARY), e.getMessage());
         assertEquals(1, registry.accessLog().size(), "only the registry itself was asked");
     }

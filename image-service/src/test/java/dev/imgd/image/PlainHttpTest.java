@@ -1,0 +1,156 @@
+package dev.imgd.image;
+
+import static dev.imgd.image.Host.assertFails;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.imgd.hosts.HostsMode;
+import dev.imgd.hosts.RegistryHosts;
+import dev.imgd.image.ImageService.CopyPlatforms;
+import dev.imgd.image.ImageService.CopyRequest;
+import dev.imgd.image.ImageService.ProgressListener;
+import dev.imgd.image.ImageService.PullRequest;
+import dev.imgd.image.ImageService.PullResult;
+import dev.imgd.model.ErrorKind;
+import dev.imgd.model.ImageException;
+import dev.imgd.registry.RegistryOptions;
+import dev.imgd.testkit.ImageBuilder;
+import dev.imgd.testkit.InMemoryRegistry;
+import dev.imgd.testkit.TestAuthority;
+import dev.imgd.testkit.TestImage;
+import dev.imgd.trust.PolicyGate;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/// A call that asks for plain http of a registry whose `hosts.toml` has its own idea.
+@Tag("root")
+class PlainHttpTest {
+    @TempDir Path directory;
+
+    private RegistryHosts hosts(String registry, String toml) throws IOException {
+        Path certs = Files.createDirectories(directory.resolve("certs.d").resolve(registry));
+        Files.writeString(certs.resolve("hosts.toml"), toml);
+        return RegistryHosts.directory(
+                List.of(directory.resolve("certs.d")), HostsMode.STRICT, Set.of(registry));
+    }
+
+    private RegistryClients clients(RegistryHosts hosts) {
+        return new RegistryClients(
+                RegistryOptions.defaults(), Set.of(), _ -> hosts, PolicyGate.open());
+    }
+
+    private static TestImage image() throws ImageException {
+        return ImageBuilder.oci().layer(tar -> tar.file("text", "hello")).build();
+    }
+
+    private static PullRequest onPlainHttp(String reference) {
+        return new PullRequest(reference, Optional.empty(), false, true, true);
+    }
+
+    private static CopyRequest copyOnPlainHttp(String reference, Path layout)
+            throws ImageException {
+        return new CopyRequest(
+                ImageLocation.parse("docker://" + reference),
+                ImageLocation.parse("oci:" + layout),
+                CopyPlatforms.ONE,
+                Optional.empty(),
+                false,
+                false,
+                true,
+                false);
+    }
+
+    @Test
+    void fileNamesHttps_httpsIsSpokenAndSaidSo() throws Exception {
+        TestAuthority authority = TestAuthority.create("ca");
+        Path ca = Files.writeString(directory.resolve("ca.pem"), authority.certificatePem());
+        try (InMemoryRegistry registry =
+                InMemoryRegistry.startTls(authority.server("localhost"), null)) {
+            String reference = registry.push("a", "1", image());
+            String name = reference.substring(0, reference.indexOf('/'));
+            RegistryHosts hosts =
+                    hosts(name, "server = \"https://%s\"\nca = \"%s\"\n".formatted(name, ca));
+            try (Host host = Host.open(directory.resolve("host"), o -> o, hosts)) {
+                PullResult result =
+                        host.images.pull(onPlainHttp(reference), ProgressListener.NONE);
+                assertEquals(1, result.warnings().size(), result.warnings().toString());
+                String warning = result.warnings().getFirst();
+                assertTrue(warning.contains("hosts.toml:1 names https://" + name), warning);
+                assertTrue(warning.contains("write http:// there"), warning);
+                assertEquals(
+                        List.of(warning),
+                        host.images
+                                .copy(
+                                        copyOnPlainHttp(reference, directory.resolve("x")),
+                                        ProgressListener.NONE)
+                                .warnings());
+                assertEquals(List.of(), host.pull(reference).warnings());
+            }
+        }
+    }
+
+    /// The failure alone would advise what was done already.
+    @Test
+    void fileNamesHttps_butPlainHttpIsSpoken_saysWhereToChangeIt() throws Exception {
+        try (InMemoryRegistry registry = InMemoryRegistry.start()) {
+            String reference = registry.push("a", "1", image());
+            RegistryHosts hosts =
+                    hosts(registry.authority(), "server = \"https://" + registry.authority() + '"');
+            try (Host host = Host.open(directory.resolve("host"), o -> o, hosts)) {
+                for (ImageException e :
+                        List.of(
+                                assertFails(
+                                        ErrorKind.UNAVAILABLE,
+                                        () ->
+                                                host.images.pull(
+                                                        onPlainHttp(reference),
+                                                        ProgressListener.NONE)),
+                                assertFails(
+                                        ErrorKind.UNAVAILABLE,
+                                        () ->
+                                                host.images.copy(
+                                                        copyOnPlainHttp(
+                                                                reference, directory.resolve("x")),
+                                                        ProgressListener.NONE)))) {
+                    String message = String.valueOf(e.getMessage());
+                    assertTrue(message.contains("write http:// there"), message);
+                }
+            }
+        }
+    }
+
+    @Test
+    void fileLeavesTheRegistryOpen_plainHttpIsSpokenAndNothingSaid() throws Exception {
+        String mirror = "[host.\"https://mirror.invalid\"]\n";
+        for (String toml : List.of("", mirror, "server = \"http://r.example:5000\"\n" + mirror)) {
+            try (RegistryClients clients = clients(hosts("r.example:5000", toml))) {
+                assertEquals(
+                        Optional.empty(), clients.plainHttpRefused("r.example:5000", true), toml);
+            }
+        }
+    }
+
+    @Test
+    void plainHttp_ofTheCallOrTheConfiguration_isWhatIsSpokenOf() throws Exception {
+        RegistryHosts hosts = hosts("r.example", "server = \"https://r.example\"");
+        try (RegistryClients clients = clients(hosts)) {
+            assertEquals(Optional.empty(), clients.plainHttpRefused("r.example", false));
+            assertTrue(clients.plainHttpRefused("r.example", true).isPresent());
+        }
+        try (RegistryClients clients =
+                new RegistryClients(
+                        RegistryOptions.defaults(),
+                        Set.of("r.example"),
+                        _ -> hosts,
+                        PolicyGate.open())) {
+            assertTrue(clients.plainHttpRefused("r.example", false).isPresent());
+        }
+    }
+}
