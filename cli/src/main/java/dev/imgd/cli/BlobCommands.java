@@ -47,8 +47,7 @@ final class BlobCommands extends CommandGroup {
         @Option(
                 names = "--file",
                 paramLabel = "FILE",
-                description =
-                        "Write to a file that does not exist yet (default: standard output).")
+                description = "Write to a file that does not exist yet (default: standard output).")
         @Nullable Path file;
 
         @Override

@@ -28,11 +28,7 @@ final class CredentialOptions {
     boolean passwordStdin;
 
     /// What others take, so that it can be refused without being shown.
-    @Option(
-            names = "--password",
-            arity = "0..1",
-            fallbackValue = "",
-            hidden = true)
+    @Option(names = "--password", arity = "0..1", fallbackValue = "", hidden = true)
     @Nullable String password;
 
     static void refuse(@Nullable String password) throws ImageException {

@@ -104,8 +104,7 @@ final class RegistryCommands extends CommandGroup {
             }
             if (reference.tag().isPresent() || reference.digest().isPresent()) {
                 boolean bare = repository.indexOf('/') < 0;
-                boolean port =
-                        bare && reference.tag().filter(t -> t.matches("[0-9]+")).isPresent();
+                boolean port = bare && reference.tag().filter(t -> t.matches("[0-9]+")).isPresent();
                 throw ImageException.invalidArgument(
                         "registry tags %s: wanted a repository without a tag or digest; say %s for all its tags, or %s"
                                 .formatted(

@@ -86,7 +86,8 @@ final class UsageError {
         PrintWriter err = command.getErr();
         String text;
         Optional<String> meant;
-        String word = e instanceof UnmatchedArgumentException u ? u.getUnmatched().getFirst() : null;
+        String word =
+                e instanceof UnmatchedArgumentException u ? u.getUnmatched().getFirst() : null;
         if (word != null && !word.startsWith("-") && !command.getSubcommands().isEmpty()) {
             text = "\"%s\": no such command".formatted(Text.printable(word, MAX_SHOWN_CHARS));
             meant = command(command, word).map(name -> "imgctl " + name);

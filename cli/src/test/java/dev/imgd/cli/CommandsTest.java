@@ -359,8 +359,7 @@ class CommandsTest {
         assertEquals(
                 "imgctl: \"%s\": no such option%s"
                         .formatted(
-                                option,
-                                meant.isEmpty() ? "" : "; did you mean \"" + meant + "\"?"),
+                                option, meant.isEmpty() ? "" : "; did you mean \"" + meant + "\"?"),
                 run.err().lines().findFirst().orElse(""));
         assertFalse(run.err().contains("canary"), run.err());
         assertEquals(List.of(), images.calls);

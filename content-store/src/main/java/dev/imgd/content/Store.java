@@ -19,8 +19,8 @@ public interface Store extends AutoCloseable {
         return RocksStore.open(root, options);
     }
 
-    /// Whether there is a store, as far as this user can see: what cannot be looked into may be one,
-    /// and [#open] says more.
+    /// Whether there is a store, as far as this user can see: what cannot be looked into may be
+    /// one, and [#open] says more.
     static boolean exists(Path root) {
         BlobPaths paths = new BlobPaths(root);
         return Files.exists(root)

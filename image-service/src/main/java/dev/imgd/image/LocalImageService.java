@@ -557,7 +557,8 @@ public final class LocalImageService implements ImageService {
         }
         throw ImageException.notFound(
                 "image %s: not in the store; %s"
-                        .formatted(wanted.withDefaultTag(), advice(wanted.withDefaultTag(), useful)));
+                        .formatted(
+                                wanted.withDefaultTag(), advice(wanted.withDefaultTag(), useful)));
     }
 
     /// What somebody can do who named an image that is not there.

@@ -206,12 +206,13 @@ class ManagementTest {
                 notThere("alpine:3.2"));
         assertTrue(
                 notThere("debian:12")
-                        .contains("did you mean \"%s/team/debian:1\"?".formatted(registry.authority())));
+                        .contains(
+                                "did you mean \"%s/team/debian:1\"?"
+                                        .formatted(registry.authority())));
         assertTrue(notThere("nothing").contains("not in the store; imgctl ls lists what there is"));
         // To remove an image nobody has to pull it.
         ImageException e =
-                assertFails(
-                        ErrorKind.NOT_FOUND, () -> host.images.remove(List.of("alpine:3.2")));
+                assertFails(ErrorKind.NOT_FOUND, () -> host.images.remove(List.of("alpine:3.2")));
         assertTrue(
                 e.getMessage()
                         .endsWith("did you mean \"alpine:3.20\"? imgctl ls lists what there is"),
@@ -220,9 +221,7 @@ class ManagementTest {
 
     private String notThere(String name) {
         return String.valueOf(
-                assertFails(
-                                ErrorKind.NOT_FOUND,
-                                () -> host.images.inspect(name, Optional.empty()))
+                assertFails(ErrorKind.NOT_FOUND, () -> host.images.inspect(name, Optional.empty()))
                         .getMessage());
     }
 

@@ -77,7 +77,8 @@ class JsonTest {
     void parse_wrong_isSaidInPlainWords(String text, String words) {
         ImageException e = assertThrows(ImageException.class, () -> parse(text));
         assertTrue(e.getMessage().contains("not valid JSON: " + words), e.getMessage());
-        for (String program : List.of("CTRL-CHAR", "(code 50)", "REDACTED", "token", "JSON String")) {
+        for (String program :
+                List.of("CTRL-CHAR", "(code 50)", "REDACTED", "token", "JSON String")) {
             assertFalse(e.getMessage().contains(program), e.getMessage());
         }
     }

@@ -92,7 +92,8 @@ class NotationTest {
                 store.resolve("root.pem"),
                 "-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n");
         ImageException e = assertThrows(ImageException.class, this::verdict);
-        assertTrue(e.getMessage().endsWith("a certificate in PEM that is not base64"), e.toString());
+        assertTrue(
+                e.getMessage().endsWith("a certificate in PEM that is not base64"), e.toString());
     }
 
     private void trustPolicy(String level, String override, String identity) throws Exception {

@@ -133,17 +133,13 @@ class CredentialsIT {
     void login_atATerminal_asksForWhatIsMissing() throws Exception {
         Path file = workspace.path("auth.json");
         String host = "localhost:" + registry.port();
-        String login =
-                "%s login --authfile %s %s".formatted(Installation.IMGCTL, file, host);
+        String login = "%s login --authfile %s %s".formatted(Installation.IMGCTL, file, host);
         String shown =
-                Program.of("script", "-qec", login, "/dev/null")
-                        .input(user + "\n" + password)
-                        .ok();
+                Program.of("script", "-qec", login, "/dev/null").input(user + "\n" + password).ok();
         assertTrue(shown.contains("User name at " + host + ": "), shown);
         assertTrue(shown.contains("Password for " + user + " at " + host + ": "), shown);
         assertTrue(shown.contains("Logged in to " + host + " as " + user), shown);
-        assertEquals(
-                digest, embedded.ok("pull", "-q", "--no-unpack", "--authfile", file, image));
+        assertEquals(digest, embedded.ok("pull", "-q", "--no-unpack", "--authfile", file, image));
 
         String piped =
                 embedded.command("login", "--authfile", file, host)
