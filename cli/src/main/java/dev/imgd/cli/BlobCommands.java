@@ -39,10 +39,15 @@ final class BlobCommands extends CommandGroup {
                 "The last bytes come only when the digest of the whole is right."
             })
     static final class Get extends RegistryCommand {
-        @Parameters(paramLabel = "NAME@DIGEST")
+        @Parameters(
+                paramLabel = "NAME@DIGEST",
+                description = "For example localhost:5000/a@sha256:…, a layer of its manifest.")
         String reference = "";
 
-        @Option(names = "--file", paramLabel = "FILE", description = "Must not exist.")
+        @Option(
+                names = "--file",
+                paramLabel = "FILE",
+                description = "Write to a file that does not exist yet (default: standard output).")
         @Nullable Path file;
 
         @Override
@@ -55,7 +60,8 @@ final class BlobCommands extends CommandGroup {
             Reference wanted = Reference.parse(reference);
             if (wanted.digest().isEmpty()) {
                 throw ImageException.invalidArgument(
-                        "blob get %s: wanted NAME@DIGEST".formatted(wanted));
+                        "blob get %s: wanted NAME@DIGEST; imgctl manifest get %s has the digests of its blobs"
+                                .formatted(wanted, wanted));
             }
             ImageCopier copier = copier(config, registries);
             if (file == null) {
@@ -90,7 +96,10 @@ final class BlobCommands extends CommandGroup {
 
     @Command(name = "put", description = "Pushes a file as a blob and prints its digest.")
     static final class Put extends RegistryCommand {
-        @Parameters(index = "0", paramLabel = "REPOSITORY")
+        @Parameters(
+                index = "0",
+                paramLabel = "REPOSITORY",
+                description = "For example localhost:5000/a.")
         String repository = "";
 
         @Parameters(

@@ -3,6 +3,7 @@ package dev.imgd.cli;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
+import dev.imgd.model.Spelling;
 import dev.imgd.model.Text;
 import dev.imgd.registry.TransferOptions;
 import dev.imgd.trust.Effort;
@@ -485,32 +486,13 @@ final class Config {
         String best = known.getFirst();
         int fewest = Integer.MAX_VALUE;
         for (String key : known) {
-            int distance = distance(unknown, key);
+            int distance = Spelling.distance(unknown, key);
             if (distance < fewest) {
                 fewest = distance;
                 best = key;
             }
         }
         return best;
-    }
-
-    /// Levenshtein's edit distance.
-    private static int distance(String a, String b) {
-        int[] row = new int[b.length() + 1];
-        for (int j = 0; j <= b.length(); j++) {
-            row[j] = j;
-        }
-        for (int i = 1; i <= a.length(); i++) {
-            int diagonal = row[0];
-            row[0] = i;
-            for (int j = 1; j <= b.length(); j++) {
-                int above = row[j];
-                int cost = a.charAt(i - 1) == b.charAt(j - 1) ? 0 : 1;
-                row[j] = Math.min(Math.min(row[j] + 1, row[j - 1] + 1), diagonal + cost);
-                diagonal = above;
-            }
-        }
-        return row[b.length()];
     }
 
     /// Every key in the order of `docs/config.md`; without limits.

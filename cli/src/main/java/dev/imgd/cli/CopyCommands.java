@@ -97,6 +97,8 @@ final class CopyCommands {
                 throws ImageException {
             LayerRewriting rewriting = rewriting();
             if (ImageCopier.needsStore(request)) {
+                options().onlyExisting =
+                        request.source().transport() == ImageLocation.Transport.STORE;
                 try (Session session = Objects.requireNonNull(parent).sessions.open(options())) {
                     CopyRequest whole = withCallers(request, session.callers());
                     return rewriting == null

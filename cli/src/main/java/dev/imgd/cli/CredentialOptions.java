@@ -27,6 +27,17 @@ final class CredentialOptions {
             description = "Changes nothing: the password always comes from standard input.")
     boolean passwordStdin;
 
+    /// What others take, so that it can be refused without being shown.
+    @Option(names = "--password", arity = "0..1", fallbackValue = "", hidden = true)
+    @Nullable String password;
+
+    static void refuse(@Nullable String password) throws ImageException {
+        if (password != null) {
+            throw ImageException.invalidArgument(
+                    "a password on the command line is in the list of processes for every user of this host, and in the shell's history; change it, and give the new one on standard input: --password-stdin < FILE");
+        }
+    }
+
     /// Whether a password is read.
     boolean isGiven() {
         return user != null;
@@ -37,6 +48,7 @@ final class CredentialOptions {
     /// @param reference of something in the registry
     /// @return empty where nobody is named
     Optional<Credentials> read(String reference) throws ImageException {
+        refuse(password);
         if (user == null) {
             checkPasswordStdin(passwordStdin, "--user");
             return Optional.empty();

@@ -77,6 +77,9 @@ final class GlobalOptions {
     /// Keys for encrypted layers, of commands that have an option for them.
     List<String> decryptionKeys = List.of();
 
+    /// Whether the command makes no store where there is none, but says so.
+    boolean onlyExisting;
+
     /// The configuration, with what these options say instead of it; `--root` and `--address` are
     /// for [Session].
     Config configuration() throws ImageException {

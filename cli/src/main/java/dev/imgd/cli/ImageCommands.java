@@ -67,8 +67,14 @@ final class ImageCommands {
             return run(session.images());
         }
 
+        /// Whether the command may be the first of a store.
+        boolean beginsStore() {
+            return false;
+        }
+
         @Override
         public Integer call() throws ImageException {
+            options().onlyExisting = !beginsStore();
             try (Session session = Objects.requireNonNull(parent).sessions.open(options())) {
                 return run(session);
             }
@@ -151,6 +157,11 @@ final class ImageCommands {
         @Mixin final CredentialOptions user = new CredentialOptions();
 
         private Optional<Credentials> credentials = Optional.empty();
+
+        @Override
+        boolean beginsStore() {
+            return true;
+        }
 
         @Override
         public Integer call() throws ImageException {
@@ -588,6 +599,11 @@ final class ImageCommands {
 
         @Option(names = "--no-unpack", description = "Only store.")
         boolean noUnpack;
+
+        @Override
+        boolean beginsStore() {
+            return true;
+        }
 
         @Override
         int run(ImageService images) throws ImageException {

@@ -4,7 +4,6 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.RegistryException;
-import dev.imgd.model.Text;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.PrintStream;
@@ -20,9 +19,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.ArgSpec;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
@@ -97,7 +94,7 @@ public final class Imgctl implements Runnable {
         };
     }
 
-    private static final List<String> COMMANDS =
+    static final List<String> COMMANDS =
             List.of(
                     "pull",
                     "ls",
@@ -234,7 +231,7 @@ public final class Imgctl implements Runnable {
             line.setExpandAtFiles(false);
             line.setOut(new PrintWriter(out, true, StandardCharsets.UTF_8));
             line.setErr(new PrintWriter(err, true, StandardCharsets.UTF_8));
-            line.setParameterExceptionHandler(Imgctl::usageError);
+            line.setParameterExceptionHandler(UsageError::report);
             line.setExecutionStrategy(
                     parsed -> {
                         CliLogging.start(err, root.options.debug);
@@ -246,51 +243,6 @@ public final class Imgctl implements Runnable {
             out.flush();
             err.flush();
         }
-    }
-
-    private static int usageError(ParameterException e, String[] args) {
-        CommandLine command = e.getCommandLine();
-        PrintWriter err = command.getErr();
-        String word = unknownCommand(e);
-        err.println(
-                "imgctl: "
-                        + (word == null
-                                ? canonical(Failure.line(e), e)
-                                : "\"%s\": no such command".formatted(Text.printable(word, 100))));
-        CommandLine.UnmatchedArgumentException.printSuggestions(e, err);
-        err.println(
-                "Run '%s --help' for its usage."
-                        .formatted(command.getCommandSpec().qualifiedName()));
-        err.flush();
-        return EXIT_USAGE;
-    }
-
-    /// Names a missing option as its usage does: picocli takes the longest of its names, which may
-    /// be that of another program.
-    private static String canonical(String text, ParameterException e) {
-        if (e instanceof CommandLine.MissingParameterException missing) {
-            for (ArgSpec argument : missing.getMissing()) {
-                if (argument instanceof OptionSpec option) {
-                    String first =
-                            Stream.of(option.names())
-                                    .filter(name -> name.startsWith("--"))
-                                    .findFirst()
-                                    .orElse(option.longestName());
-                    text = text.replace("'" + option.longestName(), "'" + first);
-                }
-            }
-        }
-        return text;
-    }
-
-    /// The word in the place of a command, where it is none.
-    private static @Nullable String unknownCommand(ParameterException e) {
-        if (e instanceof CommandLine.UnmatchedArgumentException unmatched
-                && !e.getCommandLine().getSubcommands().isEmpty()) {
-            String word = unmatched.getUnmatched().getFirst();
-            return word.startsWith("-") ? null : word;
-        }
-        return null;
     }
 
     /// Prints what failed, as one line of text or of JSON.
@@ -320,7 +272,7 @@ public final class Imgctl implements Runnable {
                         .member("code", error.kind().name())
                         .member("message", Failure.line(error))
                         .member("retryable", error.kind().retryable());
-        if (error instanceof RegistryException registry) {
+        if (error instanceof RegistryException registry && !registry.details().isEmpty()) {
             json.beginArray("registryErrors");
             for (RegistryException.Detail detail : registry.details()) {
                 json.beginObject()

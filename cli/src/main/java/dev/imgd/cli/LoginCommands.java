@@ -65,10 +65,30 @@ final class LoginCommands {
                 fine = false;
             }
             if (!fine) {
+                String url = withoutUser();
                 throw ImageException.invalidArgument(
-                        "\"%s\" is not a registry: wanted host, host:port or host/repository"
-                                .formatted(Text.printable(name, 120)));
+                        "\"%s\" is not a registry: wanted HOST, HOST:PORT or HOST/REPOSITORY%s"
+                                .formatted(
+                                        Text.printable(url, 120),
+                                        url.contains("://")
+                                                ? ", without a scheme: say " + host(url)
+                                                : ""));
             }
+        }
+
+        /// The name as given, without what may be a password in it.
+        private String withoutUser() {
+            int start = name.indexOf("://") < 0 ? 0 : name.indexOf("://") + 3;
+            int path = name.indexOf('/', start);
+            int at = name.lastIndexOf('@', path < 0 ? name.length() : path);
+            return at < start ? name : name.substring(0, start) + name.substring(at + 1);
+        }
+
+        /// Whose URL it is.
+        private static String host(String url) {
+            String host = url.substring(url.indexOf("://") + 3).split("[/?#]", 2)[0];
+            return Text.printable(
+                    host.equals("index.docker.io") ? Reference.DEFAULT_REGISTRY : host, 120);
         }
 
         private static boolean isTaggedOrPinned(String whole) {
@@ -90,10 +110,20 @@ final class LoginCommands {
     static final class Login extends LoginCommand {
         @Option(
                 names = {"-u", "--username"},
-                required = true,
                 paramLabel = "NAME",
-                description = "User name; \"<token>\" when the secret is an identity token.")
-        String username = "";
+                description = {
+                    "User name (default: asked for at a terminal); \"<token>\" when the secret",
+                    "is an identity token."
+                })
+        @Nullable String username;
+
+        /// What others take, so that it can be refused without being shown.
+        @Option(
+                names = {"-p", "--password"},
+                arity = "0..1",
+                fallbackValue = "",
+                hidden = true)
+        @Nullable String password;
 
         @Option(
                 names = "--password-stdin",
@@ -102,26 +132,40 @@ final class LoginCommands {
 
         @Override
         public Integer call() throws ImageException {
+            CredentialOptions.refuse(password);
             checkName();
-            CredentialOptions.checkUser("--username", username);
-            String secret = SecretInput.read(CredentialOptions.prompt(username, name));
+            String user = user();
+            CredentialOptions.checkUser("--username", user);
+            String secret = SecretInput.read(CredentialOptions.prompt(user, name));
             Credentials credentials =
-                    CredentialOptions.of(username, secret, "imgctl login " + name + " --username");
+                    CredentialOptions.of(user, secret, "imgctl login " + name + " --username");
             boolean checked = Logins.check(registryOptions(), name, credentials);
             if (!checked) {
                 Console.current().warn(name + " lets everybody in: nothing could be checked");
             }
             String place = logins().store(name, credentials);
             print(
-                    "Logged in to %s as %s; kept in %s".formatted(name, username, place),
+                    "Logged in to %s as %s; kept in %s".formatted(name, user, place),
                     JsonWriter.indented()
                             .beginObject()
                             .member("registry", name)
-                            .member("username", username)
+                            .member("username", user)
                             .member("checked", checked)
                             .member("place", place)
                             .endObject());
             return 0;
+        }
+
+        private String user() throws ImageException {
+            if (username != null) {
+                return username;
+            }
+            return SecretInput.ask("User name at %s: ".formatted(name))
+                    .orElseThrow(
+                            () ->
+                                    ImageException.invalidArgument(
+                                            "login: no user name; say --username NAME, with the password on standard input, for example imgctl login --username NAME %s < FILE"
+                                                    .formatted(name)));
         }
     }
 

@@ -83,12 +83,38 @@ final class RegistryCommands extends CommandGroup {
         @Override
         int run(Config config, RegistryClients registries) throws ImageException {
             Reference reference = Reference.parse(repository);
+            check(reference);
             List<String> tags =
                     client(registries, reference)
                             .listing()
                             .tags(reference, Optional.ofNullable(after), checkedLimit());
             print(reference.name(), "tags", tags);
             return 0;
+        }
+
+        /// Refuses what was meant otherwise: a host alone would be a repository of Docker Hub.
+        private void check(Reference reference) throws ImageException {
+            String shown = Text.printable(repository, 160);
+            String first = repository.split("[:@]", 2)[0];
+            if (repository.indexOf('/') < 0
+                    && (first.equals("localhost") || first.indexOf('.') >= 0)) {
+                throw ImageException.invalidArgument(
+                        "registry tags %s: a registry without a repository; say %s/REPOSITORY, or imgctl registry catalog %s for its repositories"
+                                .formatted(shown, shown, shown));
+            }
+            if (reference.tag().isPresent() || reference.digest().isPresent()) {
+                boolean bare = repository.indexOf('/') < 0;
+                boolean port = bare && reference.tag().filter(t -> t.matches("[0-9]+")).isPresent();
+                throw ImageException.invalidArgument(
+                        "registry tags %s: wanted a repository without a tag or digest; say %s for all its tags, or %s"
+                                .formatted(
+                                        shown,
+                                        bare ? first : reference.name(),
+                                        port
+                                                ? shown + "/REPOSITORY if that is a registry"
+                                                : "imgctl manifest digest %s for what this one is"
+                                                        .formatted(shown)));
+            }
         }
     }
 

@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /// Reads passwords, which are never taken from the command line: other users see that.
 final class SecretInput {
@@ -26,6 +27,19 @@ final class SecretInput {
             return typed == null ? "" : new String(typed);
         }
         return piped();
+    }
+
+    /// Asks at the terminal for what may be seen.
+    ///
+    /// @return empty without a terminal, or where nothing was typed
+    @SuppressWarnings("SystemConsoleNull")
+    static Optional<String> ask(String prompt) {
+        java.io.Console terminal = System.console();
+        if (terminal == null || !terminal.isTerminal()) {
+            return Optional.empty();
+        }
+        String typed = terminal.readLine("%s", prompt);
+        return Optional.ofNullable(typed).map(String::strip).filter(text -> !text.isEmpty());
     }
 
     /// As [#read], for several: without a terminal, each is a line.

@@ -1,5 +1,6 @@
 package dev.imgd.cli;
 
+import dev.imgd.content.Store;
 import dev.imgd.image.ImageService;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
@@ -59,6 +60,15 @@ record Session(
                 options.root == null
                         ? config
                         : config.with(Config.ROOT, options.root.toAbsolutePath().normalize());
+        if (options.onlyExisting && !Store.exists(effective.get(Config.ROOT))) {
+            throw ImageException.notFound(
+                    "no store at %s; %s, or pull or import an image to begin one"
+                            .formatted(
+                                    effective.get(Config.ROOT),
+                                    options.root == null
+                                            ? "name another with --root DIR or in the configuration"
+                                            : "name another with --root"));
+        }
         Assembly assembly = Assembly.open(effective, keys(options.decryptionKeys));
         return new Session(
                 assembly.images(), assembly, CredentialSource.anonymous(), Interruption.guard());

@@ -301,14 +301,86 @@ class CommandsTest {
     void unknownCommand_isNamed() {
         String error = Cli.run(images, "--debug", "frobnicate", "x").err();
         assertTrue(error.startsWith("imgctl: \"frobnicate\": no such command\n"), error);
-        String below = Cli.run(images, "registry", "tabs").err();
-        assertTrue(below.startsWith("imgctl: \"tabs\": no such command\n"), below);
+        String below = Cli.run(images, "registry", "frobnicate").err();
+        assertTrue(below.startsWith("imgctl: \"frobnicate\": no such command\n"), below);
         assertTrue(below.contains("imgctl registry --help"), below);
     }
 
-    @Test
-    void misspeltCommand_isSuggested() {
-        assertTrue(Cli.run(images, "impotr", "x").err().contains("import"));
+    @ParameterizedTest
+    @CsvSource({
+        "impotr x, imgctl import",
+        "pul a, imgctl pull",
+        "images, imgctl ls",
+        "images ls, imgctl ls",
+        "rmi a, imgctl rm",
+        "digest a, imgctl manifest digest",
+        "list-tags a, imgctl registry tags",
+        "catalog a, imgctl registry catalog",
+        "load -i a.tar, imgctl import",
+        "save a, imgctl export",
+        "system prune, ''",
+        "frobnicate, ''",
+        "registry tabs, imgctl registry tags",
+        "registry ls a, imgctl registry tags",
+        "manifest inspect a, imgctl manifest get",
+        "blob fetch a, imgctl blob get"
+    })
+    void unknownCommand_ofAnotherProgramOrMisspelt_isSuggested(String line, String meant) {
+        Cli run = Cli.run(images, line.split(" "));
+        assertEquals(Imgctl.EXIT_USAGE, run.exit());
+        String first = run.err().lines().findFirst().orElse("");
+        assertTrue(
+                first.endsWith(
+                        ": no such command"
+                                + (meant.isEmpty() ? "" : "; did you mean \"" + meant + "\"?")),
+                run.err());
+        assertEquals(2, run.err().lines().count(), run.err());
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "pull a --plattform x, --plattform, --platform",
+        "pull a --plain-htp, --plain-htp, --plain-http",
+        "pull a -platform=x, -platform, --platform",
+        "pull a --all, --all, --all-platforms",
+        "push a --creds=me:canary, --creds, --user",
+        "copy oci:a oci:b --multi-arch index-only, --multi-arch, --all-platforms",
+        "ls --nonsense, --nonsense, ''",
+        "ls -x, -x, ''",
+        "ls -wcanary, -w, ''",
+        "pull a --user me -p canary, -p, ''",
+        "pull a --user me -pcanary, -p, ''",
+        "--dbug ls, --dbug, --debug"
+    })
+    void unknownOption_isNamedWithoutItsValueAndTheNearestSuggested(
+            String line, String option, String meant) {
+        Cli run = Cli.run(images, line.split(" "));
+        assertEquals(Imgctl.EXIT_USAGE, run.exit());
+        assertEquals(
+                "imgctl: \"%s\": no such option%s"
+                        .formatted(
+                                option, meant.isEmpty() ? "" : "; did you mean \"" + meant + "\"?"),
+                run.err().lines().findFirst().orElse(""));
+        assertFalse(run.err().contains("canary"), run.err());
+        assertEquals(List.of(), images.calls);
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "pull a --user me --password canary",
+                "push a --password=canary",
+                "registry tags a --password canary",
+                "pull a --password"
+            })
+    void passwordOnTheCommandLine_isRefusedWithoutBeingShown(String line) {
+        Cli run = Cli.run(images, line.split(" "));
+        assertEquals(ErrorKind.INVALID_ARGUMENT.exitCode(), run.exit());
+        assertTrue(run.err().contains("list of processes"), run.err());
+        assertTrue(run.err().contains("--password-stdin < FILE"), run.err());
+        assertFalse(run.err().contains("canary"), run.err());
+        assertEquals(List.of(), images.calls);
+        assertFalse(Cli.run(images, "pull", "--help").out().contains("--password,"));
     }
 
     @ParameterizedTest

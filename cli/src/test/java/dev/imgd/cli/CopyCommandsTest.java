@@ -122,6 +122,28 @@ class CopyCommandsTest {
         assertEquals(List.of(), images.calls);
     }
 
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "localhost:5601|imgctl registry catalog localhost:5601 ",
+                "localhost:5601|say localhost:5601/REPOSITORY",
+                "registry.example.com|imgctl registry catalog registry.example.com ",
+                "debian:12|say debian for all its tags, or debian:12/REPOSITORY",
+                "myhost:5000|or myhost:5000/REPOSITORY if that is a registry",
+                "debian:bookworm|imgctl manifest digest debian:bookworm ",
+                "localhost:5000/a:1|say localhost:5000/a for all its tags, or imgctl manifest",
+                "localhost:5000/a@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef|"
+                        + "without a tag or digest"
+            })
+    void registryTags_ofWhatIsNoRepository_saysWhatToSay(String name, String advice) {
+        Cli run = Cli.run(images, "registry", "tags", name);
+        assertEquals(2, run.exit(), run.toString());
+        assertEquals("", run.out());
+        assertTrue(run.err().contains(advice), run.err());
+        assertEquals(1, run.err().lines().count(), run.err());
+    }
+
     @Test
     void encrypt_forNobody_namesTheOptionAsItsUsageDoes() {
         Cli run = Cli.run(images, "encrypt", "oci:/a", "oci:/b");

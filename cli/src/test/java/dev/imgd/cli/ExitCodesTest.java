@@ -98,6 +98,15 @@ class ExitCodesTest {
                 Cli.compact(failing(e, "ls", "-o", "json").err()));
     }
 
+    @Test
+    void registryError_withoutDetails_hasNoListOfThem() throws Exception {
+        RegistryException e =
+                new RegistryException(ErrorKind.UNAVAILABLE, "r/a: no answer", 0, List.of(), null);
+        assertEquals(
+                "{\"code\":\"UNAVAILABLE\",\"message\":\"r/a: no answer\",\"retryable\":true}",
+                Cli.compact(failing(e, "ls", "-o", "json").err()));
+    }
+
     static Stream<Arguments> otherExceptions() {
         return Stream.of(
                 Arguments.of(new NoSuchFileException("/f"), 3, "/f: no such file or directory"),

@@ -25,6 +25,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.api.parallel.ResourceLock;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 @Timeout(60)
@@ -119,12 +120,38 @@ class LoginCommandsTest {
     @Test
     void login_withoutNameOrPassword_saysWhatIsMissing() throws Exception {
         assertEquals(2, run("canary", "login", registry.authority()));
-        assertTrue(err.contains("--username"), err);
+        assertTrue(err.contains("say --username NAME, with the password on standard input"), err);
         int invalid = ErrorKind.INVALID_ARGUMENT.exitCode();
         assertEquals(invalid, run("\n", "login", "-u", "me", registry.authority()));
         assertTrue(err.contains("no password"), err);
         assertEquals(invalid, run("canary", "login", "-u", "a:b", registry.authority()));
         assertFalse(Files.exists(file));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"-p canary", "-pcanary", "--password=canary", "--password canary"})
+    void login_passwordOnTheCommandLine_isRefusedWithoutBeingShown(String words) throws Exception {
+        List<String> line = new ArrayList<>(List.of("login", "-u", "me", registry.authority()));
+        line.addAll(List.of(words.split(" ")));
+        int code = run("", line.toArray(String[]::new));
+        assertEquals(ErrorKind.INVALID_ARGUMENT.exitCode(), code);
+        assertTrue(err.contains("list of processes"), err);
+        assertTrue(err.contains("--password-stdin < FILE"), err);
+        assertFalse(Files.exists(file));
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "https://ghcr.io, ghcr.io",
+        "https://ghcr.io/v2/, ghcr.io",
+        "http://localhost:5000/team, localhost:5000",
+        "https://index.docker.io/v1/, docker.io",
+        "https://me:canary@ghcr.io?x=1, ghcr.io"
+    })
+    void login_toAUrl_saysTheName(String url, String name) throws Exception {
+        int code = run("canary", "login", "-u", "me", url);
+        assertEquals(ErrorKind.INVALID_ARGUMENT.exitCode(), code);
+        assertTrue(err.endsWith("without a scheme: say " + name + "\n"), err);
     }
 
     @ParameterizedTest

@@ -18,12 +18,16 @@ import java.net.UnixDomainSocketAddress;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// What a command works with: a daemon that answers, or the store itself.
 class SessionTest {
@@ -182,6 +186,60 @@ class SessionTest {
                         config,
                         Map.of("DOCKER_CONFIG", directory.resolve("docker").toString()));
         assertEquals(Optional.empty(), callers.find("a:1", "b"));
+    }
+
+    /// What only looks leaves nothing, and an empty answer would hide a mistyped name.
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "ls",
+                "inspect a",
+                "tag a b",
+                "rm a",
+                "gc --dry-run",
+                "gc",
+                "fsck",
+                "mount a /x",
+                "unmount /x",
+                "bundle a /x",
+                "export DIR/x.tar a",
+                "push a",
+                "copy store:a oci:DIR/x"
+            })
+    void command_onAStoreThatIsNotThere_saysSoAndMakesNone(String words) throws Exception {
+        Path root = directory.resolve("other");
+        List<String> line = new ArrayList<>(List.of("--root", root.toString()));
+        line.addAll(List.of("--config", options.config.toString()));
+        line.addAll(List.of(words.replace("DIR", directory.toString()).split(" ")));
+        for (boolean directoryThere : List.of(false, true)) {
+            if (directoryThere) {
+                Files.createDirectory(root);
+            }
+            Cli run = Cli.run(Session::open, line.toArray(String[]::new));
+            assertEquals(ErrorKind.NOT_FOUND.exitCode(), run.exit(), run.toString());
+            assertEquals("", run.out());
+            assertEquals(
+                    ("imgctl: no store at %s; name another with --root, or pull or import an image"
+                                    + " to begin one\n")
+                            .formatted(root),
+                    run.err());
+            assertEquals(directoryThere, Files.exists(root));
+        }
+        try (Stream<Path> left = Files.list(root)) {
+            assertEquals(List.of(), left.toList());
+        }
+    }
+
+    @Test
+    void command_onAnEmptyStore_findsNothing() throws Exception {
+        options.root = directory.resolve("other");
+        assertEmbedded(options.root);
+        Cli run = Cli.run(Session::open, "--root", options.root.toString(), "ls", "-q");
+        assertEquals(0, run.exit(), run.toString());
+        assertEquals("", run.out());
+        Cli rm = Cli.run(Session::open, "--root", options.root.toString(), "rm", "a");
+        assertEquals(ErrorKind.NOT_FOUND.exitCode(), rm.exit());
+        assertTrue(rm.err().endsWith("not in the store; it has no images\n"), rm.err());
     }
 
     @Test

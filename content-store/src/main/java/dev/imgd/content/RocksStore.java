@@ -9,6 +9,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFileAttributes;
 import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.OptionalLong;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
@@ -156,7 +157,10 @@ final class RocksStore implements Store {
         Set<PosixFilePermission> modes = attributes.permissions();
         for (PosixFilePermission mode : modes) {
             if (!mode.name().startsWith("OWNER_")) {
-                LOG.warn("store {} was open to other users, closed it: mode was {}", root, modes);
+                LOG.warn(
+                        "store {} was open to other users, closed it: mode was {}",
+                        root,
+                        PosixFilePermissions.toString(modes));
                 BlobPaths.makePrivate(root);
                 return;
             }

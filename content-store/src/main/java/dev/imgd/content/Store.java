@@ -1,6 +1,7 @@
 package dev.imgd.content;
 
 import dev.imgd.model.ImageException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 
 /// One open store: `blobs/` on disk is the truth, RocksDB is the index over it.
@@ -16,6 +17,16 @@ public interface Store extends AutoCloseable {
     ///   is not writable
     static Store open(Path root, StoreOptions options) throws ImageException {
         return RocksStore.open(root, options);
+    }
+
+    /// Whether there is a store, as far as this user can see: what cannot be looked into may be
+    /// one, and [#open] says more.
+    static boolean exists(Path root) {
+        BlobPaths paths = new BlobPaths(root);
+        return Files.exists(root)
+                && (!(Files.isReadable(root) && Files.isExecutable(root))
+                        || Files.exists(paths.blobs())
+                        || Files.exists(paths.database()));
     }
 
     /// Loads the native library that [#open] needs, which may be done on another thread before.

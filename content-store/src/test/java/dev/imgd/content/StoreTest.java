@@ -51,6 +51,20 @@ final class StoreTest {
     }
 
     @Test
+    void exists_onlyWhatWasOpenedOnce() throws Exception {
+        assertFalse(Store.exists(root()));
+        Files.createDirectory(root());
+        Files.writeString(root().resolve("something"), "else");
+        assertFalse(Store.exists(root()));
+        Files.delete(root().resolve("something"));
+        open().close();
+        assertTrue(Store.exists(root()));
+        // What is left of a store is one: opening repairs it.
+        Files.move(root().resolve("db"), directory.resolve("aside"));
+        assertTrue(Store.exists(root()));
+    }
+
+    @Test
     void open_again_seesEverything() throws Exception {
         byte[] content = "{}".getBytes(StandardCharsets.UTF_8);
         Digest digest = Digest.sha256(content);

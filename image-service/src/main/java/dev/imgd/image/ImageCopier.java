@@ -425,7 +425,9 @@ public final class ImageCopier {
                 throw ImageException.failedPrecondition(
                         "copy of %s onto itself: the name would lose all platforms but one, got %s of %s; say --all-platforms, or choose another destination"
                                 .formatted(
-                                        request.source(), image.target().digest(), target.digest()));
+                                        request.source(),
+                                        image.target().digest(),
+                                        target.digest()));
             }
         }
 

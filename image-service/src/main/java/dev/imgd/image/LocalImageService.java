@@ -19,6 +19,7 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
 import dev.imgd.model.Platform;
 import dev.imgd.model.Reference;
+import dev.imgd.model.Spelling;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryClient.FetchedManifest;
 import dev.imgd.snapshot.SnapshotService;
@@ -38,6 +39,7 @@ import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.Lock;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -534,6 +536,11 @@ public final class LocalImageService implements ImageService {
     /// Finds an image by reference: exactly, by the same repository and digest, or by a digest
     /// alone.
     private ImageRecord find(String reference) throws ImageException {
+        return find(reference, true);
+    }
+
+    /// @param useful whether it would help to pull the image
+    private ImageRecord find(String reference, boolean useful) throws ImageException {
         Reference wanted = Reference.parse(reference);
         Optional<ImageRecord> exact =
                 store.images().find(NAMESPACE, wanted.withDefaultTag().toString());
@@ -549,8 +556,33 @@ public final class LocalImageService implements ImageService {
             }
         }
         throw ImageException.notFound(
-                "image %s: not in the store; pull it first, or see imgctl ls for what there is"
-                        .formatted(wanted.withDefaultTag()));
+                "image %s: not in the store; %s"
+                        .formatted(
+                                wanted.withDefaultTag(), advice(wanted.withDefaultTag(), useful)));
+    }
+
+    /// What somebody can do who named an image that is not there.
+    private String advice(Reference wanted, boolean pull) throws ImageException {
+        List<String> names = new ArrayList<>();
+        for (ImageRecord image : store.images().list(NAMESPACE)) {
+            names.add(Reference.parse(image.name()).familiar());
+        }
+        if (names.isEmpty()) {
+            return pull ? "it has no images; pull it first" : "it has no images";
+        }
+        String familiar = wanted.familiar();
+        Optional<String> near = Spelling.nearest(familiar, names);
+        if (near.isEmpty()) {
+            // The same image with another tag, or from another registry.
+            String last = wanted.repository().substring(wanted.repository().lastIndexOf('/') + 1);
+            near =
+                    names.stream()
+                            .filter(name -> name.matches("(.*/)?" + Pattern.quote(last) + "[:@].*"))
+                            .findFirst();
+        }
+        return (near.isPresent() ? "did you mean \"%s\"? ".formatted(near.get()) : "")
+                + "imgctl ls lists what there is"
+                + (pull ? ", and imgctl pull fetches more" : "");
     }
 
     private PlatformImage selected(ImageRecord image, Optional<String> platform)
@@ -670,7 +702,7 @@ public final class LocalImageService implements ImageService {
     public List<String> remove(List<String> references) throws ImageException {
         List<String> removed = new ArrayList<>();
         for (String reference : references) {
-            ImageRecord image = find(reference);
+            ImageRecord image = find(reference, false);
             store.images().delete(NAMESPACE, image.name());
             removed.add(image.name());
         }

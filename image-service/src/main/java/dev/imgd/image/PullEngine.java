@@ -41,6 +41,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -530,7 +531,7 @@ final class PullEngine implements AutoCloseable {
             if (!again || ++job.wrongDownloads == MAX_ATTEMPTS) {
                 return false;
             }
-            Set<String> hosts = new HashSet<>();
+            Set<String> hosts = new TreeSet<>();
             job.spans.forEach(span -> hosts.add(span.host()));
             if (wrongDigest && hosts.size() == 1) {
                 return distrust(hosts.iterator().next(), "sent wrong bytes of " + digest);
@@ -541,7 +542,7 @@ final class PullEngine implements AutoCloseable {
                         "{}: {} is wrong, and was sent by {}; fetching it from one of them",
                         plan.reference,
                         digest,
-                        hosts);
+                        String.join(", ", hosts));
             }
             return true;
         }

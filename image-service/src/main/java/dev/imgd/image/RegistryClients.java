@@ -59,8 +59,7 @@ public final class RegistryClients implements AutoCloseable {
     /// @param http whether this call asked for plain http
     public synchronized RegistryClient client(String registry, boolean http) {
         if (http && !plainHttp.contains(registry)) {
-            return onPlainHttp.computeIfAbsent(
-                    registry, r -> usual().session(hostsOnPlainHttp(r)));
+            return onPlainHttp.computeIfAbsent(registry, r -> usual().session(hostsOnPlainHttp(r)));
         }
         return usual();
     }

@@ -240,11 +240,9 @@ class CopyTest {
         copy("docker://" + from.push("a", "1", image), there, CopyPlatforms.ALL);
         ImageException e =
                 assertFails(
-                        ErrorKind.FAILED_PRECONDITION,
-                        () -> copy(there, there, CopyPlatforms.ONE));
+                        ErrorKind.FAILED_PRECONDITION, () -> copy(there, there, CopyPlatforms.ONE));
         assertTrue(String.valueOf(e.getMessage()).contains("say --all-platforms"), e.toString());
-        assertFails(
-                ErrorKind.FAILED_PRECONDITION, () -> copyOf(there, there, "linux/arm64"));
+        assertFails(ErrorKind.FAILED_PRECONDITION, () -> copyOf(there, there, "linux/arm64"));
         assertEquals(
                 image.manifest().digest(), copy(there, toName("d:1"), CopyPlatforms.ALL).digest());
     }

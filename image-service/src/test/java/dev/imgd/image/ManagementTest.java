@@ -195,6 +195,37 @@ class ManagementTest {
     }
 
     @Test
+    void imageThatIsNotThere_saysWhichIsMeant() throws IOException {
+        assertTrue(notThere("nothing").endsWith("it has no images; pull it first"));
+        pulled("team/debian", image("x"));
+        host.images.tag(registry.authority() + "/team/debian:1", "alpine:3.20");
+        assertEquals(
+                "image docker.io/library/alpine:3.2: not in the store; did you mean"
+                        + " \"alpine:3.20\"? imgctl ls lists what there is, and imgctl pull fetches"
+                        + " more",
+                notThere("alpine:3.2"));
+        assertTrue(
+                notThere("debian:12")
+                        .contains(
+                                "did you mean \"%s/team/debian:1\"?"
+                                        .formatted(registry.authority())));
+        assertTrue(notThere("nothing").contains("not in the store; imgctl ls lists what there is"));
+        // To remove an image nobody has to pull it.
+        ImageException e =
+                assertFails(ErrorKind.NOT_FOUND, () -> host.images.remove(List.of("alpine:3.2")));
+        assertTrue(
+                e.getMessage()
+                        .endsWith("did you mean \"alpine:3.20\"? imgctl ls lists what there is"),
+                e.getMessage());
+    }
+
+    private String notThere(String name) {
+        return String.valueOf(
+                assertFails(ErrorKind.NOT_FOUND, () -> host.images.inspect(name, Optional.empty()))
+                        .getMessage());
+    }
+
+    @Test
     void sweep_afterRemove_takesWhatOnlyThatImageNeeded() throws IOException {
         String first = pulled("a", image("x"));
         String second = pulled("b", image("y"));

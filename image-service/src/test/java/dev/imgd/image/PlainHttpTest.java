@@ -78,8 +78,7 @@ class PlainHttpTest {
             RegistryHosts hosts =
                     hosts(name, "server = \"https://%s\"\nca = \"%s\"\n".formatted(name, ca));
             try (Host host = Host.open(directory.resolve("host"), o -> o, hosts)) {
-                PullResult result =
-                        host.images.pull(onPlainHttp(reference), ProgressListener.NONE);
+                PullResult result = host.images.pull(onPlainHttp(reference), ProgressListener.NONE);
                 assertEquals(1, result.warnings().size(), result.warnings().toString());
                 String warning = result.warnings().getFirst();
                 assertTrue(warning.contains("hosts.toml:1 names https://" + name), warning);

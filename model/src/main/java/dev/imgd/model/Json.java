@@ -120,7 +120,7 @@ public final class Json {
                     "%s: not valid JSON: %s%s"
                             .formatted(
                                     what,
-                                    Text.printable(firstLine(problem), 300),
+                                    Text.printable(plain(firstLine(problem)), 300),
                                     place(e.getLocation())),
                     e);
         }
@@ -211,6 +211,27 @@ public final class Json {
         int marker = message.indexOf(" (start marker at");
         int cut = marker < 0 ? end : end < 0 ? marker : Math.min(marker, end);
         return cut < 0 ? message : message.substring(0, cut);
+    }
+
+    /// What the parser found, without its words for programmers.
+    private static String plain(String problem) {
+        if (problem.startsWith("Unexpected end-of-input")) {
+            return "it ends in the middle";
+        }
+        return problem.replaceFirst(
+                        "^Unrecognized token '(.*)': was expecting .*", "the unknown word '$1'")
+                .replaceFirst(
+                        "^Illegal unquoted character \\(\\(CTRL-CHAR, code (\\d+)\\)\\).*",
+                        "a control character (code $1) that is not escaped")
+                .replaceFirst(
+                        "^(?:Illegal|Unexpected) character \\(\\(CTRL-CHAR, code (\\d+)\\)\\).*",
+                        "a control character (code $1)")
+                .replaceFirst(
+                        "^Unexpected character \\('(.*)' \\(code \\d+[^)]*\\)\\): ?(?:was expecting|expected)? ?(.*)",
+                        "unexpected '$1', wanted $2")
+                .replaceFirst(
+                        "^Unrecognized character escape '(.*)' \\(code \\d+\\)",
+                        "the unknown escape \\\\$1");
     }
 
     private static String place(@Nullable TokenStreamLocation location) {

@@ -53,8 +53,34 @@ class JsonTest {
     @Test
     void parse_cutOff_isSaidInPlainWords() {
         ImageException e = assertThrows(ImageException.class, () -> parse("{\"a\": [1,\n"));
-        assertTrue(e.getMessage().endsWith(" (line 2, column 1)"), e.getMessage());
-        assertFalse(e.getMessage().contains("REDACTED"), e.getMessage());
+        assertTrue(
+                e.getMessage().endsWith(": it ends in the middle (line 2, column 1)"),
+                e.getMessage());
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            quoteCharacter = '`',
+            value = {
+                "x|the unknown word 'x'",
+                "[tru]|the unknown word 'tru'",
+                "0\u0081|a control character",
+                "[\u0001]|a control character (code 1) (line",
+                "[\"a\u0001\"]|a control character (code 1) that is not escaped (line",
+                "[1 2]|unexpected '2', wanted",
+                "{a:1}|unexpected 'a', wanted",
+                "[\"\\x\"]|the unknown escape \\x (line",
+                "[\"a|it ends in the middle (line",
+                "{\"a|it ends in the middle (line"
+            })
+    void parse_wrong_isSaidInPlainWords(String text, String words) {
+        ImageException e = assertThrows(ImageException.class, () -> parse(text));
+        assertTrue(e.getMessage().contains("not valid JSON: " + words), e.getMessage());
+        for (String program :
+                List.of("CTRL-CHAR", "(code 50)", "REDACTED", "token", "JSON String")) {
+            assertFalse(e.getMessage().contains(program), e.getMessage());
+        }
     }
 
     @Test

@@ -60,8 +60,7 @@ public final class RemoteImageService implements ImageService {
 
     /// @param what it is, for when the daemon does not answer it
     /// @param kept what is not lost then, as a part of a sentence; empty for nothing
-    private <T> T call(String what, String kept, Answer.Computation<T> call)
-            throws ImageException {
+    private <T> T call(String what, String kept, Answer.Computation<T> call) throws ImageException {
         try {
             T result = call.compute();
             heard = true;

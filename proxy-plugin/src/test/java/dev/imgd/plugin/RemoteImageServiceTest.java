@@ -383,7 +383,9 @@ class RemoteImageServiceTest {
         String message = thrown.get().getMessage();
         assertTrue(
                 message.startsWith(
-                        "the daemon at " + directory.socket() + " went away during the pull; what was"
+                        "the daemon at "
+                                + directory.socket()
+                                + " went away during the pull; what was"
                                 + " fetched is kept; see systemctl status imgd"),
                 message);
     }

@@ -134,7 +134,8 @@ final class Examination {
     Bytes blob(Descriptor descriptor, long maxBytes) throws ImageException {
         if (descriptor.sizeBytes() > maxBytes) {
             throw ImageException.invalidContent(
-                    "larger than the %d bytes that are read".formatted(maxBytes));
+                    "too large to be read: wanted at most %d bytes, got %d"
+                            .formatted(maxBytes, descriptor.sizeBytes()));
         }
         return lookup.blob(descriptor);
     }

@@ -333,9 +333,12 @@ record NotationPolicy(Map<String, Statement> statements, List<X509CRL> revocatio
                     at = text.indexOf(CERTIFICATE, end);
                 }
             }
-        } catch (ImageException | IllegalArgumentException e) {
+        } catch (ImageException e) {
             throw ImageException.failedPrecondition(
                     "trust store: %s: %s".formatted(file, e.getMessage()));
+        } catch (IllegalArgumentException e) {
+            throw ImageException.failedPrecondition(
+                    "trust store: %s: a certificate in PEM that is not base64".formatted(file));
         }
         if (found.isEmpty()) {
             throw ImageException.failedPrecondition(

@@ -204,7 +204,7 @@ class KeySignaturesTest {
     void simpleSigning_largePayload_notRead() throws Exception {
         byte[] payload = new byte[(64 << 10) + 1];
         signatures.tag(image, signatures.simpleSigning(payload, new byte[] {1}));
-        assertRefused(verdict(), "larger than");
+        assertRefused(verdict(), "wanted at most 65536 bytes, got 65537");
     }
 
     @Test

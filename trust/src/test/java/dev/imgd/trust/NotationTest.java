@@ -65,6 +65,37 @@ class NotationTest {
         trustPolicy("strict", "", "*");
     }
 
+    @Test
+    void envelope_garbage_isSaidInPlainWords() throws Exception {
+        for (byte[] garbage : List.of(new byte[] {0, 1, 2}, new byte[] {0x30, 3, 2, 1, 1})) {
+            signatures.referrers.clear();
+            signatures.refer(image, TYPE, Envelope.JWS, garbage);
+            Verdict verdict = verdict();
+            assertRefused(verdict, "JWS: not valid JSON: ");
+            assertTrue(!verdict.toString().contains("CTRL-CHAR"), verdict.toString());
+        }
+    }
+
+    @Test
+    void envelope_tooLarge_saysHowMuchIsRead() throws Exception {
+        byte[] large = new byte[Math.toIntExact(Examination.MAX_SIGNATURE_BYTES) + 1];
+        signatures.refer(image, TYPE, Envelope.JWS, large);
+        assertRefused(
+                verdict(),
+                "wanted at most %d bytes, got %d".formatted(large.length - 1, large.length));
+    }
+
+    @Test
+    void trustStore_notBase64_isSaidInPlainWords() throws Exception {
+        new Draft("P-256").attach();
+        Files.writeString(
+                store.resolve("root.pem"),
+                "-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n");
+        ImageException e = assertThrows(ImageException.class, this::verdict);
+        assertTrue(
+                e.getMessage().endsWith("a certificate in PEM that is not base64"), e.toString());
+    }
+
     private void trustPolicy(String level, String override, String identity) throws Exception {
         Files.writeString(
                 directory.resolve("notation/trustpolicy.json"),

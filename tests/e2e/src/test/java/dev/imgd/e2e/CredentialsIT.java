@@ -51,7 +51,8 @@ class CredentialsIT {
         embedded.fails(DENIED, "pull", "-q", "--no-unpack", image);
         assertEquals(digest, asUser(embedded, "pull", "-q", "--no-unpack", "--user", user, image));
         embedded.fails(DENIED, "pull", "-q", "--no-unpack", image);
-        assertEquals("1", asUser(embedded, "registry", "tags", image, "--user", user));
+        String repository = image.substring(0, image.lastIndexOf(':'));
+        assertEquals("1", asUser(embedded, "registry", "tags", repository, "--user", user));
         assertEquals(digest, asUser(embedded, "manifest", "digest", image, "--user", user));
         asUser(embedded, "registry", "resolve", image, "--user", user);
         asUser(embedded, "verify", image, "--user", user);
@@ -124,5 +125,28 @@ class CredentialsIT {
         assertEquals(digest, remote.ok("pull", "-q", "--no-unpack", image));
         remote.fails(DENIED, "pull", "-q", "--no-unpack", "--authfile", none, image);
         assertEquals(digest, remote.ok("pull", "-q", "--no-unpack", image));
+    }
+
+    /// At a terminal, which `script` makes, the name and the password are asked for, one after the
+    /// other.
+    @Test
+    void login_atATerminal_asksForWhatIsMissing() throws Exception {
+        Path file = workspace.path("auth.json");
+        String host = "localhost:" + registry.port();
+        String login = "%s login --authfile %s %s".formatted(Installation.IMGCTL, file, host);
+        String shown =
+                Program.of("script", "-qec", login, "/dev/null").input(user + "\n" + password).ok();
+        assertTrue(shown.contains("User name at " + host + ": "), shown);
+        assertTrue(shown.contains("Password for " + user + " at " + host + ": "), shown);
+        assertTrue(shown.contains("Logged in to " + host + " as " + user), shown);
+        assertEquals(digest, embedded.ok("pull", "-q", "--no-unpack", "--authfile", file, image));
+
+        String piped =
+                embedded.command("login", "--authfile", file, host)
+                        .input(password)
+                        .run()
+                        .expectExit(2)
+                        .err();
+        assertTrue(piped.contains("say --username NAME"), piped);
     }
 }

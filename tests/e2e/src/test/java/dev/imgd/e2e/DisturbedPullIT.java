@@ -261,9 +261,12 @@ class DisturbedPullIT {
         Imgd imgd = workspace.keep(Imgd.start(workspace.path("d"), Imgd.Mode.PASSIVE));
         Program.Running first = pull(imgd.imgctl());
         awaitHalf(first);
+        // So slowly that it does not end while calls may still go on.
+        way.limitEachConnection(1 << 20);
         assertEquals(0, imgd.terminate(), imgd.log());
         assertWentAway(first, imgd);
 
+        way.limitEachConnection(CONNECTION_BYTES_PER_SECOND);
         Imgd next = workspace.keep(imgd.again());
         assertRightAndNearlyOnce(pull(next.imgctl()), next.place().root());
     }

@@ -112,8 +112,7 @@ class RequestLogTest extends Fixture {
             use(
                     QUICK.withCredentials(
                             CredentialSource.of(
-                                    registry.authority(),
-                                    new Credentials.Login("me", CANARY))));
+                                    registry.authority(), new Credentials.Login("me", CANARY))));
             readBlob(blob, 0);
             List<String> lines = lines();
             assertTrue(lines.stream().anyMatch(l -> l.contains(" status=401 ")), lines.toString());
@@ -130,8 +129,7 @@ class RequestLogTest extends Fixture {
                                     l ->
                                             l.contains(" url=http://" + store.authority())
                                                     && l.contains(" status=200 bytes=1000 ")
-                                                    && l.endsWith(
-                                                            " host=" + registry.authority())),
+                                                    && l.endsWith(" host=" + registry.authority())),
                     lines.toString());
             for (String line : lines) {
                 assertFalse(line.contains(CANARY), line);
