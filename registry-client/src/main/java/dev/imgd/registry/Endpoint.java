@@ -232,7 +232,7 @@ final class Endpoint {
     ///
     /// @throws ImageException of the last attempt
     Answer get(Ask ask, Operation operation) throws ImageException {
-        return get(ask, operation, retries.attempts(), new Tally(authority()));
+        return get(ask, operation, retries.attempts(), new Tally(authority(), new Heard()));
     }
 
     /// As [#get(Ask, Operation)].
