@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import okhttp3.Response;
 import okio.Buffer;
+import org.jspecify.annotations.Nullable;
 
 /// Turns an answer that is not a success into an error. **Source:** distribution-spec v1.1 § Error
 /// Codes.
@@ -32,17 +33,36 @@ final class ErrorBody {
 
     private ErrorBody() {}
 
+    /// What is said of an answer instead of what its status usually means.
+    ///
+    /// @param meaning null for the usual one
+    /// @param kind null for the usual one
+    /// @param advice null for the usual one
+    record Wording(@Nullable String meaning, @Nullable ErrorKind kind, @Nullable String advice) {
+        static final Wording USUAL = new Wording(null, null, null);
+
+        static Wording advice(String advice) {
+            return new Wording(null, null, advice);
+        }
+    }
+
     /// Reads the body within the limits. The caller closes the response.
     ///
     /// @param writing whether the request was to change something
     static RegistryException exception(
-            String what, String from, Response response, Limits limits, boolean writing) {
+            String what,
+            String from,
+            Response response,
+            Limits limits,
+            boolean writing,
+            Wording wording) {
         int status = response.code();
         byte[] body = body(response, limits.errorBodyBytes());
         boolean tooLong = body.length > limits.errorBodyBytes();
         List<RegistryException.Detail> details = tooLong ? List.of() : details(body);
         StringBuilder message = new StringBuilder(what);
-        message.append(": ").append(meaning(status)).append(" (HTTP ").append(status);
+        String meaning = wording.meaning == null ? meaning(status) : wording.meaning;
+        message.append(": ").append(meaning).append(" (HTTP ").append(status);
         message.append(" from ").append(from).append(')');
         if (tooLong) {
             message.append(", explained in more than ").append(limits.errorBodyBytes());
@@ -54,15 +74,19 @@ final class ErrorBody {
         message.append(front.advice);
         if (incomplete) {
             message.append("; push what it points to into the same repository first");
+        } else if (wording.advice != null) {
+            message.append(wording.advice);
         } else {
             message.append(writing ? writingAdvice(status) : advice(status));
         }
-        ErrorKind kind =
-                front != Front.NONE
-                        ? front.kind
-                        : incomplete || (writing && status == 405)
-                                ? ErrorKind.FAILED_PRECONDITION
-                                : kind(status);
+        ErrorKind kind = kind(status);
+        if (wording.kind != null) {
+            kind = wording.kind;
+        } else if (front != Front.NONE) {
+            kind = front.kind;
+        } else if (incomplete || (writing && status == 405)) {
+            kind = ErrorKind.FAILED_PRECONDITION;
+        }
         return new RegistryException(kind, message.toString(), status, details, null);
     }
 

@@ -255,7 +255,8 @@ class SecuredIT {
                         new Tokens(
                                 "token server down",
                                 UNAVAILABLE,
-                                "no answer from %s: connection refused".formatted(down.authority()),
+                                "no answer from the token server %s: connection refused"
+                                        .formatted(down.authority()),
                                 good,
                                 down.realm(),
                                 "localhost"),

@@ -266,7 +266,9 @@ class SecuredRegistryIT {
                 failure(ErrorKind.UNAUTHENTICATED, withTokens, options(withTokens, wrong)));
         ImageException e =
                 assertThrows(ImageException.class, () -> Logins.check(QUICK, withTokens, wrong));
-        assertSays("nothing was stored", e.getMessage());
+        assertSays(
+                "the user name or the password for " + withTokens + " is wrong", e.getMessage());
+        assertSays("; asked as user user", e.getMessage());
     }
 
     @Test
