@@ -381,7 +381,7 @@ final class Authorizer {
             throws IOException {
         Request request = first;
         for (int hops = 0; ; hops++) {
-            Call call = client(request.url()).newCall(request);
+            Call call = client(what, request.url()).newCall(request);
             operation.watch(call);
             try (Deadline deadline = Deadline.start(call, tokenDeadline())) {
                 try (Response response = call.execute()) {
@@ -398,21 +398,26 @@ final class Authorizer {
                 } catch (ImageException | RetryLater | NoSuchForm e) {
                     throw e;
                 } catch (IOException e) {
-                    throw deadline.explain(e);
+                    TlsSettings tls = tls(request.url());
+                    throw deadline.explain(
+                            request.isHttps() ? OwnCertificateException.explain(e, tls) : e);
                 }
             }
         }
     }
 
-    private okhttp3.OkHttpClient client(HttpUrl url) throws ImageException {
+    private okhttp3.OkHttpClient client(String what, HttpUrl url) throws ImageException {
         AddressRange near = near();
         GuardedDns guarded = dns;
         if (guarded == null || guarded.near() != near) {
             guarded = realms.dns(near);
             dns = guarded;
         }
-        TlsSettings tls = isOwn(url) ? host.tls() : TlsSettings.SYSTEM;
-        return connections.client(url.isHttps(), tls, guarded);
+        return connections.client(what, url.isHttps(), tls(url)).newBuilder().dns(guarded).build();
+    }
+
+    private TlsSettings tls(HttpUrl url) {
+        return isOwn(url) ? host.tls() : TlsSettings.SYSTEM;
     }
 
     /// Whether a token server is where the registry is, so that its settings are for both.

@@ -460,8 +460,10 @@ final class Endpoint {
             throws IOException {
         TlsSettings tls = moved ? TlsSettings.SYSTEM : host.tls();
         boolean https = request.url().isHttps();
-        OkHttpClient client =
-                dns == null ? connections.client(https, tls) : connections.client(https, tls, dns);
+        OkHttpClient client = connections.client(ask.what(), https, tls);
+        if (dns != null) {
+            client = client.newBuilder().dns(dns).build();
+        }
         if (!moved && host.dialTimeout().isPresent()) {
             client = client.newBuilder().connectTimeout(host.dialTimeout().get()).build();
         }
@@ -496,7 +498,7 @@ final class Endpoint {
             } catch (ImageException e) {
                 throw e;
             } catch (IOException e) {
-                throw deadline.explain(e);
+                throw deadline.explain(https ? OwnCertificateException.explain(e, tls) : e);
             }
         }
     }

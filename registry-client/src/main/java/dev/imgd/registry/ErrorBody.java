@@ -31,6 +31,10 @@ final class ErrorBody {
             "the server wants a client certificate and none was sent; name one as \"client\" of"
                     + " this host in hosts.toml";
 
+    static final String PLAIN_HTTP =
+            "this port speaks https and was asked with plain http; name it with https:// in"
+                    + " hosts.toml, and leave --plain-http out";
+
     private ErrorBody() {}
 
     /// What is said of an answer instead of what its status usually means.
@@ -71,7 +75,9 @@ final class ErrorBody {
         show(details, limits.errorShownBytes(), message);
         boolean incomplete = writing && details.stream().anyMatch(ErrorBody::isMissingContent);
         Front front = status == 400 && details.isEmpty() ? front(body) : Front.NONE;
-        message.append(front.advice);
+        OwnCertificateException own =
+                front == Front.CERTIFICATE_REFUSED ? OwnCertificateException.sent(response) : null;
+        message.append(own == null ? front.advice : ": " + own.getMessage());
         if (incomplete) {
             message.append("; push what it points to into the same repository first");
         } else if (wording.advice != null) {
@@ -138,7 +144,8 @@ final class ErrorBody {
     }
 
     /// Servers that stand before a registry finish a handshake that they do not like, and say so in
-    /// a page. **Source:** nginx, ngx_http_special_response.c.
+    /// a page. **Source:** nginx, ngx_http_special_response.c; Go, net/http server.go; Apache httpd,
+    /// ssl_engine_kernel.c.
     private enum Front {
         NONE("", "", ErrorKind.UNKNOWN),
         NO_CERTIFICATE(
@@ -149,11 +156,9 @@ final class ErrorBody {
                 "The SSL certificate error",
                 ": the server refused this side's certificate; " + CLIENT_CERTIFICATE_ADVICE,
                 ErrorKind.UNAUTHENTICATED),
-        PLAIN_HTTP(
-                "The plain HTTP request was sent to HTTPS port",
-                ": this port speaks https and was asked with plain http; name it with"
-                        + " https:// in hosts.toml",
-                ErrorKind.FAILED_PRECONDITION);
+        PLAIN_AT_NGINX("The plain HTTP request was sent to HTTPS port"),
+        PLAIN_AT_GO("Client sent an HTTP request to an HTTPS server"),
+        PLAIN_AT_APACHE("speaking plain HTTP to an SSL-enabled server port");
 
         private final String page;
         private final String advice;
@@ -163,6 +168,10 @@ final class ErrorBody {
             this.page = page;
             this.advice = advice;
             this.kind = kind;
+        }
+
+        Front(String page) {
+            this(page, ": " + PLAIN_HTTP, ErrorKind.INVALID_ARGUMENT);
         }
     }
 
