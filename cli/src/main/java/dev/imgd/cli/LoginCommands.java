@@ -3,6 +3,7 @@ package dev.imgd.cli;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.JsonWriter;
 import dev.imgd.model.Reference;
+import dev.imgd.model.RegistryException;
 import dev.imgd.model.Text;
 import dev.imgd.registry.Credentials;
 import dev.imgd.registry.Logins;
@@ -139,7 +140,17 @@ final class LoginCommands {
             String secret = SecretInput.read(CredentialOptions.prompt(user, name));
             Credentials credentials =
                     CredentialOptions.of(user, secret, "imgctl login " + name + " --username");
-            boolean checked = Logins.check(registryOptions(), name, credentials);
+            boolean checked;
+            try {
+                checked = Logins.check(registryOptions(), name, credentials);
+            } catch (RegistryException e) {
+                throw new RegistryException(
+                        e.kind(),
+                        e.getMessage() + "; nothing was stored",
+                        e.status(),
+                        e.details(),
+                        e);
+            }
             if (!checked) {
                 Console.current().warn(name + " lets everybody in: nothing could be checked");
             }

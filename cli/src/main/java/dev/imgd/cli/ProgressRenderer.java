@@ -4,14 +4,11 @@ import dev.imgd.image.ImageService.LayerProgress;
 import dev.imgd.image.ImageService.LayerState;
 import dev.imgd.image.ImageService.Progress;
 import dev.imgd.image.ImageService.ProgressListener;
-import dev.imgd.image.ImageService.SourceUse;
 import dev.imgd.model.JsonWriter;
 import java.io.PrintStream;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
-import java.util.Set;
 import java.util.function.LongSupplier;
 
 /// Shows the progress of a pull on standard error: one line for the whole and a row per active
@@ -156,7 +153,6 @@ abstract sealed class ProgressRenderer implements ProgressListener, AutoCloseabl
     /// One line per phase and every five seconds.
     static final class Plain extends ProgressRenderer {
         private static final long EVERY_NANOS = 5_000_000_000L;
-        private final Set<String> dropped = new HashSet<>();
         private String phase = "";
         private long printedNanos;
 
@@ -166,13 +162,6 @@ abstract sealed class ProgressRenderer implements ProgressListener, AutoCloseabl
 
         @Override
         public void progress(Progress state) {
-            for (SourceUse use : state.sources()) {
-                if (use.dropped().isPresent() && dropped.add(use.host())) {
-                    err.println(
-                            "%s: %s dropped: %s"
-                                    .formatted(state.reference(), use.host(), use.dropped().get()));
-                }
-            }
             long elapsed = elapsedNanos();
             if (!state.phase().equals(phase) || elapsed - printedNanos >= EVERY_NANOS) {
                 phase = state.phase();

@@ -41,6 +41,7 @@ class ExitCodesTest {
         CODES.put(ErrorKind.NOT_IMPLEMENTED, 1);
         CODES.put(ErrorKind.INTERNAL, 1);
         CODES.put(ErrorKind.UNAVAILABLE, 6);
+        CODES.put(ErrorKind.UNTRUSTED, 6);
         CODES.put(ErrorKind.DATA_LOSS, 5);
         CODES.put(ErrorKind.UNAUTHENTICATED, 4);
         CODES.put(ErrorKind.CANCELLED, 130);

@@ -125,7 +125,7 @@ class TrustCommandsTest {
     void verify_policyThatIsNamedButAbsent_isAnError() throws Exception {
         Files.delete(directory.resolve("policy.json"));
         Cli result = run("verify", reference);
-        assertEquals(8, result.exit());
+        assertEquals(2, result.exit());
         assertTrue(result.err().contains("no such file"), result.err());
     }
 

@@ -37,7 +37,7 @@ final class ClientKeys extends X509ExtendedKeyManager {
             Pem key = pair.key().equals(pair.certificate()) ? certificate : Pem.read(pair.key());
             Identity identity = new Identity(key.privateKey(), certificate.certificates());
             if (!belongs(identity.key, identity.chain.getFirst().getPublicKey())) {
-                throw ImageException.failedPrecondition(
+                throw ImageException.invalidArgument(
                         "%s: the private key is not that of the certificate in %s"
                                 .formatted(pair.key(), pair.certificate()));
             }

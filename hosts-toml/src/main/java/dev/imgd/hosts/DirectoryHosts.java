@@ -310,7 +310,7 @@ public final class DirectoryHosts implements RegistryHosts {
                         at.path(),
                         entry.capabilities(),
                         entry.headers(),
-                        http ? TlsSettings.SYSTEM : FileTls.of(entry, stamps),
+                        http ? TlsSettings.SYSTEM : FileTls.of(entry, authority, stamps),
                         proxy ? position : RegistryHost.Role.ORIGIN,
                         proxy ? Optional.of(registry) : Optional.empty(),
                         Optional.ofNullable(entry.dialTimeout()),

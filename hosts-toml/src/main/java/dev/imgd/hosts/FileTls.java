@@ -25,16 +25,21 @@ import javax.net.ssl.X509TrustManager;
 /// Equal to another when it would read the same files in the same state, so that connections are
 /// kept while a configuration is read again, and made anew when a certificate was renewed.
 final class FileTls implements TlsSettings {
+    /// Whose settings they are and where they are written, for messages.
+    private final String owner;
+
     private final List<Path> authorities;
     private final List<ClientPair> clients;
     private final boolean verifies;
     private final List<FileStamp> stamps;
 
     private FileTls(
+            String owner,
             List<Path> authorities,
             List<ClientPair> clients,
             boolean verifies,
             List<FileStamp> stamps) {
+        this.owner = owner;
         this.authorities = authorities;
         this.clients = clients;
         this.verifies = verifies;
@@ -43,8 +48,10 @@ final class FileTls implements TlsSettings {
 
     /// The settings of a table; [TlsSettings#SYSTEM] when it says nothing that matters.
     ///
+    /// @param host whose settings they are
     /// @param stamps receives the state of every file
-    static TlsSettings of(HostEntry entry, List<FileStamp> stamps) throws ImageException {
+    static TlsSettings of(HostEntry entry, String host, List<FileStamp> stamps)
+            throws ImageException {
         boolean verifies = !Boolean.TRUE.equals(entry.skipVerify());
         if (verifies && entry.authorities().isEmpty() && entry.clients().isEmpty()) {
             return TlsSettings.SYSTEM;
@@ -60,6 +67,7 @@ final class FileTls implements TlsSettings {
         }
         stamps.addAll(own);
         return new FileTls(
+                "%s, %s".formatted(host, entry.from()),
                 List.copyOf(entry.authorities()),
                 List.copyOf(entry.clients()),
                 verifies,
@@ -97,7 +105,7 @@ final class FileTls implements TlsSettings {
             throw new ImageException(
                     ErrorKind.INTERNAL, "TLS: the Java runtime has no X.509 trust manager");
         } catch (ImageException e) {
-            throw e;
+            throw owned("ca", e);
         } catch (GeneralSecurityException | IOException e) {
             throw new ImageException(
                     ErrorKind.INTERNAL, "TLS: cannot make a trust store: " + e.getMessage(), e);
@@ -106,7 +114,16 @@ final class FileTls implements TlsSettings {
 
     @Override
     public List<KeyManager> keyManagers() throws ImageException {
-        return clients.isEmpty() ? List.of() : List.of(ClientKeys.read(clients));
+        try {
+            return clients.isEmpty() ? List.of() : List.of(ClientKeys.read(clients));
+        } catch (ImageException e) {
+            throw owned("client", e);
+        }
+    }
+
+    private ImageException owned(String key, ImageException e) {
+        return new ImageException(
+                e.kind(), "%s of %s: %s".formatted(key, owner, e.getMessage()), e);
     }
 
     @Override

@@ -2,10 +2,12 @@ package dev.imgd.hosts;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Text;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -71,14 +73,22 @@ final class Pem {
             bytes = in.readNBytes(MAX_FILE_BYTES + 1);
         } catch (NoSuchFileException e) {
             throw new ImageException(
-                    ErrorKind.FAILED_PRECONDITION,
-                    "%s: no such file; hosts.toml or its directory names it".formatted(file),
+                    ErrorKind.INVALID_ARGUMENT, "%s: no such file".formatted(file), e);
+        } catch (AccessDeniedException e) {
+            throw new ImageException(
+                    ErrorKind.PERMISSION_DENIED,
+                    "%s: permission denied; let the user of this process read it".formatted(file),
                     e);
         } catch (IOException e) {
-            throw new ImageException(
-                    ErrorKind.FAILED_PRECONDITION,
-                    "%s: cannot be read; check its permissions".formatted(file),
-                    e);
+            throw Files.isDirectory(file)
+                    ? wrong(file, "it is a directory; name a file in it")
+                    : new ImageException(
+                            ErrorKind.INVALID_ARGUMENT,
+                            "%s: cannot be read: %s"
+                                    .formatted(
+                                            file,
+                                            Text.printable(String.valueOf(e.getMessage()), 160)),
+                            e);
         }
         if (bytes.length > MAX_FILE_BYTES) {
             throw wrong(file, "larger than 4 MiB");
@@ -137,7 +147,7 @@ final class Pem {
             }
         } catch (CertificateException e) {
             throw new ImageException(
-                    ErrorKind.FAILED_PRECONDITION,
+                    ErrorKind.INVALID_ARGUMENT,
                     "%s: a certificate in it cannot be read".formatted(file),
                     e);
         }
@@ -187,7 +197,7 @@ final class Pem {
             };
         } catch (IOException | IllegalArgumentException e) {
             throw new ImageException(
-                    ErrorKind.FAILED_PRECONDITION,
+                    ErrorKind.INVALID_ARGUMENT,
                     "%s: the private key in it cannot be read".formatted(file),
                     e);
         }
@@ -223,6 +233,6 @@ final class Pem {
     }
 
     private static ImageException wrong(Path file, String message) {
-        return ImageException.failedPrecondition(file + ": " + message);
+        return ImageException.invalidArgument(file + ": " + message);
     }
 }

@@ -254,6 +254,7 @@ class FileTlsTest {
     @CsvSource({
         "client = \"@none.pem\", none.pem: no such file",
         "client = [[\"@both.pem\"; \"@none.key\"]], none.key: no such file",
+        "client = [[\"@both.pem\"; \"@\"]], it is a directory; name a file in it",
         "client = \"@ca.pem\", ca.pem: there is no private key",
         "client = [[\"@ca.key\"; \"@ca.key\"]], ca.key: there is no certificate",
         "client = [[\"@rsa-pkcs8.pem\"; \"@ec-pkcs8.key\"]], ec-pkcs8.key: the private key is not that",
@@ -274,7 +275,9 @@ class FileTlsTest {
         Files.writeString(pki.resolve("empty.key"), begin + "AAAA" + end);
         TlsSettings tls = settings(toml.replace(';', ','));
         ImageException e = assertThrows(ImageException.class, tls::keyManagers);
-        assertEquals(ErrorKind.FAILED_PRECONDITION, e.kind());
+        assertEquals(ErrorKind.INVALID_ARGUMENT, e.kind());
+        String owner = "client of r.example, %s:1: ".formatted(directory.resolve("hosts.toml"));
+        assertTrue(e.getMessage().startsWith(owner), e.getMessage());
         assertTrue(e.getMessage().contains(expected), e.getMessage());
         assertFalse(e.getMessage().contains("s3cr"), e.getMessage());
     }
@@ -284,6 +287,8 @@ class FileTlsTest {
     void trustManager_wrongFile_saysWhichAndWhy(String file, String expected) throws Exception {
         TlsSettings tls = settings("ca = \"@" + file + "\"");
         ImageException e = assertThrows(ImageException.class, tls::trustManager);
+        assertEquals(ErrorKind.INVALID_ARGUMENT, e.kind());
+        assertTrue(e.getMessage().startsWith("ca of r.example, "), e.getMessage());
         assertTrue(e.getMessage().contains(file + ": " + expected), e.getMessage());
     }
 }

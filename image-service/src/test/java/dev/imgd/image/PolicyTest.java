@@ -285,7 +285,7 @@ class PolicyTest {
     void pull_policyThatIsWrong_refuses() throws Exception {
         String reference = registry.push("a", "1", image("1"));
         policy("{\"type\":\"accept\"}");
-        assertFails(ErrorKind.FAILED_PRECONDITION, () -> host.pull(reference));
+        assertFails(ErrorKind.INVALID_ARGUMENT, () -> host.pull(reference));
         host.assertNoMess();
     }
 

@@ -25,6 +25,9 @@ public enum ErrorKind {
 
     /// A registry answered 429, or a configured rate was used up.
     RATE_LIMITED(8, 7, true),
+    /// A server did not prove to be the one that was asked for: its certificate is of an unknown
+    /// authority, out of date or for another name.
+    UNTRUSTED(9, 6, false),
     /// The file system has no space or no inodes left.
     NO_SPACE(8, 9, false),
     /// A limit against hostile input was exceeded; the message names its configuration key.

@@ -10,8 +10,20 @@ import okhttp3.Response;
 /// @param from the host and port that sent it, after redirects
 /// @param moved whether a redirect led to another host, port or scheme
 /// @param limits of what is read of it to explain a failure
-record Answer(Call call, Response response, String from, boolean moved, Limits limits)
+/// @param wording what is known of why it is a refusal
+record Answer(
+        Call call,
+        Response response,
+        String from,
+        boolean moved,
+        Limits limits,
+        ErrorBody.Wording wording)
         implements AutoCloseable {
+    /// The same with what is known of why it is a refusal.
+    Answer with(ErrorBody.Wording known) {
+        return new Answer(call, response, from, moved, limits, known);
+    }
+
     int status() {
         return response.code();
     }
@@ -21,7 +33,7 @@ record Answer(Call call, Response response, String from, boolean moved, Limits l
     /// @param what was wanted
     /// @param writing whether the request was to change something
     RegistryException failure(String what, boolean writing) {
-        return ErrorBody.exception(what, from, response, limits, writing);
+        return ErrorBody.exception(what, from, response, limits, writing, wording);
     }
 
     /// Drops the connection, whatever is still to come on it.

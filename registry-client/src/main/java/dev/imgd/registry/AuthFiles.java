@@ -82,6 +82,12 @@ final class AuthFiles implements CredentialSource {
         return lookUp(authority, repository).map(Logins.Found::credentials);
     }
 
+    @Override
+    public Optional<Logins.Found> locate(String authority, String repository)
+            throws ImageException {
+        return lookUp(authority, repository);
+    }
+
     /// Finds credentials and says where they are.
     Optional<Logins.Found> lookUp(String authority, String repository) throws ImageException {
         for (Path file : files) {

@@ -6,10 +6,13 @@ import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
 import dev.imgd.model.RegistryException;
+import dev.imgd.model.Text;
 import java.io.IOException;
 import java.time.Duration;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.ReentrantLock;
 import okhttp3.Call;
@@ -216,10 +219,25 @@ final class Authorizer {
     }
 
     private @Nullable Credentials credentials(String repository) throws ImageException {
-        String key =
-                host.authority().equals("registry-1.docker.io") ? "docker.io" : host.authority();
-        Optional<Credentials> found = options.credentials().find(key, repository);
+        Optional<Credentials> found = options.credentials().find(credentialKey(), repository);
         return found.filter(c -> !(c instanceof Credentials.Anonymous)).orElse(null);
+    }
+
+    private String credentialKey() {
+        return host.authority().equals("registry-1.docker.io") ? "docker.io" : host.authority();
+    }
+
+    /// The credentials that are used, with their place; null where there are none.
+    private Logins.@Nullable Found located(Scope scope) {
+        try {
+            return options.credentials()
+                    .locate(credentialKey(), scope.repository())
+                    .filter(found -> !(found.credentials() instanceof Credentials.Anonymous))
+                    .orElse(null);
+        } catch (ImageException e) {
+            // They were there when the request was made; this is only to say whose they were.
+            return null;
+        }
     }
 
     private String what(Scope scope) {
@@ -249,7 +267,7 @@ final class Authorizer {
         for (int failures = 0; ; ) {
             long delay;
             try {
-                return fetchOnce(bearer, scopes, what, credentials, operation);
+                return fetchOnce(bearer, scope, scopes, what, credentials, operation);
             } catch (RetryLater e) {
                 if (++failures >= retries.attempts()) {
                     throw e.failure;
@@ -264,7 +282,8 @@ final class Authorizer {
                                 ? TransportFailure.of(e)
                                 : TransportFailure.elsewhere(e);
                 if (++failures >= Math.min(retries.attempts(), failure.attempts())) {
-                    throw failure.exception(what, Urls.authority(bearer.realm()), e);
+                    String server = "the token server " + Urls.authority(bearer.realm());
+                    throw failure.exception(what, server, e);
                 }
                 delay = retries.delayMillis(failures, null);
             }
@@ -274,13 +293,14 @@ final class Authorizer {
 
     private Token fetchOnce(
             Scheme.Bearer bearer,
+            Scope scope,
             List<String> scopes,
             String what,
             @Nullable Credentials credentials,
             Operation operation)
             throws IOException {
         if (credentials instanceof Credentials.IdentityToken(String original)) {
-            return refresh(bearer, scopes, what, original, operation);
+            return refresh(bearer, scope, scopes, what, original, operation);
         }
         if (credentials instanceof Credentials.Login login && !passwordsByGet) {
             FormBody.Builder form =
@@ -289,19 +309,20 @@ final class Authorizer {
                             .add("password", login.password());
             Request request = request(bearer.realm()).post(form.build()).build();
             try {
-                return send(what, request, operation);
+                return send(what, scope, request, operation);
             } catch (NoSuchForm e) {
                 // Or the password is wrong, which a GET tells.
             }
-            Token token = send(what, get(bearer, scopes, credentials), operation);
+            Token token = send(what, scope, get(bearer, scopes, credentials), operation);
             passwordsByGet = true;
             return token;
         }
-        return send(what, get(bearer, scopes, credentials), operation);
+        return send(what, scope, get(bearer, scopes, credentials), operation);
     }
 
     private Token refresh(
             Scheme.Bearer bearer,
+            Scope scope,
             List<String> scopes,
             String what,
             String original,
@@ -310,7 +331,8 @@ final class Authorizer {
         Rotation known = rotation;
         String current = known != null && known.from.equals(original) ? known.to : original;
         FormBody.Builder form = form(bearer, scopes, "refresh_token").add("refresh_token", current);
-        Token token = send(what, request(bearer.realm()).post(form.build()).build(), operation);
+        Request request = request(bearer.realm()).post(form.build()).build();
+        Token token = send(what, scope, request, operation);
         if (!token.refreshToken().isEmpty()) {
             rotation = new Rotation(original, token.refreshToken());
         }
@@ -355,10 +377,11 @@ final class Authorizer {
 
     /// Sends the request, following redirects of a GET within the rules for realms. The registry's
     /// own extra headers are for the registry: only a token server at its own address gets them.
-    private Token send(String what, Request first, Operation operation) throws IOException {
+    private Token send(String what, Scope scope, Request first, Operation operation)
+            throws IOException {
         Request request = first;
         for (int hops = 0; ; hops++) {
-            Call call = client(request.url()).newCall(request);
+            Call call = client(what, request.url()).newCall(request);
             operation.watch(call);
             try (Deadline deadline = Deadline.start(call, tokenDeadline())) {
                 try (Response response = call.execute()) {
@@ -371,30 +394,35 @@ final class Authorizer {
                         request = redirected(what, first, request, response);
                         continue;
                     }
-                    return token(what, request, response);
+                    return token(what, scope, request, response);
                 } catch (ImageException | RetryLater | NoSuchForm e) {
                     throw e;
                 } catch (IOException e) {
-                    throw deadline.explain(e);
+                    TlsSettings tls = tls(request.url());
+                    throw deadline.explain(
+                            request.isHttps() ? OwnCertificateException.explain(e, tls) : e);
                 }
             }
         }
     }
 
-    private okhttp3.OkHttpClient client(HttpUrl url) throws ImageException {
+    private okhttp3.OkHttpClient client(String what, HttpUrl url) throws ImageException {
         AddressRange near = near();
         GuardedDns guarded = dns;
         if (guarded == null || guarded.near() != near) {
             guarded = realms.dns(near);
             dns = guarded;
         }
-        TlsSettings tls = isOwn(url) ? host.tls() : TlsSettings.SYSTEM;
-        return connections.client(url.isHttps(), tls, guarded);
+        return connections.client(what, url.isHttps(), tls(url)).newBuilder().dns(guarded).build();
+    }
+
+    private TlsSettings tls(HttpUrl url) {
+        return isOwn(url) ? host.tls() : TlsSettings.SYSTEM;
     }
 
     /// Whether a token server is where the registry is, so that its settings are for both.
     private boolean isOwn(HttpUrl url) {
-        return url.host().equals(realms.registry().host());
+        return url.host().equals(realms.registry().host()) || realms.sameServer(url);
     }
 
     private Request redirected(String what, Request first, Request current, Response response)
@@ -410,21 +438,14 @@ final class Authorizer {
         return request.build();
     }
 
-    private Token token(String what, Request request, Response response) throws IOException {
+    private Token token(String what, Scope scope, Request request, Response response)
+            throws IOException {
         String from = Urls.authority(request.url());
         if (!response.isSuccessful()) {
             if (isPasswordForm(request) && NoSuchForm.isLikely(response.code())) {
                 throw new NoSuchForm();
             }
-            if (response.code() == 401 && request.header("Authorization") != null) {
-                throw refusedLogin(what, host.authority(), from, 401);
-            }
-            ImageException failure =
-                    ErrorBody.exception(what, from, response, options.limits(), false);
-            if (RetryPolicy.isTransient(response.code())) {
-                throw new RetryLater(failure, response.header("Retry-After"));
-            }
-            throw failure;
+            throw noToken(what, scope, request, response);
         }
         BufferedSource source = response.body().source();
         if (source.request(options.limits().tokenAnswerBytes() + 1L)) {
@@ -441,40 +462,173 @@ final class Authorizer {
                 options.limits());
     }
 
-    /// What is wrong where a token is refused that was issued a moment ago, or null where it only
-    /// allows too little. **Source:** RFC 6750 § 3.1.
-    ///
-    /// @param challenges the `WWW-Authenticate` headers
-    @Nullable RegistryException refusedToken(
-            String what, String repository, List<String> challenges) throws ImageException {
-        boolean invalid = false;
-        for (Challenge challenge :
-                Challenge.parse(challenges, host.authority(), options.limits())) {
-            invalid |= "invalid_token".equals(challenge.parameters().get("error"));
+    /// What an answer of a token server means that holds no token.
+    private IOException noToken(String what, Scope scope, Request request, Response response) {
+        int status = response.code();
+        String from = "the token server " + Urls.authority(request.url());
+        ErrorBody.Wording wording;
+        if (RetryPolicy.isTransient(status)) {
+            String meaning = status == 429 ? null : "the token server failed";
+            wording = new ErrorBody.Wording(meaning, null, status == 429 ? null : "");
+            return new RetryLater(
+                    ErrorBody.exception(what, from, response, options.limits(), false, wording),
+                    response.header("Retry-After"));
         }
-        if (!invalid || !(scheme instanceof Scheme.Bearer bearer)) {
-            return null;
+        if (status == 401 && request.header("Authorization") != null) {
+            return refusedLogin(what, scope, from, 401);
         }
-        String problem =
-                credentials(repository) instanceof Credentials.RegistryToken
-                        ? "the token for %1$s is no longer good, or never was (HTTP 401 from %1$s, invalid_token); log in again"
-                                .formatted(host.authority())
-                        : "%s takes no tokens of its token server %s (HTTP 401, invalid_token): it does not trust who signs them, or the clocks differ; that is for who runs the registry to mend"
-                                .formatted(host.authority(), Urls.authority(bearer.realm()));
-        return new RegistryException(
-                ErrorKind.UNAUTHENTICATED, what + ": " + problem, 401, List.of(), null);
+        if (isRefresh(request) && (status == 400 || status == 401 || status == 403)) {
+            wording =
+                    new ErrorBody.Wording(
+                            "the identity token is no longer good, or never was",
+                            ErrorKind.UNAUTHENTICATED,
+                            asked(scope, "") + again(scope));
+        } else if (status == 401 || status == 403) {
+            wording = denied(scope, located(scope) != null);
+        } else if (status == 404 || status == 405 || status == 410 || status / 100 != 4) {
+            from = Urls.printable(request.url());
+            wording =
+                    new ErrorBody.Wording(
+                            "there is no token server",
+                            ErrorKind.UNAUTHENTICATED,
+                            "; the registry %s names it as its realm, which is for who runs the registry to mend"
+                                    .formatted(host.authority()));
+        } else {
+            wording =
+                    new ErrorBody.Wording(
+                            "no token", ErrorKind.UNAUTHENTICATED, asked(scope, ""));
+        }
+        return ErrorBody.exception(what, from, response, options.limits(), false, wording);
     }
 
-    /// @param registry whose credentials they are
-    /// @param from who refused them
-    static RegistryException refusedLogin(String what, String registry, String from, int status) {
+    /// What is known of a 401 that nothing answers: why the token is refused that was issued a
+    /// moment ago, or why there is none. **Source:** RFC 6750 § 3.1.
+    ///
+    /// @param headers the `WWW-Authenticate` headers
+    /// @param authorized whether the request had an `Authorization` header
+    ErrorBody.Wording refused(Scope scope, List<String> headers, boolean authorized)
+            throws ImageException {
+        if (headers.isEmpty()) {
+            return ErrorBody.Wording.advice(
+                    "; it does not say how to authenticate (no WWW-Authenticate header)%s: check its address, and what stands before it"
+                            .formatted(authorized ? "" : ", so no credentials were sent"));
+        }
+        List<Challenge> challenges = Challenge.parse(headers, host.authority(), options.limits());
+        if (choose(challenges) == null) {
+            return ErrorBody.Wording.advice(
+                    "; it offers %s to authenticate with, and imgd speaks Basic and Bearer: enable one of these in the registry, or before it"
+                            .formatted(schemes(challenges)));
+        }
+        return authorized && scheme instanceof Scheme.Bearer bearer
+                ? refusedToken(bearer, scope, challenges)
+                : ErrorBody.Wording.USUAL;
+    }
+
+    private static String schemes(List<Challenge> challenges) {
+        Set<String> names = new LinkedHashSet<>();
+        for (Challenge challenge : challenges) {
+            names.add(
+                    switch (challenge.scheme()) {
+                        case "negotiate" -> "Negotiate";
+                        case "ntlm" -> "NTLM";
+                        case "digest" -> "Digest";
+                        default -> Text.printable(challenge.scheme(), 40);
+                    });
+        }
+        return names.isEmpty() ? "nothing" : "only " + String.join(", ", names);
+    }
+
+    private ErrorBody.Wording refusedToken(
+            Scheme.Bearer bearer, Scope scope, List<Challenge> challenges) {
+        Set<String> errors = new LinkedHashSet<>();
+        for (Challenge challenge : challenges) {
+            String error = challenge.parameters().get("error");
+            if (error != null) {
+                errors.add(error);
+            }
+        }
+        Logins.Found found = located(scope);
+        if (found != null && found.credentials() instanceof Credentials.RegistryToken) {
+            return ErrorBody.Wording.advice(
+                    "; the token for %s is no longer good, or never was%s%s"
+                            .formatted(host.authority(), asked(scope, ""), again(scope)));
+        }
+        String server = Urls.authority(bearer.realm());
+        if (errors.contains("invalid_token")) {
+            return ErrorBody.Wording.advice(
+                    "; it takes no tokens of its token server %s (invalid_token): it does not trust who signs them, or the clocks differ; that is for who runs the registry to mend"
+                            .formatted(server));
+        }
+        StringBuilder advice = new StringBuilder("; it refuses the token that its token server ");
+        advice.append(server).append(" gave");
+        if (errors.contains("insufficient_scope")) {
+            advice.append(", which allows too little (insufficient_scope)");
+        }
+        advice.append(asked(scope, ""));
+        if (bearer.service().isEmpty()) {
+            advice.append("; its challenge names no service, which a token must be for with many")
+                    .append(" token servers: that is for who runs the registry to mend");
+        } else if (found == null) {
+            advice.append("; log in, or check that the repository exists");
+        } else if (!scope.isLogin()) {
+            advice.append("; check that this account may ").append(scope.purpose());
+            advice.append(", and that it exists");
+        }
+        return ErrorBody.Wording.advice(advice.toString());
+    }
+
+    /// What is known of a 403.
+    ///
+    /// @param authorized whether credentials were used
+    ErrorBody.Wording denied(Scope scope, boolean authorized) {
+        String advice = asked(scope, "without credentials");
+        return ErrorBody.Wording.advice(
+                authorized
+                        ? advice + "; check that this account may " + scope.purpose()
+                        : advice + "; log in with an account that may " + scope.purpose());
+    }
+
+    /// As whom the host was asked.
+    ///
+    /// @param nobody what to say where there are no credentials; empty for nothing
+    private String asked(Scope scope, String nobody) {
+        Logins.Found found = located(scope);
+        String who = found == null ? nobody : found.who();
+        return who.isEmpty() ? "" : "; asked " + who;
+    }
+
+    /// Why there is nothing to answer a wish for a password with.
+    String noPassword(String repository) {
+        Logins.Found found = located(Scope.login(repository));
+        return found == null
+                ? "there are none for it"
+                : "it was to be asked " + found.who() + ", which is none";
+    }
+
+    /// @param from who refused the user name and the password
+    RegistryException refusedLogin(String what, Scope scope, String from, int status) {
         return new RegistryException(
                 ErrorKind.UNAUTHENTICATED,
-                "%s: the user name or the password for %s is wrong (HTTP %d from %s); log in again"
-                        .formatted(what, registry, status, from),
+                "%s: the user name or the password for %s is wrong (HTTP %d from %s)%s%s"
+                        .formatted(
+                                what,
+                                host.authority(),
+                                status,
+                                from,
+                                asked(scope, ""),
+                                again(scope)),
                 status,
                 List.of(),
                 null);
+    }
+
+    /// Advice that who is logging in needs not.
+    private static String again(Scope scope) {
+        return scope.isLogin() ? "" : "; log in again";
+    }
+
+    private static boolean isRefresh(Request request) {
+        return request.body() instanceof FormBody form && form.value(0).equals("refresh_token");
     }
 
     private static boolean isPasswordForm(Request request) {

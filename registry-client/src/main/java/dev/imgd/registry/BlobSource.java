@@ -117,16 +117,23 @@ final class BlobSource {
                 };
     }
 
+    /// Whether a host that failed like this is asked last from then on: not where it only does not
+    /// have something.
+    static boolean isFault(ImageException failure) {
+        return failure.kind() != ErrorKind.NOT_FOUND && failure.kind() != ErrorKind.CANCELLED;
+    }
+
     /// A failure in few words, for the report of the pull.
     static String reason(IOException failure) {
         if (failure instanceof ImageException e) {
             boolean transport =
-                    e.kind() == ErrorKind.UNAVAILABLE
+                    e instanceof RegistryException r
+                            && r.status() == 0
                             && e.getCause() instanceof IOException
                             && !(e.getCause() instanceof ImageException);
             return transport && e.getCause() instanceof IOException cause
                     ? TransportFailure.of(cause).text()
-                    : String.valueOf(e.getMessage());
+                    : e.getMessage();
         }
         return TransportFailure.of(failure).text();
     }

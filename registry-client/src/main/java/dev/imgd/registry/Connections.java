@@ -12,7 +12,6 @@ import javax.net.ssl.TrustManager;
 import javax.net.ssl.X509TrustManager;
 import okhttp3.ConnectionPool;
 import okhttp3.ConnectionSpec;
-import okhttp3.Dns;
 import okhttp3.HttpUrl;
 import okhttp3.OkHttpClient;
 import okhttp3.Protocol;
@@ -83,10 +82,15 @@ final class Connections implements AutoCloseable {
         return reached.of(url);
     }
 
-    /// A client that looks names up with `dns`. Connections are shared only with clients of the
-    /// same `dns`.
-    OkHttpClient client(boolean https, TlsSettings tls, Dns dns) throws ImageException {
-        return client(https, tls).newBuilder().dns(dns).build();
+    /// The same.
+    ///
+    /// @param what what is wanted through it, for errors in the settings
+    OkHttpClient client(String what, boolean https, TlsSettings tls) throws ImageException {
+        try {
+            return client(https, tls);
+        } catch (ImageException e) {
+            throw new ImageException(e.kind(), what + ": " + e.getMessage(), e);
+        }
     }
 
     /// The client with HTTP/1.1 only: HTTP/2 would send all answers of a host over one connection.
@@ -95,7 +99,7 @@ final class Connections implements AutoCloseable {
     }
 
     private OkHttpClient secure(TlsSettings tls) throws ImageException {
-        X509TrustManager trust = tls.trustManager();
+        X509TrustManager trust = ExplainedTrust.of(tls);
         try {
             SSLContext context = SSLContext.getInstance("TLS");
             context.init(OfferedKey.of(tls.keyManagers()), new TrustManager[] {trust}, null);

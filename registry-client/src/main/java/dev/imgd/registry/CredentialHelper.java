@@ -129,7 +129,7 @@ final class CredentialHelper {
             return process;
         } catch (IOException e) {
             throw new ImageException(
-                    ErrorKind.FAILED_PRECONDITION,
+                    ErrorKind.UNAUTHENTICATED,
                     "%s: cannot be run for %s; install it or remove it from the credentials file"
                             .formatted(program, server),
                     e);

@@ -17,6 +17,12 @@ public interface CredentialSource {
     /// @throws ImageException when a file is malformed or a helper program fails
     Optional<Credentials> find(String authority, String repository) throws ImageException;
 
+    /// As [#find], with the place where they are kept, for messages: empty where there is none.
+    default Optional<Logins.Found> locate(String authority, String repository)
+            throws ImageException {
+        return find(authority, repository).map(found -> new Logins.Found(found, ""));
+    }
+
     /// No credentials for anybody.
     static CredentialSource anonymous() {
         return (_, _) -> Optional.empty();
@@ -29,9 +35,21 @@ public interface CredentialSource {
 
     /// Asks this source first, then another.
     default CredentialSource orElse(CredentialSource other) {
-        return (authority, repository) -> {
-            Optional<Credentials> found = find(authority, repository);
-            return found.isPresent() ? found : other.find(authority, repository);
+        CredentialSource first = this;
+        return new CredentialSource() {
+            @Override
+            public Optional<Credentials> find(String authority, String repository)
+                    throws ImageException {
+                Optional<Credentials> found = first.find(authority, repository);
+                return found.isPresent() ? found : other.find(authority, repository);
+            }
+
+            @Override
+            public Optional<Logins.Found> locate(String authority, String repository)
+                    throws ImageException {
+                Optional<Logins.Found> found = first.locate(authority, repository);
+                return found.isPresent() ? found : other.locate(authority, repository);
+            }
         };
     }
 

@@ -232,7 +232,7 @@ final class Endpoint {
     ///
     /// @throws ImageException of the last attempt
     Answer get(Ask ask, Operation operation) throws ImageException {
-        return get(ask, operation, retries.attempts(), new Tally(authority()));
+        return get(ask, operation, retries.attempts(), new Tally(authority(), new Heard()));
     }
 
     /// As [#get(Ask, Operation)].
@@ -311,7 +311,7 @@ final class Endpoint {
         String used = authorizer.header(scope, operation);
         Answer answer = follow(ask, used, operation);
         if (answer.status() != 401 || answer.moved()) {
-            return answer;
+            return checked(ask, answer, used);
         }
         List<String> challenges = answer.response().headers("WWW-Authenticate");
         boolean answered;
@@ -330,8 +330,11 @@ final class Endpoint {
         if (header == null) {
             throw new RegistryException(
                     ErrorKind.UNAUTHENTICATED,
-                    "%s: %s wants a user name and a password and there are none for it; log in"
-                            .formatted(ask.what(), authority()),
+                    "%s: %s wants a user name and a password and %s; log in"
+                            .formatted(
+                                    ask.what(),
+                                    authority(),
+                                    authorizer.noPassword(scope.repository())),
                     401,
                     List.of(),
                     null);
@@ -339,37 +342,30 @@ final class Endpoint {
         return checked(ask, follow(ask, header, operation), header);
     }
 
-    /// Says what is wrong where it can only be one thing: the user name and the password, or who
-    /// issues the tokens.
+    /// Says of a refusal who asked, and what is wrong where it can only be one thing: the user name
+    /// and the password, or who issues the tokens.
     private Answer checked(Ask ask, Answer answer, @Nullable String authorization)
             throws ImageException {
-        if (answer.status() != 401
-                || answer.moved()
-                || authorization == null
-                || authorizer == null) {
+        boolean refused = answer.status() == 401 || answer.status() == 403;
+        if (!refused || answer.moved() || authorizer == null) {
             return answer;
         }
-        if (authorization.startsWith("Basic ")) {
-            try (answer) {
-                throw Authorizer.refusedLogin(ask.what(), authority(), authority(), 401);
-            }
-        }
-        RegistryException refused;
         try {
-            refused =
-                    authorizer.refusedToken(
-                            ask.what(),
-                            ask.scope().at(host).repository(),
-                            answer.response().headers("WWW-Authenticate"));
+            Scope scope = ask.scope().at(host);
+            if (answer.status() == 403) {
+                return answer.with(authorizer.denied(scope, authorization != null));
+            }
+            if (authorization != null && authorization.startsWith("Basic ")) {
+                throw authorizer.refusedLogin(ask.what(), scope, authority(), 401);
+            }
+            return answer.with(
+                    authorizer.refused(
+                            scope,
+                            answer.response().headers("WWW-Authenticate"),
+                            authorization != null));
         } catch (ImageException e) {
             answer.abort();
             throw e;
-        }
-        if (refused == null) {
-            return answer;
-        }
-        try (answer) {
-            throw refused;
         }
     }
 
@@ -464,8 +460,10 @@ final class Endpoint {
             throws IOException {
         TlsSettings tls = moved ? TlsSettings.SYSTEM : host.tls();
         boolean https = request.url().isHttps();
-        OkHttpClient client =
-                dns == null ? connections.client(https, tls) : connections.client(https, tls, dns);
+        OkHttpClient client = connections.client(ask.what(), https, tls);
+        if (dns != null) {
+            client = client.newBuilder().dns(dns).build();
+        }
         if (!moved && host.dialTimeout().isPresent()) {
             client = client.newBuilder().connectTimeout(host.dialTimeout().get()).build();
         }
@@ -490,11 +488,17 @@ final class Endpoint {
                 if (!moved) {
                     notices.show(response.headers("Warning"), operation);
                 }
-                return new Answer(call, response, from, moved, options.limits());
+                return new Answer(
+                        call,
+                        response,
+                        from,
+                        moved,
+                        options.limits(),
+                        ErrorBody.Wording.USUAL);
             } catch (ImageException e) {
                 throw e;
             } catch (IOException e) {
-                throw deadline.explain(e);
+                throw deadline.explain(https ? OwnCertificateException.explain(e, tls) : e);
             }
         }
     }

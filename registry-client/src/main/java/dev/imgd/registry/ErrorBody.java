@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import okhttp3.Response;
 import okio.Buffer;
+import org.jspecify.annotations.Nullable;
 
 /// Turns an answer that is not a success into an error. **Source:** distribution-spec v1.1 § Error
 /// Codes.
@@ -30,19 +31,42 @@ final class ErrorBody {
             "the server wants a client certificate and none was sent; name one as \"client\" of"
                     + " this host in hosts.toml";
 
+    static final String PLAIN_HTTP =
+            "this port speaks https and was asked with plain http; name it with https:// in"
+                    + " hosts.toml, and leave --plain-http out";
+
     private ErrorBody() {}
+
+    /// What is said of an answer instead of what its status usually means.
+    ///
+    /// @param meaning null for the usual one
+    /// @param kind null for the usual one
+    /// @param advice null for the usual one
+    record Wording(@Nullable String meaning, @Nullable ErrorKind kind, @Nullable String advice) {
+        static final Wording USUAL = new Wording(null, null, null);
+
+        static Wording advice(String advice) {
+            return new Wording(null, null, advice);
+        }
+    }
 
     /// Reads the body within the limits. The caller closes the response.
     ///
     /// @param writing whether the request was to change something
     static RegistryException exception(
-            String what, String from, Response response, Limits limits, boolean writing) {
+            String what,
+            String from,
+            Response response,
+            Limits limits,
+            boolean writing,
+            Wording wording) {
         int status = response.code();
         byte[] body = body(response, limits.errorBodyBytes());
         boolean tooLong = body.length > limits.errorBodyBytes();
         List<RegistryException.Detail> details = tooLong ? List.of() : details(body);
         StringBuilder message = new StringBuilder(what);
-        message.append(": ").append(meaning(status)).append(" (HTTP ").append(status);
+        String meaning = wording.meaning == null ? meaning(status) : wording.meaning;
+        message.append(": ").append(meaning).append(" (HTTP ").append(status);
         message.append(" from ").append(from).append(')');
         if (tooLong) {
             message.append(", explained in more than ").append(limits.errorBodyBytes());
@@ -51,18 +75,24 @@ final class ErrorBody {
         show(details, limits.errorShownBytes(), message);
         boolean incomplete = writing && details.stream().anyMatch(ErrorBody::isMissingContent);
         Front front = status == 400 && details.isEmpty() ? front(body) : Front.NONE;
-        message.append(front.advice);
+        OwnCertificateException own =
+                front == Front.CERTIFICATE_REFUSED ? OwnCertificateException.sent(response) : null;
+        message.append(own == null ? front.advice : ": " + own.getMessage());
         if (incomplete) {
             message.append("; push what it points to into the same repository first");
+        } else if (wording.advice != null) {
+            message.append(wording.advice);
         } else {
             message.append(writing ? writingAdvice(status) : advice(status));
         }
-        ErrorKind kind =
-                front != Front.NONE
-                        ? front.kind
-                        : incomplete || (writing && status == 405)
-                                ? ErrorKind.FAILED_PRECONDITION
-                                : kind(status);
+        ErrorKind kind = kind(status);
+        if (wording.kind != null) {
+            kind = wording.kind;
+        } else if (front != Front.NONE) {
+            kind = front.kind;
+        } else if (incomplete || (writing && status == 405)) {
+            kind = ErrorKind.FAILED_PRECONDITION;
+        }
         return new RegistryException(kind, message.toString(), status, details, null);
     }
 
@@ -114,7 +144,8 @@ final class ErrorBody {
     }
 
     /// Servers that stand before a registry finish a handshake that they do not like, and say so in
-    /// a page. **Source:** nginx, ngx_http_special_response.c.
+    /// a page. **Source:** nginx, ngx_http_special_response.c; Go, net/http server.go; Apache httpd,
+    /// ssl_engine_kernel.c.
     private enum Front {
         NONE("", "", ErrorKind.UNKNOWN),
         NO_CERTIFICATE(
@@ -125,11 +156,9 @@ final class ErrorBody {
                 "The SSL certificate error",
                 ": the server refused this side's certificate; " + CLIENT_CERTIFICATE_ADVICE,
                 ErrorKind.UNAUTHENTICATED),
-        PLAIN_HTTP(
-                "The plain HTTP request was sent to HTTPS port",
-                ": this port speaks https and was asked with plain http; name it with"
-                        + " https:// in hosts.toml",
-                ErrorKind.FAILED_PRECONDITION);
+        PLAIN_AT_NGINX("The plain HTTP request was sent to HTTPS port"),
+        PLAIN_AT_GO("Client sent an HTTP request to an HTTPS server"),
+        PLAIN_AT_APACHE("speaking plain HTTP to an SSL-enabled server port");
 
         private final String page;
         private final String advice;
@@ -139,6 +168,10 @@ final class ErrorBody {
             this.page = page;
             this.advice = advice;
             this.kind = kind;
+        }
+
+        Front(String page) {
+            this(page, ": " + PLAIN_HTTP, ErrorKind.INVALID_ARGUMENT);
         }
     }
 

@@ -10,7 +10,9 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.LongSupplier;
 import java.util.zip.CRC32C;
@@ -402,8 +404,8 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
                             ? withPatience(failed, e)
                             : givenUp(failed, failure);
             failed.giveUp(reported);
-            if (sources.size() > 1 && (transientFailure || isNonsense(reported))) {
-                failed.tally().drop(BlobSource.reason(failure));
+            if (sources.size() > 1 && BlobSource.isFault(reported)) {
+                failed.tally().drop(HostFailures.reason(what(), failure));
             }
         }
         BlobSource next = oneHost && position > start && failed.isOut() ? null : best();
@@ -441,10 +443,6 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
                 failure);
     }
 
-    private static boolean isNonsense(ImageException failure) {
-        return failure.kind() == ErrorKind.INVALID_CONTENT || failure.kind() == ErrorKind.DATA_LOSS;
-    }
-
     private @Nullable BlobSource best() {
         BlobSource best = null;
         for (BlobSource source : sources) {
@@ -479,13 +477,13 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         for (BlobSource source : sources) {
             reported = source.isOut() ? source : reported;
         }
-        ImageException failure = reported.failure();
+        Map<String, ImageException> others = new LinkedHashMap<>();
         for (BlobSource source : sources) {
             if (source != reported && source.isOut()) {
-                failure.addSuppressed(source.failure());
+                others.put(source.host(), source.failure());
             }
         }
-        return failure;
+        return HostFailures.beside(what(), reported.failure(), others);
     }
 
     private ImageException givenUp(BlobSource failed, IOException failure) {
@@ -523,6 +521,11 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
                         options,
                         operation);
         body = opened;
+        for (BlobSource source : sources) {
+            if (source.isOut()) {
+                source.tally().tell();
+            }
+        }
         startSample(opened);
         from = opened.from();
     }

@@ -13,6 +13,7 @@ import dev.imgd.model.Limits;
 import dev.imgd.model.ManifestDocument;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.Reference;
+import dev.imgd.model.RegistryException;
 import dev.imgd.model.SizeMismatchException;
 import dev.imgd.model.Text;
 import java.io.IOException;
@@ -266,8 +267,9 @@ final class HttpRegistryClient implements RegistryClient {
                         && !descriptor.urls().isEmpty();
         try {
             List<BlobSource> sources = new ArrayList<>();
-            ImageException unusable = null;
-            for (RegistryHost host : hosts(repository, what, Capability.PULL)) {
+            List<RegistryHost> able = hosts(repository, what, Capability.PULL);
+            HostFailures unusable = new HostFailures(what, able);
+            for (RegistryHost host : able) {
                 try {
                     Endpoint endpoint = endpoint(host);
                     String digest = descriptor.digest().toString();
@@ -277,14 +279,16 @@ final class HttpRegistryClient implements RegistryClient {
                                     .withWhereabouts(new Whereabouts());
                     sources.add(new BlobSource(endpoint, ask, tally(host), counted));
                 } catch (ImageException e) {
-                    unusable = e;
-                    tally(host).drop(BlobSource.reason(e));
+                    unusable.add(host, e);
                 }
             }
-            if (sources.isEmpty() && unusable != null) {
-                throw unusable;
+            unusable.forEach((host, _, reason) -> tally(host).drop(reason));
+            if (sources.isEmpty()) {
+                throw unusable.report();
             }
-            return open(sources, descriptor.sizeBytes(), wish);
+            BlobStream opened = open(sources, descriptor.sizeBytes(), wish);
+            unusable.forEach((host, _, _) -> tally(host).tell());
+            return opened;
         } catch (ImageException e) {
             if (foreign && e.kind() == ErrorKind.NOT_FOUND) {
                 return foreignBlob(repository, what, descriptor, wish);
@@ -306,38 +310,36 @@ final class HttpRegistryClient implements RegistryClient {
         }
     }
 
-    /// The failure that is reported is the last host's, which is the registry itself; those before
-    /// it are attached.
+    /// The failure that is reported is the last host's, which is the registry itself, with what
+    /// those before it said.
     private <T> T tryHosts(
             Reference reference, String what, Capability capability, Action<T> action)
             throws ImageException {
         List<RegistryHost> hosts = hosts(reference, what, capability);
         List<RegistryHost> order = inOrder(hosts);
-        ImageException[] failures = new ImageException[hosts.size()];
+        HostFailures failures = new HostFailures(what, hosts);
         for (int i = 0; i < order.size(); i++) {
             RegistryHost host = order.get(i);
             Operation operation = begin();
             Tally tally = tally(host);
             try {
                 int attempts = i < order.size() - 1 ? ATTEMPTS_WITH_OTHERS : retries.attempts();
-                return action.apply(
-                        endpoint(host),
-                        new Try(operation, Math.min(attempts, retries.attempts()), tally));
+                T answer =
+                        action.apply(
+                                endpoint(host),
+                                new Try(operation, Math.min(attempts, retries.attempts()), tally));
+                failures.forEach((other, _, _) -> tally(other).tell());
+                return answer;
             } catch (ImageException e) {
-                if (e.kind() == ErrorKind.CANCELLED) {
-                    throw e;
+                failures.add(host, e);
+                if (hosts.size() > 1) {
+                    judge(tally, e, HostFailures.reason(what, e));
                 }
-                failures[hosts.indexOf(host)] = e;
-                judge(tally, e, hosts.size() > 1);
             } finally {
                 active.remove(operation);
             }
         }
-        ImageException last = failures[failures.length - 1];
-        for (int i = 0; i < failures.length - 1; i++) {
-            last.addSuppressed(failures[i]);
-        }
-        throw besideWrongBytes(reference, what, last);
+        throw besideWrongBytes(reference, what, failures.report());
     }
 
     /// The order in which hosts are asked: those that fail, or want to be left alone, last.
@@ -375,17 +377,27 @@ final class HttpRegistryClient implements RegistryClient {
         return failure;
     }
 
-    private static void judge(Tally tally, ImageException failure, boolean others) {
-        if (!others) {
-            return;
+    private static void judge(Tally tally, ImageException failure, String reason) {
+        if (failure.kind() == ErrorKind.DATA_LOSS) {
+            tally.distrust(reason);
+        } else if (BlobSource.isFault(failure)) {
+            tally.drop(reason);
         }
-        switch (failure.kind()) {
-            case DATA_LOSS -> tally.distrust(BlobSource.reason(failure));
-            case UNAVAILABLE, INVALID_CONTENT -> tally.drop(BlobSource.reason(failure));
-            default -> {
-                // Having something not, or not for everybody, is no fault.
-            }
-        }
+    }
+
+    /// Notes that hosts failed to list something that another one listed.
+    void passedOver(HostFailures failures) {
+        failures.forEach(
+                (host, failure, reason) -> {
+                    if (!BlobSource.isFault(failure)) {
+                        return;
+                    }
+                    // Who answers may only know no such lists; that says nothing of its blobs.
+                    if (!(failure instanceof RegistryException r && r.status() != 0)) {
+                        tally(host).drop(reason);
+                    }
+                    tally(host).passedOver(reason);
+                });
     }
 
     /// The hosts that may be asked, in their order; never empty.
@@ -418,18 +430,13 @@ final class HttpRegistryClient implements RegistryClient {
     }
 
     private Tally tally(RegistryHost host) {
-        return tally(label(host));
+        return tally(HostFailures.label(host));
     }
 
     private Tally tally(String label) {
         synchronized (tallies) {
-            return tallies.computeIfAbsent(label, Tally::new);
+            return tallies.computeIfAbsent(label, host -> new Tally(host, heard));
         }
-    }
-
-    /// What a host is called in reports.
-    private static String label(RegistryHost host) {
-        return host.path().equals("/v2") ? host.authority() : host.authority() + host.path();
     }
 
     @Override

@@ -20,7 +20,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Pattern;
@@ -52,10 +51,12 @@ final class HttpRegistryListing implements RegistryListing {
         if (able.isEmpty()) {
             throw nobody(what, registry, capability);
         }
-        Failures failures = new Failures(able);
+        HostFailures failures = new HostFailures(what, able);
         for (RegistryHost host : client.inOrder(able)) {
             try {
-                return on(host, action);
+                T answer = on(host, action);
+                client.passedOver(failures);
+                return answer;
             } catch (ImageException e) {
                 failures.add(host, e);
             }
@@ -81,44 +82,6 @@ final class HttpRegistryListing implements RegistryListing {
             return action.apply(client.endpoint(host), operation);
         } finally {
             client.end(operation);
-        }
-    }
-
-    /// What hosts that were asked in vain said.
-    private static final class Failures {
-        private final List<RegistryHost> hosts;
-        private final @Nullable ImageException[] failures;
-
-        /// @param hosts in the order of the configuration, the registry itself last
-        Failures(List<RegistryHost> hosts) {
-            this.hosts = hosts;
-            this.failures = new ImageException[hosts.size()];
-        }
-
-        /// @throws ImageException the failure itself if it is that nobody wants to know any longer
-        void add(RegistryHost host, ImageException failure) throws ImageException {
-            if (failure.kind() == ErrorKind.CANCELLED) {
-                throw failure;
-            }
-            failures[hosts.indexOf(host)] = failure;
-        }
-
-        /// The failure of the last host, which those of the others are attached to.
-        ///
-        /// @throws NullPointerException if the last host did not fail
-        ImageException report() {
-            ImageException last = Objects.requireNonNull(failures[failures.length - 1]);
-            for (int i = 0; i < failures.length - 1; i++) {
-                ImageException other = failures[i];
-                if (other != null) {
-                    last.addSuppressed(other);
-                }
-            }
-            return last;
-        }
-
-        boolean hasLast() {
-            return failures[failures.length - 1] != null;
         }
     }
 
@@ -245,7 +208,7 @@ final class HttpRegistryListing implements RegistryListing {
         if (able.isEmpty()) {
             throw nobody(what, registry, Capability.REFERRERS);
         }
-        Failures failures = new Failures(able);
+        HostFailures failures = new HostFailures(what, able);
         List<RegistryHost> withoutList = new ArrayList<>(able);
         if (anyList) {
             withoutList.clear();
@@ -256,6 +219,7 @@ final class HttpRegistryListing implements RegistryListing {
                     if (listed.isEmpty()) {
                         withoutList.add(host);
                     } else if (!listed.get().isEmpty()) {
+                        client.passedOver(failures);
                         return new Referrers(listed.get(), false);
                     }
                 } catch (ImageException e) {
@@ -267,6 +231,7 @@ final class HttpRegistryListing implements RegistryListing {
             try {
                 List<Descriptor> tagged = filter(tagged(host, repository, subject), artifactType);
                 if (!tagged.isEmpty()) {
+                    client.passedOver(failures);
                     return new Referrers(tagged, true);
                 }
             } catch (ImageException e) {
@@ -277,6 +242,7 @@ final class HttpRegistryListing implements RegistryListing {
         if (failures.hasLast()) {
             throw failures.report();
         }
+        client.passedOver(failures);
         return new Referrers(List.of(), withoutList.contains(able.getLast()));
     }
 

@@ -7,7 +7,7 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.Json;
 import dev.imgd.model.JsonNode;
 import dev.imgd.model.JsonWriter;
-import dev.imgd.model.RegistryException;
+import dev.imgd.model.Text;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -36,8 +36,23 @@ public final class Logins {
 
     /// Credentials, and where they are kept.
     ///
-    /// @param place a file, or a helper and the file that names it
-    public record Found(Credentials credentials, String place) {}
+    /// @param place a file, or a helper and the file that names it; empty when somebody gave them
+    public record Found(Credentials credentials, String place) {
+        /// Whose they are, for messages. A user name without a password may itself be the secret.
+        String who() {
+            String whose =
+                    switch (credentials) {
+                        case Credentials.Login(String name, String password) ->
+                                password.isEmpty()
+                                        ? "as a user without a password"
+                                        : "as user " + Text.printable(name, 64);
+                        case Credentials.IdentityToken _ -> "with an identity token";
+                        case Credentials.RegistryToken _ -> "with a registry token";
+                        case Credentials.Anonymous _ -> "without credentials";
+                    };
+            return place.isEmpty() ? whose : whose + ", from " + place;
+        }
+    }
 
     private final AuthFiles files;
     private final @Nullable Path preferred;
@@ -175,28 +190,9 @@ public final class Logins {
                 if (answer.status() == 200) {
                     return answer.response().request().header("Authorization") != null;
                 }
-                if (answer.status() == 401) {
-                    throw refused(what, answer.from());
-                }
                 throw answer.failure(what, false);
             }
-        } catch (RegistryException e) {
-            if (e.status() == 401 || e.status() == 403) {
-                throw refused(what, registry);
-            }
-            throw e;
         }
-    }
-
-    private static RegistryException refused(String what, String from) {
-        return new RegistryException(
-                ErrorKind.UNAUTHENTICATED,
-                "%s: refused by %s: the user name, the password or the token is wrong"
-                                .formatted(what, from)
-                        + " or has expired; nothing was stored",
-                401,
-                List.of(),
-                null);
     }
 
     private static RegistryHost host(RegistryOptions options, String registry, String what)

@@ -14,7 +14,7 @@ import okhttp3.HttpUrl;
 /// A token server may not be nearer to this host than the registry is: one on the internet names
 /// none in the private network, and one in the private network none on this host. That is decided
 /// by where the registry was really reached, not by its name. Exempt are the registry's own host
-/// and port, and hosts that the configuration lists; link-local addresses never are. Being asked is
+/// and port, `localhost`, `127.0.0.1` and `::1` being one host, and hosts that the configuration lists; link-local addresses never are. Being asked is
 /// one thing, getting credentials another: that takes the registry's own host, its registrable
 /// domain, or the list.
 ///
@@ -60,8 +60,15 @@ record Realm(HttpUrl registry, Set<String> allowed) {
         }
     }
 
-    private boolean sameServer(HttpUrl url) {
-        return url.host().equals(registry.host()) && url.port() == registry.port();
+    /// This host has several names for itself, and one server at a port of all of them.
+    boolean sameServer(HttpUrl url) {
+        return url.port() == registry.port()
+                && (url.host().equals(registry.host())
+                        || (isThisHost(url.host()) && isThisHost(registry.host())));
+    }
+
+    private static boolean isThisHost(String host) {
+        return host.equals("localhost") || host.equals("127.0.0.1") || host.equals("::1");
     }
 
     private boolean isListed(HttpUrl url) {
@@ -70,7 +77,7 @@ record Realm(HttpUrl registry, Set<String> allowed) {
 
     /// Whether the user's credentials for the registry may go to this URL.
     boolean mayReceiveCredentials(HttpUrl url) {
-        if (url.host().equals(registry.host()) || isListed(url)) {
+        if (url.host().equals(registry.host()) || sameServer(url) || isListed(url)) {
             return true;
         }
         String domain = registry.topPrivateDomain();

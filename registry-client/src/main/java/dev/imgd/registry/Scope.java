@@ -38,6 +38,10 @@ record Scope(String repository, String actions, String from, String purpose) {
         return new Scope(repository, "", "", "log in");
     }
 
+    boolean isLogin() {
+        return actions.isEmpty();
+    }
+
     static Scope catalog() {
         return new Scope("", "*", "", "list repositories");
     }

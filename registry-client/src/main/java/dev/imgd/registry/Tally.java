@@ -1,6 +1,7 @@
 package dev.imgd.registry;
 
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
@@ -8,15 +9,22 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /// What one host did for one client. Safe for use by many threads.
+///
+/// That another host did what this one was asked for is a warning, once: to the client, for its
+/// caller, and in the log. Where nobody did it, the error names them all instead.
 final class Tally {
     private final String host;
+    private final Heard heard;
     private final AtomicLong bytes = new AtomicLong();
     private final AtomicInteger retries = new AtomicInteger();
+    private final AtomicBoolean told = new AtomicBoolean();
     private volatile @Nullable String dropped;
     private volatile boolean distrusted;
 
-    Tally(String host) {
+    /// @param heard of the client
+    Tally(String host, Heard heard) {
         this.host = host;
+        this.heard = heard;
     }
 
     String host() {
@@ -36,20 +44,36 @@ final class Tally {
         retries.incrementAndGet();
     }
 
-    /// Asks the host only when no other is left.
+    /// Asks the host only when no other is left. Says nothing of it yet; see [#tell()].
     void drop(String reason) {
         if (dropped == null) {
             dropped = reason;
-            Log.dropped(host, reason);
         }
     }
 
-    /// Never asks the host again.
+    /// Never asks the host again, and says so.
     void distrust(String reason) {
         if (!distrusted) {
             dropped = reason;
             distrusted = true;
-            Log.dropped(host, reason);
+            tell();
+        }
+    }
+
+    /// Says that another host is used instead, if the host was dropped.
+    void tell() {
+        String reason = dropped;
+        if (reason != null) {
+            passedOver(reason);
+        }
+    }
+
+    /// Says that another host is used instead, if nothing was said of this one before.
+    void passedOver(String reason) {
+        if (told.compareAndSet(false, true)) {
+            String notice = "registry host %s is passed over: %s".formatted(host, reason);
+            heard.add(notice);
+            Log.warn(notice);
         }
     }
 
@@ -61,17 +85,17 @@ final class Tally {
         return distrusted;
     }
 
+    RegistryClient.SourceUse use() {
+        return new RegistryClient.SourceUse(
+                host, bytes.get(), retries.get(), Optional.ofNullable(dropped));
+    }
+
     /// Apart, so that a program that drops no host does not start the logging system.
     private static final class Log {
         private static final Logger LOGGER = LoggerFactory.getLogger(Tally.class);
 
-        static void dropped(String host, String reason) {
-            LOGGER.info("source dropped host={} reason=\"{}\"", host, reason);
+        static void warn(String notice) {
+            LOGGER.warn("{}", notice);
         }
-    }
-
-    RegistryClient.SourceUse use() {
-        return new RegistryClient.SourceUse(
-                host, bytes.get(), retries.get(), Optional.ofNullable(dropped));
     }
 }

@@ -12,8 +12,6 @@ import java.net.ProtocolException;
 import java.net.UnknownHostException;
 import java.security.cert.CertPathBuilderException;
 import java.security.cert.CertificateException;
-import java.security.cert.CertificateExpiredException;
-import java.security.cert.CertificateNotYetValidException;
 import java.util.List;
 import javax.net.ssl.SSLException;
 import javax.net.ssl.SSLPeerUnverifiedException;
@@ -21,10 +19,11 @@ import org.jspecify.annotations.Nullable;
 
 /// What a request that got no answer, or no whole one, tells the user.
 ///
-/// @param kind unavailable, denied for an address that is not gone to, or what a proxy wants
+/// @param kind unavailable, unless it is something that does not go away by itself
 /// @param attempts how often it is worth trying, at most
 record TransportFailure(ErrorKind kind, String text, int attempts) {
     private static final int MANY = Integer.MAX_VALUE;
+    static final String NOT_TRUSTED = "the certificate is not trusted: ";
     private static final String HOST_AUTHORITY =
             "; name its authority as \"ca\" of this host in hosts.toml, or add it to the system's"
                     + " trust store";
@@ -60,6 +59,9 @@ record TransportFailure(ErrorKind kind, String text, int attempts) {
         if (failure instanceof InterruptedIOException) {
             return new TransportFailure("no answer in time; check the network", MANY);
         }
+        if (isTls(failure)) {
+            return new TransportFailure(ErrorKind.INVALID_ARGUMENT, ErrorBody.PLAIN_HTTP, 1);
+        }
         if (failure instanceof ProtocolException && message(failure).contains("status line")) {
             return new TransportFailure(
                     "the answer is not HTTP; check the port, and https against plain http", 1);
@@ -79,61 +81,93 @@ record TransportFailure(ErrorKind kind, String text, int attempts) {
         return new TransportFailure(known.kind, text, known.attempts);
     }
 
+    /// Whether a server answered a request in the clear with an alert of TLS, whole or as what was
+    /// taken for the beginning of an answer. **Source:** RFC 8446 § 5.1.
+    private static boolean isTls(IOException failure) {
+        Throwable innermost = failure.getCause() instanceof EOFException e ? e : failure;
+        String text = message(innermost);
+        return (failure instanceof ProtocolException
+                        && text.startsWith("Unexpected status line: \u0015\u0003"))
+                || (innermost instanceof EOFException
+                        && text.startsWith("\\n not found")
+                        && text.contains("content=1503"));
+    }
+
     private static TransportFailure tls(IOException failure) {
+        if (failure instanceof OwnCertificateException) {
+            return new TransportFailure(
+                    ErrorKind.UNAUTHENTICATED, "TLS: " + message(failure), 1);
+        }
         if (failure instanceof SSLPeerUnverifiedException) {
-            return new TransportFailure("TLS: the certificate is for another host name", 1);
+            return untrusted(RefusedCertificateException.otherName(message(failure)), "");
         }
         for (Throwable t = failure; t != null; t = t.getCause()) {
-            if (t instanceof CertificateExpiredException) {
-                return new TransportFailure(
-                        "TLS: the server's certificate has expired: "
-                                + Text.printable(message(t), 200)
-                                + "; renew it, or set the clock of this host",
-                        1);
-            }
-            if (t instanceof CertificateNotYetValidException) {
-                return new TransportFailure(
-                        "TLS: the server's certificate is not valid yet: "
-                                + Text.printable(message(t), 200)
-                                + "; check the clock of this host",
-                        1);
+            if (t instanceof RefusedCertificateException refused) {
+                return untrusted(message(t), refused.isUnknown() ? HOST_AUTHORITY : "");
             }
         }
         for (Throwable t = failure; t != null; t = t.getCause()) {
             if (t instanceof CertificateException) {
-                return new TransportFailure(
-                        "TLS: the certificate is not trusted: " + reason(t) + HOST_AUTHORITY, 1);
+                return untrusted(NOT_TRUSTED + reason(t), HOST_AUTHORITY);
             }
         }
         String text = message(failure);
         if (text.startsWith("Unsupported or unrecognized SSL message")) {
             return new TransportFailure(
-                    "TLS: the registry does not speak https; ask for plain http if you trust the"
-                            + " network",
+                    ErrorKind.INVALID_ARGUMENT,
+                    "TLS: the server does not speak https here, perhaps plain http; if you trust the"
+                            + " network, use --plain-http, or name it with http:// in hosts.toml",
                     1);
         }
-        String alert = text.substring(text.lastIndexOf(' ') + 1);
+        if (text.startsWith("Remote host terminated the handshake")) {
+            return new TransportFailure(
+                    "TLS: the server ended the handshake; check that it speaks https at this port",
+                    MANY);
+        }
+        String alert = alert(failure);
+        if (alert.equals("certificate_required")) {
+            return new TransportFailure(
+                    ErrorKind.UNAUTHENTICATED, "TLS: " + ErrorBody.NO_CLIENT_CERTIFICATE, 1);
+        }
+        return isOwnCertificate(alert)
+                ? new TransportFailure(
+                        ErrorKind.UNAUTHENTICATED,
+                        "TLS: the server refused this side's certificate (%s); %s"
+                                .formatted(alert, ErrorBody.CLIENT_CERTIFICATE_ADVICE),
+                        1)
+                : new TransportFailure("TLS: " + Text.printable(text, 200), MANY);
+    }
+
+    private static TransportFailure untrusted(String text, String advice) {
+        return new TransportFailure(ErrorKind.UNTRUSTED, "TLS: " + text + advice, 1);
+    }
+
+    /// The alert that a server ended a handshake with, or something that is none.
+    private static String alert(IOException failure) {
+        String text = message(failure);
+        return text.substring(text.lastIndexOf(' ') + 1);
+    }
+
+    /// Whether a server said that it does not take this side's certificate.
+    static boolean isOwnCertificate(IOException failure) {
+        return failure instanceof SSLException && isOwnCertificate(alert(failure));
+    }
+
+    /// Servers disagree on the alert for a certificate that they do not trust.
+    private static boolean isOwnCertificate(String alert) {
         return switch (alert) {
-            case "certificate_required" ->
-                    new TransportFailure("TLS: " + ErrorBody.NO_CLIENT_CERTIFICATE, 1);
-            // Servers disagree on the alert for a certificate that they do not trust.
             case "bad_certificate",
                     "unknown_ca",
                     "certificate_unknown",
                     "certificate_expired",
                     "unsupported_certificate" ->
-                    new TransportFailure(
-                            "TLS: the server refused this side's certificate ("
-                                    + alert
-                                    + "); "
-                                    + ErrorBody.CLIENT_CERTIFICATE_ADVICE,
-                            1);
-            default -> new TransportFailure("TLS: " + Text.printable(text, 200), MANY);
+                    true;
+            default -> false;
         };
     }
 
     /// The innermost reason: the outer ones repeat it behind names of classes.
-    private static String reason(Throwable failure) {
+    static String reason(Throwable failure) {
         Throwable innermost = failure;
         while (innermost.getCause() != null) {
             innermost = innermost.getCause();
@@ -146,8 +180,11 @@ record TransportFailure(ErrorKind kind, String text, int attempts) {
     /// Why TLS failed, for somebody who knows with whom.
     static String tlsReason(SSLException failure) {
         for (Throwable t = failure; t != null; t = t.getCause()) {
+            if (t instanceof RefusedCertificateException) {
+                return message(t);
+            }
             if (t instanceof CertificateException) {
-                return "the certificate is not trusted: " + reason(t);
+                return NOT_TRUSTED + reason(t);
             }
         }
         return Text.printable(message(failure), 200);

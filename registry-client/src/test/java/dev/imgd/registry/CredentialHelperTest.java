@@ -88,7 +88,7 @@ class CredentialHelperTest {
     @Test
     void ask_notInstalled_saysSo() {
         var e = assertThrows(ImageException.class, () -> CredentialHelper.ask(NAME, "x"));
-        assertEquals(ErrorKind.FAILED_PRECONDITION, e.kind());
+        assertEquals(ErrorKind.UNAUTHENTICATED, e.kind());
         assertTrue(e.getMessage().contains("docker-credential-" + NAME), e.getMessage());
     }
 

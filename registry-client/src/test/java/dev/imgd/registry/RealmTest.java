@@ -116,6 +116,21 @@ class RealmTest {
         assertEquals(wanted, of(registry).mayReceiveCredentials(HttpUrl.get(realm)));
     }
 
+    @ParameterizedTest
+    @CsvSource({
+        "http://localhost:5000, http://127.0.0.1:5000/token, true",
+        "http://127.0.0.1:5000, http://[::1]:5000/token, true",
+        "http://[::1]:5000, http://localhost:5000/token, true",
+        "http://localhost:5000, http://127.0.0.1:5001/token, false",
+        "http://localhost:5000, http://127.0.0.2:5000/token, false",
+        "http://localhost:5000, http://a.localhost:5000/token, false",
+        "http://registry.lan:5000, http://localhost:5000/token, false",
+    })
+    void mayReceiveCredentials_thisHost_isOneByAllItsNames(
+            String registry, String realm, boolean may) {
+        assertEquals(may, of(registry).mayReceiveCredentials(HttpUrl.get(realm)));
+    }
+
     @Test
     void mayReceiveCredentials_listedHost_isAllowed() {
         Realm realm = of("https://registry.example.com/v2", "sso.other.com", "auth.lan:8443");

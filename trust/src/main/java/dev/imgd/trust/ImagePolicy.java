@@ -71,16 +71,19 @@ public final class ImagePolicy {
     ///
     /// @param file keys are named relative to its directory
     /// @param notation the directory with `trustpolicy.json`, read when a requirement asks for it
-    /// @throws ImageException `FAILED_PRECONDITION` when anything in it is wrong
+    /// @throws ImageException `INVALID_ARGUMENT` when anything in it is wrong, `PERMISSION_DENIED` when
+    ///   it may not be read
     public static ImagePolicy read(Path file, Path notation) throws ImageException {
         PolicyFiles files = new PolicyFiles();
         try {
             return new Reading(file, notation, files).policy(files.read(file));
         } catch (ImageException e) {
-            throw e.kind() == ErrorKind.FAILED_PRECONDITION
-                    ? e
-                    : new ImageException(
-                            ErrorKind.FAILED_PRECONDITION, "trust policy: " + e.getMessage(), e);
+            boolean denied = e.kind() == ErrorKind.PERMISSION_DENIED;
+            boolean told = denied || e.kind() == ErrorKind.FAILED_PRECONDITION;
+            throw new ImageException(
+                    denied ? e.kind() : ErrorKind.INVALID_ARGUMENT,
+                    told ? e.getMessage() : "trust policy: " + e.getMessage(),
+                    e);
         }
     }
 

@@ -6,6 +6,7 @@ import dev.imgd.model.ImageException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
@@ -120,7 +121,9 @@ final class PolicyFiles {
             return known;
         }
         return new ImageException(
-                ErrorKind.FAILED_PRECONDITION,
+                cause instanceof AccessDeniedException
+                        ? ErrorKind.PERMISSION_DENIED
+                        : ErrorKind.FAILED_PRECONDITION,
                 "trust policy: %s: cannot be read: %s".formatted(file, cause),
                 cause);
     }

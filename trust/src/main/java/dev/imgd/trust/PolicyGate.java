@@ -66,7 +66,7 @@ public final class PolicyGate {
 
     /// Reads the policy only to see whether it is right.
     ///
-    /// @throws ImageException `FAILED_PRECONDITION`
+    /// @throws ImageException as of [ImagePolicy#read]
     public void check() throws ImageException {
         policy();
     }

@@ -130,7 +130,7 @@ class ImagePolicyTest {
     void file_wrong_isRefusedWithThePlace(String json, String reason) {
         ImageException e =
                 assertThrows(ImageException.class, () -> policies.read(json.replace("R", REJECT)));
-        assertEquals(ErrorKind.FAILED_PRECONDITION, e.kind());
+        assertEquals(ErrorKind.INVALID_ARGUMENT, e.kind());
         assertTrue(e.getMessage().contains(reason), e.getMessage());
         assertTrue(e.getMessage().startsWith("trust policy: "), e.getMessage());
     }
@@ -180,7 +180,7 @@ class ImagePolicyTest {
                 assertThrows(
                         ImageException.class,
                         () -> gate(absent, true).decide(name, image, signatures));
-        assertEquals(ErrorKind.FAILED_PRECONDITION, e.kind());
+        assertEquals(ErrorKind.INVALID_ARGUMENT, e.kind());
         assertThrows(ImageException.class, () -> gate(absent, true).check());
     }
 

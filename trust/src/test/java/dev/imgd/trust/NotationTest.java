@@ -600,7 +600,7 @@ class NotationTest {
         assertTrue(!changed.equals(text));
         Files.writeString(file, changed);
         ImageException e = assertThrows(ImageException.class, this::verdict);
-        assertEquals(ErrorKind.FAILED_PRECONDITION, e.kind(), e.getMessage());
+        assertEquals(ErrorKind.INVALID_ARGUMENT, e.kind(), e.getMessage());
         assertTrue(e.getMessage().contains(reason), e.getMessage());
     }
 
@@ -608,7 +608,7 @@ class NotationTest {
     void store_withSymbolicLink_refusesThePolicy() throws Exception {
         Files.createSymbolicLink(store.resolve("link.pem"), root);
         ImageException e = assertThrows(ImageException.class, this::verdict);
-        assertEquals(ErrorKind.FAILED_PRECONDITION, e.kind());
+        assertEquals(ErrorKind.INVALID_ARGUMENT, e.kind());
         assertTrue(e.getMessage().contains("symbolic link"), e.getMessage());
     }
 

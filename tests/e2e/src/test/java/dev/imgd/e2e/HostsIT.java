@@ -20,6 +20,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -27,11 +28,13 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.ObjectMapper;
 
 /// A registry that exists only in a `hosts.toml`: its first mirror is dead, its second is Debian's
 /// docker-registry.
 @Tag("root")
 class HostsIT {
+    private static final ObjectMapper JSON = new ObjectMapper();
     private static final String REGISTRY = "registry.e2e.example";
     private static final String IMAGE = REGISTRY + "/debian:12";
 
@@ -107,8 +110,9 @@ class HostsIT {
                     """
                             .formatted(origin.authority(), dead, corrupt.authority()));
             Path root = workspace.path("store");
+            @Nullable Imgd imgd = null;
             if (daemon) {
-                Imgd imgd =
+                imgd =
                         workspace.keep(
                                 Imgd.start(
                                         workspace.path("d"),
@@ -121,9 +125,19 @@ class HostsIT {
                 imgctl = Imgctl.embedded(root);
             }
             List<Object> words = new ArrayList<>(daemon ? List.of() : List.of("--config", config));
-            words.addAll(List.of("pull", REGISTRY + "/team/app:1"));
+            words.addAll(List.of("-o", "json", "pull", REGISTRY + "/team/app:1"));
 
-            JsonNode result = imgctl.json(words.toArray());
+            Program.Finished finished = imgctl.command(words.toArray()).run().expectExit(0);
+            JsonNode result = JSON.readTree(finished.out());
+            for (String host : List.of(dead, corrupt.authority())) {
+                String warning = "registry host " + host + " is passed over: ";
+                assertEquals(1, linesWith(warning, finished.err()), finished.err());
+                assertEquals(
+                        1, linesWith(warning, result.get("warnings").toPrettyString()), "result");
+                if (imgd != null) {
+                    assertEquals(1, linesWith(warning, imgd.log()), imgd.log());
+                }
+            }
 
             assertEquals(image.manifest().digest().toString(), result.get("digest").asString());
             Map<String, JsonNode> sources = new HashMap<>();
@@ -148,6 +162,10 @@ class HostsIT {
             assertEquals(List.of(), new StoreFiles(root).damagedBlobs());
             assertEquals("", imgctl.ok("fsck", "--rehash"));
         }
+    }
+
+    private static long linesWith(String part, String text) {
+        return text.lines().filter(line -> line.contains(part)).count();
     }
 
     /// A layer that is two redirects away.

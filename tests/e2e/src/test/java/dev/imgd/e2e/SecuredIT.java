@@ -33,7 +33,7 @@ class SecuredIT {
     private static final String CLIENT = "client = [[\"me.pem\", \"me.key\"]]";
     private static final int DENIED = 4;
     private static final int UNAVAILABLE = 6;
-    private static final int MISCONFIGURED = 8;
+    private static final int MISCONFIGURED = 2;
 
     @RegisterExtension final Workspace workspace = new Workspace();
 
@@ -187,6 +187,15 @@ class SecuredIT {
                                 CA,
                                 "client = \"me.pem\""),
                         row(
+                                "a directory as key",
+                                MISCONFIGURED,
+                                "hosts.toml:1: %s: it is a directory"
+                                        .formatted(place.resolve(".")),
+                                right,
+                                https,
+                                CA,
+                                "client = [[\"me.pem\", \".\"]]"),
+                        row(
                                 "another host name",
                                 UNAVAILABLE,
                                 "another host name",
@@ -212,6 +221,16 @@ class SecuredIT {
         assertAll(rows.stream().map(row -> () -> check(row, messages)));
         // The two unknown authorities are one mistake.
         assertEquals(rows.size() - 1, messages.size(), String.join("\n", messages));
+    }
+
+    @Test
+    void certificate_unknown_isNothingToTryAgain() throws Exception {
+        server("https://localhost", CLIENT);
+        Program.Finished finished = imgctl(right, "-o", "json", "pull", IMAGE);
+        assertEquals(UNAVAILABLE, finished.exit(), finished.toString());
+        assertTrue(finished.err().contains("\"code\":\"UNTRUSTED\""), finished.err());
+        assertTrue(finished.err().contains("\"retryable\":false"), finished.err());
+        assertTrue(finished.err().contains("issued by CN=the authority"), finished.err());
     }
 
     /// A token server that is not the registry's, each with what may be wrong about it.
@@ -255,14 +274,15 @@ class SecuredIT {
                         new Tokens(
                                 "token server down",
                                 UNAVAILABLE,
-                                "no answer from %s: connection refused".formatted(down.authority()),
+                                "no answer from the token server %s: connection refused"
+                                        .formatted(down.authority()),
                                 good,
                                 down.realm(),
                                 "localhost"),
                         new Tokens(
                                 "token server's certificate unknown",
                                 UNAVAILABLE,
-                                "no answer from localhost:%d: TLS: the certificate is not trusted: no trusted authority signed it; add its authority to the system's trust store"
+                                "no answer from the token server localhost:%d: TLS: the certificate is not trusted: no trusted authority signed it (certificate of CN=localhost, issued by CN=nobody's authority); add its authority to the system's trust store"
                                         .formatted(secured.port()),
                                 good,
                                 https,

@@ -21,6 +21,7 @@ import dev.imgd.model.MediaType;
 import dev.imgd.model.Reference;
 import dev.imgd.registry.CredentialSource;
 import dev.imgd.registry.Credentials;
+import dev.imgd.registry.Logins;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryOptions;
 import dev.imgd.registry.RegistryWriter;
@@ -35,6 +36,7 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
@@ -53,7 +55,9 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.slf4j.LoggerFactory;
 
@@ -453,6 +457,139 @@ class AuthTest extends Fixture {
         assertEquals(1, registry.accessLog().size());
     }
 
+    /// Pulls and logs in, both in vain, and with the same reason.
+    private void assertRefused(ErrorKind kind, String... says) {
+        Credentials login = new Credentials.Login("user", CANARY);
+        use(QUICK.withCredentials(CredentialSource.of(registry.authority(), login)));
+        List<ImageException> failures =
+                List.of(
+                        assertFails(kind, () -> client.resolve(reference("app:1"))),
+                        assertFails(
+                                kind, () -> Logins.check(QUICK, registry.authority(), login)));
+        for (ImageException failure : failures) {
+            String message = failure.getMessage();
+            for (String wanted : says) {
+                assertTrue(message.contains(wanted), message);
+            }
+            assertFalse(message.contains("the password"), message);
+            assertFalse(message.contains(CANARY), message);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                // what the registry says of the token that its token server gave
+                "service=\"a\",error=\"insufficient_scope\" | , which allows too little"
+                        + " (insufficient_scope); asked as user user",
+                "error=\"other\" | gave; asked as user user; its challenge names no service",
+                "service=\"a\",error=\"invalid_token\" | it takes no tokens of its token server",
+            })
+    void token_refusedByTheRegistry_isNotThePassword(String parameters, String says) {
+        pushImage();
+        registry.requireNever("Bearer realm=\"" + tokens.realm() + "\"," + parameters);
+        assertRefused(ErrorKind.UNAUTHENTICATED, says, tokens.authority());
+    }
+
+    @Test
+    void challenge_unknownSchemes_areNamed() {
+        pushImage();
+        registry.requireNever("Negotiate, NTLM, X-Own a=\"b\"");
+        assertRefused(
+                ErrorKind.UNAUTHENTICATED,
+                "; it offers only Negotiate, NTLM, x-own to authenticate with, and imgd speaks Basic"
+                        + " and Bearer");
+    }
+
+    @Test
+    void challenge_none_isSaid() {
+        pushImage();
+        registry.always("/", Fault.status(401, Map.of(), ""));
+        assertRefused(ErrorKind.UNAUTHENTICATED, "(no WWW-Authenticate header)");
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "404, UNAUTHENTICATED, there is no token server (HTTP 404 from REALM)",
+        "405, UNAUTHENTICATED, there is no token server (HTTP 405 from REALM)",
+        "501, UNAUTHENTICATED, there is no token server (HTTP 501 from REALM)",
+        "422, UNAUTHENTICATED, no token (HTTP 422 from the token server HOST)",
+        "403, PERMISSION_DENIED, denied (HTTP 403 from the token server HOST); asked as user user",
+        "500, UNAVAILABLE, the token server failed (HTTP 500 from the token server HOST)",
+    })
+    void tokenServer_wrong_isWhatIsBlamed(int status, ErrorKind kind, String says) {
+        pushImage();
+        registry.requireToken(tokens, tokens.realm() + "?secret=" + CANARY);
+        tokens.answer(exchange -> exchange.respond(status, Map.of(), new byte[0]));
+        assertRefused(
+                kind, says.replace("REALM", tokens.realm()).replace("HOST", tokens.authority()));
+    }
+
+    @Test
+    void tokenServer_dead_isNamed() {
+        pushImage();
+        registry.requireToken(tokens);
+        tokens.close();
+        assertRefused(
+                ErrorKind.UNAVAILABLE,
+                "no answer from the token server %s: connection refused"
+                        .formatted(tokens.authority()));
+    }
+
+    @Test
+    void denied_saysAsWhom(@TempDir Path directory) throws Exception {
+        pushImage();
+        registry.requireBasic(basic("me", CANARY));
+        registry.always("/manifests/", Fault.error(403, "DENIED", "not you"));
+        Path file = directory.resolve("auth.json");
+        Logins.in(file).store(registry.authority(), new Credentials.Login("me", CANARY));
+        use(QUICK.withCredentials(CredentialSource.file(file)));
+        ImageException e =
+                assertFails(ErrorKind.PERMISSION_DENIED, () -> client.resolve(reference("app:1")));
+        assertTrue(
+                e.getMessage()
+                        .endsWith(
+                                ": DENIED not you; asked as user me, from %s; check that this account may pull app"
+                                        .formatted(file)),
+                e.getMessage());
+        Logins.in(file).store(registry.authority(), new Credentials.Login("me", "wrong"));
+        registry.behave();
+        registry.requireBasic(basic("me", CANARY));
+        use(QUICK.withCredentials(CredentialSource.anonymous().orElse(CredentialSource.file(file))));
+        e = assertFails(ErrorKind.UNAUTHENTICATED, () -> client.resolve(reference("app:1")));
+        assertTrue(
+                e.getMessage()
+                        .endsWith(
+                                " is wrong (HTTP 401 from %s); asked as user me, from %s; log in again"
+                                        .formatted(registry.authority(), file)),
+                e.getMessage());
+        // A name alone may be a token.
+        Credentials alone = new Credentials.Login(CANARY, "");
+        use(QUICK.withCredentials(CredentialSource.of(registry.authority(), alone)));
+        e = assertFails(ErrorKind.UNAUTHENTICATED, () -> client.resolve(reference("app:1")));
+        assertTrue(e.getMessage().contains("asked as a user without a password"), e.getMessage());
+        assertFalse(e.getMessage().contains(CANARY), e.getMessage());
+    }
+
+    /// The registry is asked as `localhost`, and names itself by its address.
+    @Test
+    void realm_thisHostByAnotherName_receivesTheCredentials() throws Exception {
+        TestImage image = pushImage();
+        int port = registry.port();
+        registry.requireToken(tokens, "http://127.0.0.1:" + port + "/token");
+        registry.always("/token", Fault.redirect(307, tokens.realm()));
+        use(QUICK.withCredentials(login()));
+        pull(image);
+        assertTrue(
+                registry.accessLog().stream()
+                        .filter(access -> access.path().equals("/token"))
+                        .anyMatch(
+                                access ->
+                                        access.header("authorization")
+                                                .equals(Optional.of(basic("user", CANARY)))));
+    }
+
     @Test
     void realm_otherHost_receivesNoCredentials() throws Exception {
         TestImage image = pushImage();
@@ -513,7 +650,7 @@ class AuthTest extends Fixture {
                 QUICK.withCredentials(
                         CredentialSource.of(
                                 registry.authority(), new Credentials.IdentityToken(CANARY))));
-        assertFails(ErrorKind.UNKNOWN, () -> client.resolve(reference("app:1")));
+        assertFails(ErrorKind.UNAUTHENTICATED, () -> client.resolve(reference("app:1")));
         assertEquals(1, tokens.requests().size());
     }
 

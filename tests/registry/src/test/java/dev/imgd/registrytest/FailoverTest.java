@@ -228,7 +228,8 @@ class FailoverTest extends Fixture {
         assertEquals(
                 List.of(new SourceUse(registry.authority(), SIZE, 0, Optional.empty())),
                 client.sources().stream().filter(use -> use.blobBytes() > 0).toList());
-        assertTrue(client.sources().stream().allMatch(use -> use.dropped().isEmpty()));
+        assertEquals(Optional.empty(), use(first).dropped());
+        assertTrue(use(second).dropped().orElseThrow().startsWith("denied (HTTP 403 from "));
         first.behave();
         assertArrayEquals(content, readBlob(blob, 0));
         assertEquals(SIZE, use(first).blobBytes());
@@ -260,7 +261,11 @@ class FailoverTest extends Fixture {
         second.always("/blobs/", Fault.truncatedAt(1000));
         registry.always("/blobs/", Fault.error(404, "BLOB_UNKNOWN", "origin"));
         ImageException e = assertFails(ErrorKind.NOT_FOUND, () -> readBlob(blob, 0));
+        String others =
+                "; also asked: %s (denied (HTTP 403 from %1$s): DENIED first; check that this account may pull the repository), %s (connection broken: "
+                        .formatted(first.authority(), second.authority());
         assertTrue(e.getMessage().contains(registry.authority()), e.getMessage());
+        assertTrue(e.getMessage().contains(others), e.getMessage());
         assertEquals(2, e.getSuppressed().length);
     }
 

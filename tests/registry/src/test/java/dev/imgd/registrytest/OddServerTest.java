@@ -167,7 +167,7 @@ class OddServerTest {
     @Test
     void resolve_plainHttpToATlsPort_isReported() throws Exception {
         Reference tls = Reference.parse("localhost:" + server.httpsPort() + "/app:1");
-        ImageException e = assertFails(ErrorKind.UNAVAILABLE, () -> client.resolve(tls));
+        ImageException e = assertFails(ErrorKind.INVALID_ARGUMENT, () -> client.resolve(tls));
         assertTrue(e.getMessage().contains("localhost:" + server.httpsPort()), e.getMessage());
     }
 
@@ -192,7 +192,7 @@ class OddServerTest {
         server.stubFor(any(anyUrl()).willReturn(right()));
         try (RegistryClient strict = https(server.httpsPort(), TlsSettings.SYSTEM)) {
             ImageException e =
-                    assertFails(ErrorKind.UNAVAILABLE, () -> strict.resolve(reference()));
+                    assertFails(ErrorKind.UNTRUSTED, () -> strict.resolve(reference()));
             assertTrue(e.getMessage().contains("not trusted"), e.getMessage());
         }
         assertEquals(0, server.getServeEvents().getRequests().size());
@@ -203,7 +203,7 @@ class OddServerTest {
         server.stubFor(any(anyUrl()).willReturn(right()));
         try (RegistryClient strict = https(server.port(), TlsSettings.SYSTEM)) {
             ImageException e =
-                    assertFails(ErrorKind.UNAVAILABLE, () -> strict.resolve(reference()));
+                    assertFails(ErrorKind.INVALID_ARGUMENT, () -> strict.resolve(reference()));
             assertTrue(e.getMessage().contains("plain http"), e.getMessage());
         }
         assertEquals(0, server.getServeEvents().getRequests().size());
@@ -238,7 +238,7 @@ class OddServerTest {
         server.stubFor(any(anyUrl()).willReturn(right()));
         try (RegistryClient trusting = https("127.0.0.1", server.httpsPort(), ownAuthority())) {
             ImageException e =
-                    assertFails(ErrorKind.UNAVAILABLE, () -> trusting.resolve(reference()));
+                    assertFails(ErrorKind.UNTRUSTED, () -> trusting.resolve(reference()));
             assertTrue(e.getMessage().contains("another host name"), e.getMessage());
         }
         assertEquals(0, server.getServeEvents().getRequests().size());

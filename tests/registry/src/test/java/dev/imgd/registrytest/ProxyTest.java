@@ -268,8 +268,10 @@ class ProxyTest {
                         Proxies.none().withHttps("HTTPS_PROXY", "socks5://u:" + PASSWORD + "@p")));
         registry.present(AUTHORITY.server("elsewhere.test"), null);
         assertSays(
-                ErrorKind.UNAVAILABLE,
-                "the certificate is for another host name (through the proxy "
+                ErrorKind.UNTRUSTED,
+                "wanted registry.test, it is for elsewhere.test; ask for the registry by a name that"
+                        + " is in its certificate, or have one made for registry.test (through the"
+                        + " proxy "
                         + proxy.authority()
                         + " of HTTPS_PROXY)",
                 other);

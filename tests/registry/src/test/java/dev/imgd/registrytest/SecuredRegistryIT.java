@@ -266,7 +266,9 @@ class SecuredRegistryIT {
                 failure(ErrorKind.UNAUTHENTICATED, withTokens, options(withTokens, wrong)));
         ImageException e =
                 assertThrows(ImageException.class, () -> Logins.check(QUICK, withTokens, wrong));
-        assertSays("nothing was stored", e.getMessage());
+        assertSays(
+                "the user name or the password for " + withTokens + " is wrong", e.getMessage());
+        assertSays("; asked as user user", e.getMessage());
     }
 
     @Test
@@ -296,7 +298,7 @@ class SecuredRegistryIT {
     void authority_wrong_saysSo() {
         assertSays(
                 "the certificate is not trusted",
-                failure(ErrorKind.UNAVAILABLE, secure, secured(secure, STRANGER.tls(ME), LOGIN)));
+                failure(ErrorKind.UNTRUSTED, secure, secured(secure, STRANGER.tls(ME), LOGIN)));
     }
 
     @Test
@@ -318,11 +320,18 @@ class SecuredRegistryIT {
     }
 
     @Test
+    void clientCertificate_expired_saysSo() {
+        TlsSettings tls = AUTHORITY.tls(AUTHORITY.expiredClient("me"));
+        String message = failure(ErrorKind.UNAUTHENTICATED, secure, secured(secure, tls, LOGIN));
+        assertSays("this side's certificate, which has expired: that of CN=me", message);
+    }
+
+    @Test
     void server_expired_saysSo() {
         assertSays(
                 "the server's certificate has expired",
                 failure(
-                        ErrorKind.UNAVAILABLE,
+                        ErrorKind.UNTRUSTED,
                         expired,
                         secured(expired, AUTHORITY.tls(ME), LOGIN)));
     }
@@ -332,7 +341,7 @@ class SecuredRegistryIT {
         assertSays(
                 "the certificate is for another host name",
                 failure(
-                        ErrorKind.UNAVAILABLE,
+                        ErrorKind.UNTRUSTED,
                         elsewhere,
                         secured(elsewhere, AUTHORITY.tls(ME), LOGIN)));
     }
@@ -341,6 +350,6 @@ class SecuredRegistryIT {
     void plainHttp_toAnHttpsPort_saysSo() {
         assertSays(
                 "speaks https and was asked with plain http",
-                failure(ErrorKind.FAILED_PRECONDITION, secure, options(secure, LOGIN)));
+                failure(ErrorKind.INVALID_ARGUMENT, secure, options(secure, LOGIN)));
     }
 }

@@ -1,6 +1,7 @@
 package dev.imgd.registrytest;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.hosts.TlsSettings;
@@ -9,13 +10,23 @@ import dev.imgd.model.ImageException;
 import dev.imgd.model.Reference;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryOptions;
+import dev.imgd.registry.RegistryProbe;
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.TestAuthority;
 import dev.imgd.testkit.TestImage;
 import dev.imgd.testkit.TlsFault;
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.time.LocalDate;
+import java.time.ZoneOffset;
+import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
@@ -66,13 +77,16 @@ class TlsTest {
         }
     }
 
-    private static void assertSays(String message, TlsSettings tls) {
-        assertSays(message, tls, 1);
+    private static void assertSays(ErrorKind kind, TlsSettings tls, String... says) {
+        assertSays(kind, tls, 1, says);
     }
 
-    private static void assertSays(String message, TlsSettings tls, int attempts) {
-        ImageException e = Fixture.assertFails(ErrorKind.UNAVAILABLE, () -> resolve(tls, attempts));
-        assertTrue(e.getMessage().contains(message), e.getMessage());
+    private static void assertSays(
+            ErrorKind kind, TlsSettings tls, int attempts, String... says) {
+        ImageException e = Fixture.assertFails(kind, () -> resolve(tls, attempts));
+        for (String wanted : says) {
+            assertTrue(e.getMessage().contains(wanted), e.getMessage());
+        }
     }
 
     @Test
@@ -81,42 +95,150 @@ class TlsTest {
     }
 
     @Test
-    void authority_unknown_isNotTrusted() {
+    void authority_unknown_isNamed() {
         String says =
-                "the certificate is not trusted: no trusted authority signed it; name its authority"
-                        + " as \"ca\" of this host in hosts.toml";
-        assertSays(says, STRANGER.tls(null));
-        assertSays(says, TlsSettings.SYSTEM);
+                "the certificate is not trusted: no trusted authority signed it (certificate of"
+                        + " CN=localhost, issued by CN=the authority); name its authority as \"ca\" of"
+                        + " this host in hosts.toml";
+        assertSays(ErrorKind.UNTRUSTED, STRANGER.tls(null), says);
+        assertSays(ErrorKind.UNTRUSTED, TlsSettings.SYSTEM, says);
+        assertFalse(ErrorKind.UNTRUSTED.retryable());
     }
 
     @Test
-    void server_expiredOrElsewhere_saysWhich() {
+    void server_outOfDate_saysSoWithTheDatesWhoeverSignedIt() {
         registry.present(AUTHORITY.expiredServer("localhost"), null);
-        assertSays("the server's certificate has expired", AUTHORITY.tls(null));
-        registry.present(AUTHORITY.server("elsewhere.test"), null);
-        assertSays("the certificate is for another host name", AUTHORITY.tls(null));
+        for (TlsSettings tls : List.of(AUTHORITY.tls(null), STRANGER.tls(null))) {
+            assertSays(
+                    ErrorKind.UNTRUSTED,
+                    tls,
+                    "the server's certificate has expired: that of CN=localhost, issued by CN=the"
+                            + " authority, is good from ",
+                    " UTC until " + LocalDate.now(ZoneOffset.UTC).getYear() + "-",
+                    " UTC; renew it");
+        }
+        registry.present(AUTHORITY.futureServer("localhost"), null);
+        assertSays(
+                ErrorKind.UNTRUSTED,
+                AUTHORITY.tls(null),
+                "the server's certificate is not valid yet: that of CN=localhost, ",
+                "check the clock of this host");
+    }
+
+    @Test
+    void server_ofAnotherName_namesBoth() {
+        registry.present(AUTHORITY.server("elsewhere.test", "10.1.2.3"), null);
+        assertSays(
+                ErrorKind.UNTRUSTED,
+                AUTHORITY.tls(null),
+                "the certificate is for another host name: wanted localhost, it is for"
+                        + " 10.1.2.3, elsewhere.test; ask for the registry by a name that is in its"
+                        + " certificate, or have one made for localhost");
+    }
+
+    /// Another way to the same words: the steps of the probe do not use the client's connections.
+    @Test
+    void probe_wrongCertificates_saysTheSame() throws Exception {
+        registry.present(AUTHORITY.server("elsewhere.test", "10.1.2.3"), null);
+        assertTrue(
+                probe(AUTHORITY.tls(null))
+                        .contains("wanted localhost, it is for elsewhere.test, 10.1.2.3; "));
+        registry.present(AUTHORITY.expiredServer("localhost"), null);
+        assertTrue(probe(AUTHORITY.tls(null)).contains("certificate has expired: that of CN=loc"));
+        registry.present(SERVER, null);
+        assertTrue(probe(STRANGER.tls(null)).contains("issued by CN=the authority)"));
+    }
+
+    private static String probe(TlsSettings tls) throws ImageException {
+        RegistryOptions options = Fixture.QUICK.withHosts(registry.hosts(tls));
+        RegistryProbe.Report report =
+                new RegistryProbe(options)
+                        .test(Reference.parse(registry.authority() + "/app:1"))
+                        .getFirst();
+        assertEquals(ErrorKind.UNTRUSTED, report.failure().orElseThrow().kind());
+        assertEquals(RegistryProbe.Outcome.FAILED, report.checks().get(2).outcome());
+        return report.checks().get(2).detail();
     }
 
     @Test
     void client_certificate_isShownWhenWanted() throws Exception {
         registry.present(SERVER, AUTHORITY);
         resolve(AUTHORITY.tls(AUTHORITY.client("me")), 1);
-        assertSays("wants a client certificate and none was sent", AUTHORITY.tls(null), 50);
         assertSays(
-                "the server refused this side's certificate",
+                ErrorKind.UNAUTHENTICATED,
+                AUTHORITY.tls(null),
+                50,
+                "wants a client certificate and none was sent");
+        assertSays(
+                ErrorKind.UNAUTHENTICATED,
                 AUTHORITY.tls(STRANGER.client("me")),
-                50);
+                50,
+                "the server refused this side's certificate (");
+    }
+
+    @Test
+    void client_certificateExpired_saysSoWithItsDates() {
+        registry.present(SERVER, AUTHORITY);
+        assertSays(
+                ErrorKind.UNAUTHENTICATED,
+                AUTHORITY.tls(AUTHORITY.expiredClient("me")),
+                50,
+                "the server refused this side's certificate, which has expired: that of CN=me, issued"
+                        + " by CN=the authority, is good from ",
+                "then name the new one as \"client\" of this host in hosts.toml");
     }
 
     @Test
     void handshake_disturbed_neverFallsBackToPlainHttp() {
         registry.clearAccessLog();
         registry.tlsFault(TlsFault.PLAIN);
-        assertSays("does not speak https", AUTHORITY.tls(null));
+        assertSays(
+                ErrorKind.INVALID_ARGUMENT,
+                AUTHORITY.tls(null),
+                "does not speak https here",
+                "use --plain-http, or name it with http:// in hosts.toml");
         registry.tlsFault(TlsFault.ABORT);
-        assertSays("no answer from", AUTHORITY.tls(null));
+        assertSays(ErrorKind.UNAVAILABLE, AUTHORITY.tls(null), "no answer from");
         registry.tlsFault(TlsFault.STALL);
-        assertSays("no answer in time", AUTHORITY.tls(null));
+        assertSays(ErrorKind.UNAVAILABLE, AUTHORITY.tls(null), "no answer in time");
         assertEquals(0, registry.accessLog().size());
+    }
+
+    /// What servers of TLS say to who speaks none: Java's an alert, others a page.
+    @Test
+    void plainHttp_toAnHttpsPort_saysSo() throws Exception {
+        String alert = "\u0015\u0003\u0003\0\u0002\u0002\n";
+        String page = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+        for (String answer : List.of(alert, alert.strip() + "F", page)) {
+            try (ServerSocket server = new ServerSocket(0, 5, InetAddress.getLoopbackAddress())) {
+                Thread serving = Thread.ofVirtual().start(() -> answer(server, answer));
+                String authority = "localhost:" + server.getLocalPort();
+                try (RegistryClient client = RegistryClient.create(Fixture.QUICK)) {
+                    ImageException e =
+                            Fixture.assertFails(
+                                    ErrorKind.INVALID_ARGUMENT,
+                                    () -> client.resolve(Reference.parse(authority + "/app:1")));
+                    assertTrue(
+                            e.getMessage().contains("speaks https and was asked with plain http"),
+                            e.getMessage());
+                }
+                serving.join();
+            }
+        }
+    }
+
+    /// Answers one request, whatever it is.
+    private static void answer(ServerSocket server, String answer) {
+        try (Socket socket = server.accept()) {
+            InputStream in = socket.getInputStream();
+            int newlines = 0;
+            for (int c = in.read(); c >= 0 && newlines < 2; c = newlines < 2 ? in.read() : c) {
+                newlines = c == '\n' ? newlines + 1 : c == '\r' ? newlines : 0;
+            }
+            socket.getOutputStream().write(answer.getBytes(StandardCharsets.ISO_8859_1));
+            socket.shutdownOutput();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 }

@@ -257,11 +257,15 @@ public final class InMemoryRegistry implements AutoCloseable {
         requireToken(tokens, tokens.realm());
     }
 
-    /// Wants a token of this server and sends clients to another realm for it.
+    /// Wants a token of this server and sends clients to another realm for it, which may be the path
+    /// `/token` here.
     public void requireToken(TokenServer tokens, String realm) {
         String wanted = bearer(realm);
         challenge = _ -> wanted;
-        authorized = exchange -> tokens.accepts(exchange.header("Authorization"));
+        authorized =
+                exchange ->
+                        exchange.path().equals("/token")
+                                || tokens.accepts(exchange.header("Authorization"));
     }
 
     /// Wants a token of this server that allows what is asked for; others are answered with

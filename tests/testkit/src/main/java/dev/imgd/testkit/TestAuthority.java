@@ -124,6 +124,11 @@ public final class TestAuthority {
         return server(Instant.now().minus(Duration.ofHours(1)), hosts);
     }
 
+    /// A server's certificate that begins in a day.
+    public Identity futureServer(String... hosts) {
+        return server(Instant.now().plus(DAY.multipliedBy(3)), hosts);
+    }
+
     private Identity server(Instant end, String... hosts) {
         GeneralName[] names =
                 Arrays.stream(hosts)
@@ -142,7 +147,15 @@ public final class TestAuthority {
 
     /// A client's certificate, good for a day.
     public Identity client(String commonName) {
-        Instant end = Instant.now().plus(DAY);
+        return client(commonName, Instant.now().plus(DAY));
+    }
+
+    /// A client's certificate that ended an hour ago.
+    public Identity expiredClient(String commonName) {
+        return client(commonName, Instant.now().minus(Duration.ofHours(1)));
+    }
+
+    private Identity client(String commonName, Instant end) {
         return identity(commonName, end, KeyPurposeId.id_kp_clientAuth, new ExtensionsGenerator());
     }
 
