@@ -72,8 +72,17 @@ final class ImageCommands {
             return false;
         }
 
+        /// The images that the command is about, as far as a mistake in one ends it: that is found
+        /// out before a store is looked for.
+        List<String> named() {
+            return List.of();
+        }
+
         @Override
         public Integer call() throws ImageException {
+            for (String reference : named()) {
+                Reference _ = Reference.parse(reference);
+            }
             options().onlyExisting = !beginsStore();
             try (Session session = Objects.requireNonNull(parent).sessions.open(options())) {
                 return run(session);
@@ -290,6 +299,11 @@ final class ImageCommands {
         @Nullable String platform;
 
         @Override
+        List<String> named() {
+            return List.of(reference);
+        }
+
+        @Override
         int run(ImageService images) throws ImageException {
             ImageDetails image = images.inspect(reference, Optional.ofNullable(platform));
             JsonWriter json =
@@ -341,6 +355,11 @@ final class ImageCommands {
         String target = "";
 
         @Override
+        List<String> named() {
+            return List.of(source, target);
+        }
+
+        @Override
         int run(ImageService images) throws ImageException {
             ImageSummary tagged = images.tag(source, target);
             if (options().json()) {
@@ -356,6 +375,11 @@ final class ImageCommands {
     static final class Rm extends ImageCommand {
         @Parameters(paramLabel = "REF", arity = "1..*")
         List<String> references = List.of();
+
+        @Override
+        List<String> named() {
+            return references.size() == 1 ? references : List.of();
+        }
 
         @Override
         int run(ImageService images) throws ImageException {
@@ -494,6 +518,11 @@ final class ImageCommands {
         boolean writable;
 
         @Override
+        List<String> named() {
+            return List.of(reference);
+        }
+
+        @Override
         int run(ImageService images) throws ImageException {
             Path target = directory.toAbsolutePath().normalize();
             images.mount(reference, Optional.ofNullable(platform), target, writable);
@@ -560,6 +589,11 @@ final class ImageCommands {
 
         @Option(names = "--platform", paramLabel = "P", description = "Which of several platforms.")
         @Nullable String platform;
+
+        @Override
+        List<String> named() {
+            return List.of(reference);
+        }
 
         @Override
         int run(ImageService images) throws ImageException {
@@ -640,6 +674,11 @@ final class ImageCommands {
                 description =
                         "oci-archive, oci-dir or docker-archive (default: oci-archive for *.tar, else oci-dir).")
         @Nullable String format;
+
+        @Override
+        List<String> named() {
+            return references;
+        }
 
         @Override
         int run(ImageService images) throws ImageException {

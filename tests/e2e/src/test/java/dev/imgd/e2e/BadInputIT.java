@@ -810,6 +810,9 @@ class BadInputIT {
         assertEquals(wanted, finished.exit(), finished.toString());
         assertEquals("", finished.out());
         assertEquals(1, finished.err().strip().lines().count(), finished.toString());
+        if (wanted == USAGE) {
+            assertTrue(Files.notExists(workspace.path("store")), "a store was made for it");
+        }
     }
 
     @ParameterizedTest

@@ -227,6 +227,7 @@ class InteropIT {
                 imgctl.fails(
                         4,
                         "copy",
+                        "-q",
                         "--foreign-layers",
                         "docker://" + permissive.reference("ours:1"),
                         "oci:" + workspace.path("x"));
