@@ -261,7 +261,7 @@ class FailoverTest extends Fixture {
         registry.always("/blobs/", Fault.error(404, "BLOB_UNKNOWN", "origin"));
         ImageException e = assertFails(ErrorKind.NOT_FOUND, () -> readBlob(blob, 0));
         String others =
-                "; also asked: %s (denied (HTTP 403 from %1$s): DENIED first; check that this account may pull the repository), %s (connection broken: "
+                "; also asked: %s (denied (HTTP 403 from %1$s): DENIED first; asked without credentials; log in with an account that may pull app), %s (connection broken: "
                         .formatted(first.authority(), second.authority());
         assertTrue(e.getMessage().contains(registry.authority()), e.getMessage());
         assertTrue(e.getMessage().contains(others), e.getMessage());
