@@ -19,9 +19,11 @@ final class FileStamp {
     private final long size;
     private final @Nullable Object inode;
     private final boolean directory;
+    private final boolean lenient;
 
-    private FileStamp(Path path, @Nullable BasicFileAttributes attributes) {
+    private FileStamp(Path path, @Nullable BasicFileAttributes attributes, boolean lenient) {
         this.path = path;
+        this.lenient = lenient;
         modified = attributes == null ? null : attributes.lastModifiedTime().toInstant();
         size = attributes == null ? 0 : attributes.size();
         inode = attributes == null ? null : attributes.fileKey();
@@ -33,9 +35,10 @@ final class FileStamp {
     /// @throws ImageException when there may be a file that this process must not see
     static FileStamp of(Path path) throws ImageException {
         try {
-            return new FileStamp(path, Files.readAttributes(path, BasicFileAttributes.class));
+            return new FileStamp(
+                    path, Files.readAttributes(path, BasicFileAttributes.class), false);
         } catch (NoSuchFileException e) {
-            return new FileStamp(path, null);
+            return new FileStamp(path, null, false);
         } catch (IOException e) {
             throw new ImageException(
                     ErrorKind.PERMISSION_DENIED,
@@ -45,9 +48,19 @@ final class FileStamp {
         }
     }
 
+    /// As [#of], for a file that only one of several hosts needs: what cannot be looked at is as if
+    /// it was absent, and an error for who reads it.
+    static FileStamp ofOneHost(Path path) {
+        try {
+            return new FileStamp(path, Files.readAttributes(path, BasicFileAttributes.class), true);
+        } catch (IOException e) {
+            return new FileStamp(path, null, true);
+        }
+    }
+
     /// Looks at the same file once more.
     FileStamp again() throws ImageException {
-        return of(path);
+        return lenient ? ofOneHost(path) : of(path);
     }
 
     boolean exists() {

@@ -50,8 +50,7 @@ final class FileTls implements TlsSettings {
     ///
     /// @param host whose settings they are
     /// @param stamps receives the state of every file
-    static TlsSettings of(HostEntry entry, String host, List<FileStamp> stamps)
-            throws ImageException {
+    static TlsSettings of(HostEntry entry, String host, List<FileStamp> stamps) {
         boolean verifies = !Boolean.TRUE.equals(entry.skipVerify());
         if (verifies && entry.authorities().isEmpty() && entry.clients().isEmpty()) {
             return TlsSettings.SYSTEM;
@@ -63,7 +62,7 @@ final class FileTls implements TlsSettings {
         }
         List<FileStamp> own = new ArrayList<>();
         for (Path file : files) {
-            own.add(FileStamp.of(file));
+            own.add(FileStamp.ofOneHost(file));
         }
         stamps.addAll(own);
         return new FileTls(

@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -84,16 +85,18 @@ final class Pem {
                     ? wrong(file, "it is a directory; name a file in it")
                     : new ImageException(
                             ErrorKind.INVALID_ARGUMENT,
-                            "%s: cannot be read: %s"
-                                    .formatted(
-                                            file,
-                                            Text.printable(String.valueOf(e.getMessage()), 160)),
+                            "%s: cannot be read: %s".formatted(file, reason(e)),
                             e);
         }
         if (bytes.length > MAX_FILE_BYTES) {
             throw wrong(file, "larger than 4 MiB");
         }
         return new Pem(file, blocks(file, new String(bytes, StandardCharsets.ISO_8859_1)));
+    }
+
+    private static String reason(IOException failure) {
+        String reason = failure instanceof FileSystemException f ? f.getReason() : null;
+        return Text.printable(reason == null ? String.valueOf(failure.getMessage()) : reason, 160);
     }
 
     private static List<Block> blocks(Path file, String text) throws ImageException {

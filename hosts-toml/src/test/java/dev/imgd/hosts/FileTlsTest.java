@@ -283,7 +283,11 @@ class FileTlsTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"none.pem, no such file", "server.key, there is no certificate"})
+    @CsvSource({
+        "none.pem, no such file",
+        "server.key, there is no certificate",
+        "ca.pem/x.pem, cannot be read: Not a directory",
+    })
     void trustManager_wrongFile_saysWhichAndWhy(String file, String expected) throws Exception {
         TlsSettings tls = settings("ca = \"@" + file + "\"");
         ImageException e = assertThrows(ImageException.class, tls::trustManager);

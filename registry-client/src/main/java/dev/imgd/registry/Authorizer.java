@@ -495,8 +495,7 @@ final class Authorizer {
                                     .formatted(host.authority()));
         } else {
             wording =
-                    new ErrorBody.Wording(
-                            "no token", ErrorKind.UNAUTHENTICATED, asked(scope, ""));
+                    new ErrorBody.Wording("no token", ErrorKind.UNAUTHENTICATED, asked(scope, ""));
         }
         return ErrorBody.exception(what, from, response, options.limits(), false, wording);
     }

@@ -489,12 +489,7 @@ final class Endpoint {
                     notices.show(response.headers("Warning"), operation);
                 }
                 return new Answer(
-                        call,
-                        response,
-                        from,
-                        moved,
-                        options.limits(),
-                        ErrorBody.Wording.USUAL);
+                        call, response, from, moved, options.limits(), ErrorBody.Wording.USUAL);
             } catch (ImageException e) {
                 throw e;
             } catch (IOException e) {

@@ -144,8 +144,8 @@ final class ErrorBody {
     }
 
     /// Servers that stand before a registry finish a handshake that they do not like, and say so in
-    /// a page. **Source:** nginx, ngx_http_special_response.c; Go, net/http server.go; Apache httpd,
-    /// ssl_engine_kernel.c.
+    /// a page. **Source:** nginx, ngx_http_special_response.c; Go, net/http server.go; Apache
+    /// httpd, ssl_engine_kernel.c.
     private enum Front {
         NONE("", "", ErrorKind.UNKNOWN),
         NO_CERTIFICATE(

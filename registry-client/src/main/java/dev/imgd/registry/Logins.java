@@ -2,7 +2,6 @@ package dev.imgd.registry;
 
 import dev.imgd.hosts.Capability;
 import dev.imgd.hosts.RegistryHost;
-import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Json;
 import dev.imgd.model.JsonNode;

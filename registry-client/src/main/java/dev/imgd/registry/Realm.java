@@ -14,9 +14,9 @@ import okhttp3.HttpUrl;
 /// A token server may not be nearer to this host than the registry is: one on the internet names
 /// none in the private network, and one in the private network none on this host. That is decided
 /// by where the registry was really reached, not by its name. Exempt are the registry's own host
-/// and port, `localhost`, `127.0.0.1` and `::1` being one host, and hosts that the configuration lists; link-local addresses never are. Being asked is
-/// one thing, getting credentials another: that takes the registry's own host, its registrable
-/// domain, or the list.
+/// and port, `localhost`, `127.0.0.1` and `::1` being one host, and hosts that the configuration
+/// lists; link-local addresses never are. Being asked is one thing, getting credentials another:
+/// that takes the registry's own host, its registrable domain, or the list.
 ///
 /// **Source:** CVE-2026-33540 and its relatives; go-containerregistry's rules for realms, which
 /// refuse all private addresses and with them private registries.

@@ -75,8 +75,7 @@ final class RefusedCertificateException extends CertificateException {
     /// That a certificate which is good is for another name.
     static RefusedCertificateException otherName(
             String wanted, X509Certificate certificate, CertificateException cause) {
-        return new RefusedCertificateException(
-                otherName(wanted, names(certificate)), false, cause);
+        return new RefusedCertificateException(otherName(wanted, names(certificate)), false, cause);
     }
 
     /// The same in the words of OkHttp.

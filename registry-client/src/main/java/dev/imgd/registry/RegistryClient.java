@@ -33,7 +33,8 @@ public interface RegistryClient extends AutoCloseable {
     /// where the registry allows it.
     ///
     /// @throws ImageException `NOT_FOUND`, `UNAUTHENTICATED`, `PERMISSION_DENIED`, `RATE_LIMITED`,
-    ///   `UNAVAILABLE`, `DATA_LOSS`, `LIMIT_EXCEEDED`
+    ///   `UNAVAILABLE`, `UNTRUSTED`, `DATA_LOSS`, `LIMIT_EXCEEDED`, `INVALID_ARGUMENT` for a wrong
+    ///   configuration
     FetchedManifest resolve(Reference reference) throws ImageException;
 
     /// Fetches a manifest that an index listed, from the same repository.
@@ -86,15 +87,16 @@ public interface RegistryClient extends AutoCloseable {
     /// @param host `host` or `host:port`, with the path where it is not `/v2`
     /// @param blobBytes bytes of blobs that were read, small ones left out
     /// @param retries how often something was asked for again because of its failures
-    /// @param dropped why it is asked last or no more
+    /// @param dropped why it is asked last or no more: it could not be reached or used, refused, or
+    ///   sent nonsense
     record SourceUse(String host, long blobBytes, int retries, Optional<String> dropped) {}
 
     /// The hosts that did something for this client or failed to, in the order of first use.
     List<SourceUse> sources();
 
-    /// What the registries said in `Warning` headers to this client, its sessions left out, fit to
-    /// be shown: for people, each text once. The log has it too, for all clients together once an
-    /// hour.
+    /// What the registries said in `Warning` headers to this client, its sessions left out, and
+    /// which hosts were passed over for others and why, fit to be shown: for people, each text
+    /// once. The log has it too, headers for all clients together once an hour.
     List<String> notices();
 
     /// Asks a host no more, because it sent wrong bytes.

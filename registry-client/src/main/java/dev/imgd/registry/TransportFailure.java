@@ -95,8 +95,7 @@ record TransportFailure(ErrorKind kind, String text, int attempts) {
 
     private static TransportFailure tls(IOException failure) {
         if (failure instanceof OwnCertificateException) {
-            return new TransportFailure(
-                    ErrorKind.UNAUTHENTICATED, "TLS: " + message(failure), 1);
+            return new TransportFailure(ErrorKind.UNAUTHENTICATED, "TLS: " + message(failure), 1);
         }
         if (failure instanceof SSLPeerUnverifiedException) {
             return untrusted(RefusedCertificateException.otherName(message(failure)), "");

@@ -71,8 +71,8 @@ public final class ImagePolicy {
     ///
     /// @param file keys are named relative to its directory
     /// @param notation the directory with `trustpolicy.json`, read when a requirement asks for it
-    /// @throws ImageException `INVALID_ARGUMENT` when anything in it is wrong, `PERMISSION_DENIED` when
-    ///   it may not be read
+    /// @throws ImageException `INVALID_ARGUMENT` when anything in it is wrong, `PERMISSION_DENIED`
+    ///   when it may not be read
     public static ImagePolicy read(Path file, Path notation) throws ImageException {
         PolicyFiles files = new PolicyFiles();
         try {

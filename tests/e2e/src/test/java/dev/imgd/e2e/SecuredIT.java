@@ -189,8 +189,7 @@ class SecuredIT {
                         row(
                                 "a directory as key",
                                 MISCONFIGURED,
-                                "hosts.toml:1: %s: it is a directory"
-                                        .formatted(place.resolve(".")),
+                                "hosts.toml:1: %s: it is a directory".formatted(place.resolve(".")),
                                 right,
                                 https,
                                 CA,

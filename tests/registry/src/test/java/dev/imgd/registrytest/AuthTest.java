@@ -464,8 +464,7 @@ class AuthTest extends Fixture {
         List<ImageException> failures =
                 List.of(
                         assertFails(kind, () -> client.resolve(reference("app:1"))),
-                        assertFails(
-                                kind, () -> Logins.check(QUICK, registry.authority(), login)));
+                        assertFails(kind, () -> Logins.check(QUICK, registry.authority(), login)));
         for (ImageException failure : failures) {
             String message = failure.getMessage();
             for (String wanted : says) {
@@ -556,7 +555,9 @@ class AuthTest extends Fixture {
         Logins.in(file).store(registry.authority(), new Credentials.Login("me", "wrong"));
         registry.behave();
         registry.requireBasic(basic("me", CANARY));
-        use(QUICK.withCredentials(CredentialSource.anonymous().orElse(CredentialSource.file(file))));
+        use(
+                QUICK.withCredentials(
+                        CredentialSource.anonymous().orElse(CredentialSource.file(file))));
         e = assertFails(ErrorKind.UNAUTHENTICATED, () -> client.resolve(reference("app:1")));
         assertTrue(
                 e.getMessage()

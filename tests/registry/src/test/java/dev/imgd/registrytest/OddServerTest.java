@@ -191,8 +191,7 @@ class OddServerTest {
     void https_untrustedCertificate_isRefusedAtOnce() throws Exception {
         server.stubFor(any(anyUrl()).willReturn(right()));
         try (RegistryClient strict = https(server.httpsPort(), TlsSettings.SYSTEM)) {
-            ImageException e =
-                    assertFails(ErrorKind.UNTRUSTED, () -> strict.resolve(reference()));
+            ImageException e = assertFails(ErrorKind.UNTRUSTED, () -> strict.resolve(reference()));
             assertTrue(e.getMessage().contains("not trusted"), e.getMessage());
         }
         assertEquals(0, server.getServeEvents().getRequests().size());

@@ -76,14 +76,11 @@ class PassedOverTest extends Fixture {
         Files.writeString(
                 directory.resolve("hosts.toml"),
                 "server = \"http://%s\"\n%s".formatted(registry.authority(), tables));
-        use(
-                QUICK.withHosts(
-                        RegistryHosts.directory(List.of(certs), HostsMode.STRICT, Set.of())));
+        use(QUICK.withHosts(RegistryHosts.directory(List.of(certs), HostsMode.STRICT, Set.of())));
     }
 
     private static String table(String scheme, String authority, String... settings) {
-        return "[host.\"%s://%s\"]\n%s\n"
-                .formatted(scheme, authority, String.join("\n", settings));
+        return "[host.\"%s://%s\"]\n%s\n".formatted(scheme, authority, String.join("\n", settings));
     }
 
     private String dropped(String host) {
@@ -158,9 +155,7 @@ class PassedOverTest extends Fixture {
                 InMemoryRegistry.startTls(AUTHORITY.server("localhost"), AUTHORITY)) {
             // What it says may be lost with its connection.
             assertPassedOver(
-                    mirror.authority(),
-                    "",
-                    table("https", mirror.authority(), "ca = \"ca.pem\""));
+                    mirror.authority(), "", table("https", mirror.authority(), "ca = \"ca.pem\""));
             assertTrue(!dropped(mirror.authority()).isEmpty(), client.sources().toString());
         }
     }

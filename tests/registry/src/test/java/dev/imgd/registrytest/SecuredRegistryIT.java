@@ -266,8 +266,7 @@ class SecuredRegistryIT {
                 failure(ErrorKind.UNAUTHENTICATED, withTokens, options(withTokens, wrong)));
         ImageException e =
                 assertThrows(ImageException.class, () -> Logins.check(QUICK, withTokens, wrong));
-        assertSays(
-                "the user name or the password for " + withTokens + " is wrong", e.getMessage());
+        assertSays("the user name or the password for " + withTokens + " is wrong", e.getMessage());
         assertSays("; asked as user user", e.getMessage());
     }
 
@@ -330,10 +329,7 @@ class SecuredRegistryIT {
     void server_expired_saysSo() {
         assertSays(
                 "the server's certificate has expired",
-                failure(
-                        ErrorKind.UNTRUSTED,
-                        expired,
-                        secured(expired, AUTHORITY.tls(ME), LOGIN)));
+                failure(ErrorKind.UNTRUSTED, expired, secured(expired, AUTHORITY.tls(ME), LOGIN)));
     }
 
     @Test

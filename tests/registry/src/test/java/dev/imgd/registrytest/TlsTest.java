@@ -81,8 +81,7 @@ class TlsTest {
         assertSays(kind, tls, 1, says);
     }
 
-    private static void assertSays(
-            ErrorKind kind, TlsSettings tls, int attempts, String... says) {
+    private static void assertSays(ErrorKind kind, TlsSettings tls, int attempts, String... says) {
         ImageException e = Fixture.assertFails(kind, () -> resolve(tls, attempts));
         for (String wanted : says) {
             assertTrue(e.getMessage().contains(wanted), e.getMessage());
@@ -208,7 +207,8 @@ class TlsTest {
     @Test
     void plainHttp_toAnHttpsPort_saysSo() throws Exception {
         String alert = "\u0015\u0003\u0003\0\u0002\u0002\n";
-        String page = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+        String page =
+                "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
         for (String answer : List.of(alert, alert.strip() + "F", page)) {
             try (ServerSocket server = new ServerSocket(0, 5, InetAddress.getLoopbackAddress())) {
                 Thread serving = Thread.ofVirtual().start(() -> answer(server, answer));

@@ -257,8 +257,8 @@ public final class InMemoryRegistry implements AutoCloseable {
         requireToken(tokens, tokens.realm());
     }
 
-    /// Wants a token of this server and sends clients to another realm for it, which may be the path
-    /// `/token` here.
+    /// Wants a token of this server and sends clients to another realm for it, which may be the
+    /// path `/token` here.
     public void requireToken(TokenServer tokens, String realm) {
         String wanted = bearer(realm);
         challenge = _ -> wanted;
