@@ -463,6 +463,7 @@ final class HttpRegistryClient implements RegistryClient {
         tally(host).distrust(reason);
         for (RegistryHost other : options.hosts().hostsFor(repository.registry())) {
             if (other.can(Capability.PULL) && !tally(other).isDistrusted()) {
+                tally(host).tell();
                 return true;
             }
         }
