@@ -459,6 +459,7 @@ final class HttpRegistryClient implements RegistryClient {
         tally(host).distrust(reason);
         for (RegistryHost other : options.hosts().hostsFor(repository.registry())) {
             if (other.can(Capability.PULL) && !tally(other).isDistrusted()) {
+                tally(host).tell();
                 return true;
             }
         }

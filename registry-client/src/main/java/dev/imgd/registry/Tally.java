@@ -51,12 +51,11 @@ final class Tally {
         }
     }
 
-    /// Never asks the host again, and says so.
+    /// Never asks the host again. Says nothing of it yet; see [#tell()].
     void distrust(String reason) {
         if (!distrusted) {
             dropped = reason;
             distrusted = true;
-            tell();
         }
     }
 

@@ -191,6 +191,24 @@ class PassedOverTest extends Fixture {
     }
 
     @Test
+    void pull_wrongBytes_isAWarningWhereThereIsAnotherHost() throws Exception {
+        TestImage image = pushImage();
+        String layer = image.layers().getFirst().digest().toString();
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            mirror.push("app", "1", image);
+            mirror.always(layer, Fault.wrongByteAt(5));
+            assertPassedOver(
+                    mirror.authority(), "sent wrong bytes of ", table("http", mirror.authority()));
+        }
+        configure("");
+        logged.list.clear();
+        registry.always(layer, Fault.wrongByteAt(5));
+        assertFails(ErrorKind.DATA_LOSS, () -> pull(image));
+        assertEquals(List.of(), warnings());
+        assertEquals(List.of(), client.notices());
+    }
+
+    @Test
     void pull_twoSessions_eachIsTold() throws Exception {
         configure(table("https", "mirror.lan:5000", "ca = \"nowhere.pem\""));
         pushImage();
