@@ -30,7 +30,9 @@ final class HostFailures {
         if (failure.kind() == ErrorKind.CANCELLED) {
             throw failure;
         }
-        failures[hosts.indexOf(host)] = failure;
+        // A host that is configured twice is asked twice.
+        int at = hosts.indexOf(host);
+        failures[failures[at] == null ? at : hosts.lastIndexOf(host)] = failure;
     }
 
     boolean hasLast() {

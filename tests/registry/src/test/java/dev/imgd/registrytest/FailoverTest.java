@@ -270,6 +270,17 @@ class FailoverTest extends Fixture {
     }
 
     @Test
+    void read_theSameHostTwice_itsFailureIsReported() {
+        use(
+                QUICK.withHosts(
+                        _ -> List.of(host(registry.authority()), host(registry.authority()))));
+        registry.always("/manifests/", Fault.error(403, "DENIED", "no"));
+        registry.always("/blobs/", Fault.error(403, "DENIED", "no"));
+        assertFails(ErrorKind.PERMISSION_DENIED, () -> client.resolve(reference("app:1")));
+        assertFails(ErrorKind.PERMISSION_DENIED, () -> readBlob(blob, 0));
+    }
+
+    @Test
     void read_hostFoundOutMeanwhile_theNextGoesOn() throws Exception {
         try (BlobStream stream = client.blob(reference("app:1"), blob, 0)) {
             ByteBuffer all = ByteBuffer.allocate(SIZE);
