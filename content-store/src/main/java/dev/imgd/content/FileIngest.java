@@ -311,6 +311,7 @@ final class FileIngest implements Ingest {
             throw new IllegalArgumentException("truncate to " + to + " of " + offset);
         }
         reclaim();
+        early().clear();
         if (to == offset) {
             return;
         }
@@ -318,7 +319,6 @@ final class FileIngest implements Ingest {
         try {
             hash(shorter, 0, to);
             data.truncate(to);
-            early().clear();
         } catch (IOException e) {
             shorter.close();
             throw Failures.of("truncate", BlobPaths.ingestData(directory), e);

@@ -3,6 +3,7 @@ package dev.imgd.content;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.imgd.model.EarlyBytes;
 import dev.imgd.model.EarlyBytes.Place;
@@ -55,10 +56,12 @@ final class EarlyFileTest {
     private static void assertKept(Place place, long offset, int size) throws IOException {
         assertEquals(offset, place.offset());
         assertEquals(size, place.sizeBytes());
-        ByteBuffer into = ByteBuffer.allocate(EarlyBytes.PLACE_BYTES);
-        place.read(into);
-        assertEquals(size, into.position());
-        assertArrayEquals(Arrays.copyOf(BYTES, size), Arrays.copyOf(into.array(), size));
+        ByteBuffer into = ByteBuffer.allocate(size);
+        place.read(0, into);
+        assertArrayEquals(Arrays.copyOf(BYTES, size), into.array());
+        ByteBuffer last = ByteBuffer.allocate(1);
+        place.read(size - 1, last);
+        assertEquals(BYTES[size - 1], last.get(0));
     }
 
     @Test
@@ -160,6 +163,48 @@ final class EarlyFileTest {
     }
 
     @Test
+    void kept_bytesThatTheHeadDoesNotSpeakOf_areNotBelieved() throws IOException {
+        try (EarlyFile early = open()) {
+            add(early, 0, 1000);
+            add(early, 1 << 20, 1000, 1000);
+        }
+        byte[] file = Files.readAllBytes(path);
+        file[4096 + 999]++;
+        Files.write(path, file);
+        try (EarlyFile next = open()) {
+            assertEquals(List.of(1L << 20), offsets(next));
+            assertKept(next.kept().getFirst(), 1 << 20, 2000);
+        }
+    }
+
+    /// A worker of a download that was given up may still be writing.
+    @Test
+    void clear_placesFromBefore_touchNothing() throws IOException {
+        try (EarlyFile early = open()) {
+            Place before = add(early, 0, 1000);
+            early.clear();
+            add(early, 5 << 20, 2000);
+            before.add(ByteBuffer.wrap(BYTES, 1000, 1000));
+            before.free();
+            add(early, 6 << 20, 3000);
+            try (EarlyFile next = open()) {
+                assertEquals(List.of(5L << 20, 6L << 20), offsets(next));
+                assertKept(next.kept().getFirst(), 5 << 20, 2000);
+            }
+            assertThrows(IOException.class, () -> before.read(0, ByteBuffer.allocate(1)));
+        }
+    }
+
+    @Test
+    void clear_closed_isNoFailure() throws IOException {
+        EarlyFile early = open();
+        add(early, 0, 1000);
+        early.close();
+        early.clear();
+        assertEquals(List.of(), early.kept());
+    }
+
+    @Test
     void kept_beyondTheBlobOrTwice_isLeftOut() throws IOException {
         try (EarlyFile early = open()) {
             add(early, SIZE - 10, 11);
@@ -182,6 +227,9 @@ final class EarlyFileTest {
                 }
             }
             try (Ingest ingest = store.content().ingest("default", "r", Optional.empty())) {
+                ingest.truncate(0);
+                assertEquals(List.of(), ingest.early().kept(), "whatever was written before");
+                add(ingest.early(), 50, 10);
                 ingest.write(ByteBuffer.wrap(BYTES));
                 ingest.truncate(0);
                 assertEquals(List.of(), ingest.early().kept());

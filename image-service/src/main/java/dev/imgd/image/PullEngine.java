@@ -14,6 +14,7 @@ import dev.imgd.layers.LayerApplier;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.DigestMismatchException;
+import dev.imgd.model.EarlyBytes;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
@@ -473,8 +474,7 @@ final class PullEngine implements AutoCloseable {
             } catch (IOException e) {
                 settle(follower);
                 // A body of a wrong size says nothing about the bytes that were there before it,
-                // and
-                // would be as wrong the next time.
+                // and would be as wrong the next time.
                 if (cancelled == null
                         && worthAnother(job, e, received ? resumed + job.reused : 0)) {
                     job.unpackedBytes.set(0);
@@ -622,14 +622,18 @@ final class PullEngine implements AutoCloseable {
             }
         }
 
+        /// After wrong bytes all are to come from one host, which what an earlier process kept may
+        /// not have.
+        private static BlobWish wish(LayerJob job, Ingest ingest) {
+            boolean oneHost = job.wrongDownloads > 0;
+            return new BlobWish(
+                    ingest.offset(), oneHost, oneHost ? EarlyBytes.NONE : ingest.early());
+        }
+
         private void transfer(LayerJob job, Ingest ingest) throws IOException {
             List<ByteBuffer> lent = new ArrayList<>(Ingest.LENT_BUFFERS);
             try (BlobStream body =
-                    plan.client.blob(
-                            plan.reference,
-                            job.descriptor,
-                            new BlobWish(
-                                    ingest.offset(), job.wrongDownloads > 0, ingest.early()))) {
+                    plan.client.blob(plan.reference, job.descriptor, wish(job, ingest))) {
                 body.backlog(job::backlog);
                 try {
                     int n = 0;

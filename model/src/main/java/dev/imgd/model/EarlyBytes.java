@@ -44,8 +44,8 @@ public interface EarlyBytes {
         /// [#PLACE_BYTES] in all.
         void add(ByteBuffer bytes);
 
-        /// Reads all bytes into the buffer, which has room for them.
-        void read(ByteBuffer into) throws IOException;
+        /// Reads the bytes from an offset in the place on, until the buffer is full.
+        void read(int from, ByteBuffer into) throws IOException;
 
         /// Lets others use the place; it is not used any more.
         void free();
@@ -62,7 +62,7 @@ public interface EarlyBytes {
         public void add(ByteBuffer bytes) {}
 
         @Override
-        public void read(ByteBuffer into) {}
+        public void read(int from, ByteBuffer into) {}
 
         @Override
         public void free() {}

@@ -160,7 +160,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         }
         if (!kept.isEmpty()) {
             RangeWindow made = window(position);
-            made.adopt(kept, position);
+            made.adopt(kept);
             window = made;
         }
     }
@@ -266,7 +266,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             checkedAt = position;
             staff(ahead, 0);
         }
-        return ahead.read(position, into, this::received, what());
+        return ahead.read(position, into, this::isForsaken, this::received, what());
     }
 
     private void received(@Nullable BlobSource source, ByteBuffer into, int at, int count) {

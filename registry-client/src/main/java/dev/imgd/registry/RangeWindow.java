@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -128,24 +129,12 @@ final class RangeWindow {
 
     /// Takes what an earlier process kept, before anything else is done.
     ///
-    /// @param kept in order, not ending before the position
-    void adopt(List<Place> kept, long position) {
+    /// @param kept in order
+    void adopt(List<Place> kept) {
         lock.lock();
         try {
             for (Place place : kept) {
-                ByteBuffer[] memory = pool.take(1);
-                if (memory == null) {
-                    return;
-                }
-                WindowChunk chunk;
-                try {
-                    chunk = WindowChunk.kept(place, memory[0]);
-                } catch (IOException e) {
-                    pool.give(memory);
-                    Log.lost(e);
-                    return;
-                }
-                chunk.used = (int) Math.max(0, position - chunk.start);
+                WindowChunk chunk = WindowChunk.kept(place);
                 chunks.add(chunk);
                 next = chunk.end();
             }
@@ -200,7 +189,7 @@ final class RangeWindow {
     long reserve(long position, long step) {
         lock.lock();
         try {
-            WindowChunk first = chunks.peekFirst();
+            WindowChunk first = first(position);
             if (first != null) {
                 return Math.max(position, first.start);
             }
@@ -213,30 +202,56 @@ final class RangeWindow {
         }
     }
 
+    /// The first chunk that does not end before the position. A host that ignores ranges sends its
+    /// reader also what was fetched ahead.
+    private @Nullable WindowChunk first(long position) {
+        WindowChunk first = chunks.peekFirst();
+        while (first != null && first.end() <= position) {
+            remove(first);
+            first = chunks.peekFirst();
+        }
+        if (first != null) {
+            first.used = (int) Math.max(0, position - first.start);
+        }
+        next = Math.max(next, position);
+        return first;
+    }
+
     /// Reads bytes of the chunk that begins at the position or covers it; waits for them.
     ///
+    /// @param unwanted whose bytes are not to be used any more
     /// @return how many; 0 when the position is the reader's own to fetch
-    int read(long position, ByteBuffer into, Account account, String what) throws ImageException {
+    int read(
+            long position,
+            ByteBuffer into,
+            Predicate<BlobSource> unwanted,
+            Account account,
+            String what)
+            throws ImageException {
         WindowChunk chunk;
         int from;
         int count;
         @Nullable BlobSource source;
         lock.lock();
         try {
-            chunk = chunks.peekFirst();
+            chunk = first(position);
             if (chunk == null || chunk.start > position) {
                 return 0;
             }
-            while (chunk.filled == chunk.used && chunk.fetching) {
+            while (chunk.filled <= chunk.used && chunk.fetching) {
                 operation.check(what, null);
                 arrived.await();
             }
-            if (chunk.filled == chunk.used) {
+            if (chunk.filled <= chunk.used) {
                 remove(chunk);
                 return 0;
             }
             from = chunk.used;
             source = chunk.source(from);
+            if (source != null && unwanted.test(source)) {
+                remove(chunk);
+                return 0;
+            }
             count = Math.min(into.remaining(), chunk.readable(from));
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
@@ -247,18 +262,24 @@ final class RangeWindow {
         }
         // Without the lock: workers write behind what is filled only.
         int at = into.position();
-        chunk.copy(from, count, into);
-        account.received(source, into, at, count);
+        int copied = count;
+        try {
+            chunk.copy(from, count, into);
+            account.received(source, into, at, count);
+        } catch (IOException e) {
+            copied = 0;
+            Log.lost(e);
+        }
         lock.lock();
         try {
-            chunk.used += count;
-            if (chunk.used == chunk.length) {
+            chunk.used += copied;
+            if (copied == 0 || chunk.used == chunk.length) {
                 remove(chunk);
             }
         } finally {
             lock.unlock();
         }
-        return count;
+        return copied;
     }
 
     private void remove(WindowChunk chunk) {

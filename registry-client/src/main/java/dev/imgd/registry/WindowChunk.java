@@ -9,7 +9,7 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /// A part of a blob that comes before its turn: in memory for its reader, and kept where it
-/// outlives the process.
+/// outlives the process. What an earlier process kept is read from there.
 ///
 /// Guarded by its [RangeWindow], but for two things: one worker alone writes behind what is filled,
 /// and the reader alone reads what is.
@@ -58,16 +58,10 @@ final class WindowChunk {
     }
 
     /// A chunk that an earlier process fetched.
-    ///
-    /// @param unit memory for a place
-    static WindowChunk kept(Place place, ByteBuffer unit) throws IOException {
-        place.read(unit.clear());
+    static WindowChunk kept(Place place) {
         WindowChunk chunk =
                 new WindowChunk(
-                        place.offset(),
-                        place.sizeBytes(),
-                        new ByteBuffer[] {unit},
-                        new Place[] {place});
+                        place.offset(), place.sizeBytes(), new ByteBuffer[0], new Place[] {place});
         chunk.filled = chunk.length;
         chunk.pieces.add(new Piece(null, chunk.length));
         return chunk;
@@ -124,9 +118,14 @@ final class WindowChunk {
     }
 
     /// Copies bytes that are readable. For the reader, without the lock.
-    void copy(int from, int count, ByteBuffer into) {
+    void copy(int from, int count, ByteBuffer into) throws IOException {
         int at = into.position();
-        into.put(at, units[from / UNIT_BYTES], from % UNIT_BYTES, count).position(at + count);
+        if (units.length == 0) {
+            places[0].read(from, into.slice(at, count));
+        } else {
+            into.put(at, units[from / UNIT_BYTES], from % UNIT_BYTES, count);
+        }
+        into.position(at + count);
     }
 
     /// Gives the memory back; nobody may use the chunk any more. What is kept stays.

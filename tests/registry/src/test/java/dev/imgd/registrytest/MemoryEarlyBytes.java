@@ -3,7 +3,6 @@ package dev.imgd.registrytest;
 import dev.imgd.model.EarlyBytes;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 
@@ -69,9 +68,9 @@ final class MemoryEarlyBytes implements EarlyBytes {
         }
 
         @Override
-        public void read(ByteBuffer into) {
+        public void read(int from, ByteBuffer into) {
             synchronized (MemoryEarlyBytes.this) {
-                into.put(Arrays.copyOf(bytes, size));
+                into.put(bytes, from, into.remaining());
             }
         }
 

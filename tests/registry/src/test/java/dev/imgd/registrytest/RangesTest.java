@@ -23,9 +23,11 @@ import dev.imgd.testkit.Fault;
 import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.TcpProxy;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -187,6 +189,37 @@ class RangesTest extends Fixture {
             assertEquals(ByteBuffer.wrap(CONTENT, 1_100_000, SIZE - 1_100_000), rest.flip());
             assertEquals(200_000 + 300_000, stream.reusedBytes());
         }
+    }
+
+    /// Reads past what is kept, which the host sends as well, and goes on after it is cut off.
+    @Test
+    void read_keptPartsAndTheHostIgnoresRanges_isTheBlob() throws IOException {
+        use(QUICK.withTransfer(RANGES));
+        registry.script(
+                "/blobs/",
+                (exchange, body, _) -> {
+                    OutputStream out = exchange.respond(200, Map.of(), body.length);
+                    out.write(body, 0, 5_000_000);
+                    out.flush();
+                    throw new IOException("ends here");
+                });
+        registry.always("/blobs/", Fault.rangeIgnored());
+        MemoryEarlyBytes early = new MemoryEarlyBytes();
+        for (int at : List.of(3_000_000, 4_900_000, 6_000_000)) {
+            early.open(at).add(ByteBuffer.wrap(CONTENT, at, 300_000));
+        }
+        try (BlobStream stream =
+                client.blob(reference("app:1"), BLOB, new BlobWish(100, false, early))) {
+            ByteBuffer all = ByteBuffer.allocateDirect(SIZE);
+            while (stream.read(all) >= 0) {
+                assertTrue(all.hasRemaining(), "longer than it should be");
+            }
+            assertEquals(ByteBuffer.wrap(CONTENT, 100, SIZE - 100), all.flip());
+        }
+        assertEquals(
+                List.of(6_000_000L),
+                early.kept().stream().map(Place::offset).toList(),
+                "what was passed when it went on is freed");
     }
 
     @Test
