@@ -91,8 +91,7 @@ final class LoginCommands {
                 return Optional.of(Reference.parse(host + "/x").registry())
                         .filter(
                                 registry ->
-                                        registry.equals(host)
-                                                || registry.equals(Reference.DEFAULT_REGISTRY));
+                                        registry.equals(host) || host.equals("index.docker.io"));
             } catch (ImageException e) {
                 return Optional.empty();
             }

@@ -162,7 +162,8 @@ class LoginCommandsTest {
         "https://ghcr.io?a=b@c&d=canary, https://…",
         "me:pa/canary@ghcr.io, …@ghcr.io",
         "me:canary@ghcr.io, …@ghcr.io",
-        "https://me:canary@, https://…@"
+        "https://me:canary@, https://…@",
+        "https://myhost/v2/, https://myhost/v2/"
     })
     void login_toAUrlThatMayHoldAPassword_showsAndSuggestsNothingUnsure(String url, String shown)
             throws Exception {
