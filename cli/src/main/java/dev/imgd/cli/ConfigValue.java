@@ -181,8 +181,15 @@ record ConfigValue(Path file, String key, JsonNode node) {
     }
 
     private ImageException wrong(String wanted) {
+        String got = node.toString();
         return ImageException.invalidArgument(
                 "%s: %s: wanted %s, got %s"
-                        .formatted(file, key, wanted, Text.printable(node.toString(), 80)));
+                        .formatted(
+                                file,
+                                key,
+                                wanted,
+                                // It may be the URL of a proxy, with a password.
+                                Text.printable(
+                                        got.indexOf('@') < 0 ? got : Text.withoutUser(got), 80)));
     }
 }

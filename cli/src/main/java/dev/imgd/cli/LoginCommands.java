@@ -66,30 +66,35 @@ final class LoginCommands {
                 fine = false;
             }
             if (!fine) {
-                String url = withoutUser();
                 throw ImageException.invalidArgument(
                         "\"%s\" is not a registry: wanted HOST, HOST:PORT or HOST/REPOSITORY%s"
                                 .formatted(
-                                        Text.printable(url, 120),
-                                        url.contains("://")
-                                                ? ", without a scheme: say " + host(url)
-                                                : ""));
+                                        Text.printable(Text.withoutUser(name), 120),
+                                        host().map(host -> ", without a scheme: say " + host)
+                                                .orElse("")));
             }
         }
 
-        /// The name as given, without what may be a password in it.
-        private String withoutUser() {
-            int start = name.indexOf("://") < 0 ? 0 : name.indexOf("://") + 3;
-            int path = name.indexOf('/', start);
-            int at = name.lastIndexOf('@', path < 0 ? name.length() : path);
-            return at < start ? name : name.substring(0, start) + name.substring(at + 1);
-        }
-
-        /// Whose URL it is.
-        private static String host(String url) {
-            String host = url.substring(url.indexOf("://") + 3).split("[/?#]", 2)[0];
-            return Text.printable(
-                    host.equals("index.docker.io") ? Reference.DEFAULT_REGISTRY : host, 120);
+        /// The registry of a URL; empty where it is not sure which part of it is that, and not
+        /// something secret.
+        private Optional<String> host() {
+            int start = name.indexOf("://") + 3;
+            if (start < 3) {
+                return Optional.empty();
+            }
+            String authority = name.substring(start).split("[/?#]", 2)[0];
+            if (name.lastIndexOf('@') >= start + authority.length()) {
+                return Optional.empty();
+            }
+            String host = authority.substring(authority.lastIndexOf('@') + 1);
+            try {
+                return Optional.of(Reference.parse(host + "/x").registry())
+                        .filter(
+                                registry ->
+                                        registry.equals(host) || host.equals("index.docker.io"));
+            } catch (ImageException e) {
+                return Optional.empty();
+            }
         }
 
         private static boolean isTaggedOrPinned(String whole) {

@@ -63,7 +63,7 @@ abstract class RegistryCommand implements Callable<Integer> {
         if (plainHttp) {
             registries
                     .plainHttpRefused(Reference.parse(asked).registry(), true)
-                    .ifPresent(Console.current()::warn);
+                    .ifPresent(refused -> Console.current().warn(refused.text()));
         }
     }
 

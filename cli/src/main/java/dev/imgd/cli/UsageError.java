@@ -7,6 +7,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.ArgSpec;
@@ -76,6 +78,12 @@ final class UsageError {
                     "--src-creds", "--src-user",
                     "--dest-creds", "--dest-user");
 
+    /// Where picocli found what it did not expect, counted from 0.
+    private static final Pattern PLACE = Pattern.compile("^Unmatched arguments? \\w+ index (\\d+)");
+
+    private static final List<String> ARGUMENTS_FOLLOW =
+            List.of(" but found '", " while processing argument ");
+
     private UsageError() {}
 
     /// Prints what is wrong.
@@ -89,7 +97,9 @@ final class UsageError {
         String word =
                 e instanceof UnmatchedArgumentException u ? u.getUnmatched().getFirst() : null;
         if (word != null && !word.startsWith("-") && !command.getSubcommands().isEmpty()) {
-            text = "\"%s\": no such command".formatted(Text.printable(word, MAX_SHOWN_CHARS));
+            text =
+                    "\"%s\": no such command"
+                            .formatted(Text.printable(Text.withoutUser(word), MAX_SHOWN_CHARS));
             meant = command(command, word).map(name -> "imgctl " + name);
         } else if (word != null && word.startsWith("-")) {
             String option = name(word);
@@ -98,8 +108,11 @@ final class UsageError {
                 option = option.substring(0, 2); // what follows a letter is its value
             }
             text = "\"%s\": no such option".formatted(Text.printable(option, MAX_SHOWN_CHARS));
+        } else if (word != null) {
+            text = tooMany(e);
+            meant = Optional.empty();
         } else {
-            text = canonical(Failure.line(e), e);
+            text = withoutArguments(canonical(Failure.line(e), e));
             meant = Optional.empty();
         }
         err.println(
@@ -111,6 +124,25 @@ final class UsageError {
                         .formatted(command.getCommandSpec().qualifiedName()));
         err.flush();
         return Imgctl.EXIT_USAGE;
+    }
+
+    /// Without the argument itself, which may be a secret, as what follows a misspelt option.
+    private static String tooMany(ParameterException e) {
+        Matcher place = PLACE.matcher(Failure.line(e));
+        return place.find()
+                ? "argument %d is one too many".formatted(Integer.parseInt(place.group(1)) + 1)
+                : "there is an argument too many";
+    }
+
+    /// Without the arguments that picocli adds to what it says, which may be secrets.
+    private static String withoutArguments(String text) {
+        for (String before : ARGUMENTS_FOLLOW) {
+            int at = text.indexOf(before);
+            if (at >= 0) {
+                return text.substring(0, at);
+            }
+        }
+        return text;
     }
 
     /// Without a value, which may be a secret.

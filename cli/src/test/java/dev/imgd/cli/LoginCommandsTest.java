@@ -155,6 +155,27 @@ class LoginCommandsTest {
     }
 
     @ParameterizedTest
+    @CsvSource({
+        "https://me:pa/canary@ghcr.io, https://…@ghcr.io",
+        "https://me:pa/canary@ghcr.io/canary@ghcr.io, https://…@ghcr.io",
+        "https://me:pa?canary@ghcr.io, https://…",
+        "https://ghcr.io?a=b@c&d=canary, https://…",
+        "me:pa/canary@ghcr.io, …@ghcr.io",
+        "me:canary@ghcr.io, …@ghcr.io",
+        "https://me:canary@, https://…@",
+        "https://myhost/v2/, https://myhost/v2/"
+    })
+    void login_toAUrlThatMayHoldAPassword_showsAndSuggestsNothingUnsure(String url, String shown)
+            throws Exception {
+        int code = run("canary", "login", "-u", "me", url);
+        assertEquals(ErrorKind.INVALID_ARGUMENT.exitCode(), code);
+        assertEquals(
+                "imgctl: \"%s\" is not a registry: wanted HOST, HOST:PORT or HOST/REPOSITORY\n"
+                        .formatted(shown),
+                err);
+    }
+
+    @ParameterizedTest
     @ValueSource(strings = {"", "https://ghcr.io", "team", "ghcr.io/a:1", "GHCR.io/A", "a b.c"})
     void login_notARegistry_isRefused(String name) throws Exception {
         int code = run("canary", "login", "-u", "me", name);

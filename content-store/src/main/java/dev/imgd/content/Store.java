@@ -23,7 +23,7 @@ public interface Store extends AutoCloseable {
     /// one, and [#open] says more.
     static boolean exists(Path root) {
         BlobPaths paths = new BlobPaths(root);
-        return Files.exists(root)
+        return !Files.notExists(root)
                 && (!(Files.isReadable(root) && Files.isExecutable(root))
                         || Files.exists(paths.blobs())
                         || Files.exists(paths.database()));

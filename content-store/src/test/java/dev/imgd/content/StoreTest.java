@@ -64,6 +64,17 @@ final class StoreTest {
         assertTrue(Store.exists(root()));
     }
 
+    /// For anybody, root included: what is behind a link to itself cannot be looked at.
+    @Test
+    void exists_whereItCannotBeSeen_mayBe() throws Exception {
+        Path link = directory.resolve("link");
+        Files.createSymbolicLink(link, link);
+        assertTrue(Store.exists(link));
+        assertTrue(Store.exists(link.resolve("store")));
+        Files.delete(link);
+        assertFalse(Store.exists(link.resolve("store")));
+    }
+
     @Test
     void open_again_seesEverything() throws Exception {
         byte[] content = "{}".getBytes(StandardCharsets.UTF_8);

@@ -1,7 +1,6 @@
 package dev.imgd.hosts;
 
 import dev.imgd.hosts.HostEntry.ClientPair;
-import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
 import java.nio.file.InvalidPathException;
@@ -109,15 +108,18 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
             TomlParseResult root = Toml.parse(text);
             if (root.hasErrors()) {
                 TomlParseError error = root.errors().getFirst();
-                throw new ImageException(
-                        ErrorKind.INVALID_ARGUMENT,
+                String problem = String.valueOf(error.getMessage());
+                // Without the error as cause: it may name a table, and with that a password.
+                throw ImageException.invalidArgument(
                         "%s: line %d, column %d: not TOML: %s"
                                 .formatted(
                                         file,
                                         error.position().line(),
                                         error.position().column(),
-                                        plain(String.valueOf(error.getMessage()))),
-                        error);
+                                        plain(
+                                                problem.indexOf('@') < 0
+                                                        ? problem
+                                                        : Text.withoutUser(problem))));
             }
             List<HostEntry> hosts = new ArrayList<>();
             Object tables = value(root, "host");
@@ -151,7 +153,7 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
                 ignored(
                         field,
                         "write it as a table of its own, [host.\"%s\"], for its place in the order"
-                                .formatted(name));
+                                .formatted(plain(Text.withoutUser(name))));
                 return null;
             }
             return entry(table, List.of("host", name), HOST_KEYS, name, field);
@@ -209,17 +211,13 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
             HostUrl url = parsed.url();
             if (url == null) {
                 throw wrong(
-                        field, "\"%s\": %s".formatted(plain(withoutUser(text)), parsed.problem()));
+                        field,
+                        "\"%s\": %s".formatted(plain(Text.withoutUser(text)), parsed.problem()));
             }
             if (parsed.ignored() != null) {
                 ignored(field, "a host cannot have " + parsed.ignored());
             }
             return url;
-        }
-
-        private static String withoutUser(String url) {
-            int at = url.lastIndexOf('@');
-            return at < 0 ? url : "…" + url.substring(at);
         }
 
         private Set<Capability> capabilities(TomlTable table, List<String> at)
@@ -516,8 +514,9 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
             for (int i = 0; i < field.path().size(); i++) {
                 String part = field.path().get(i);
                 boolean bare = isBare(part);
+                boolean url = i == 1 && field.path().getFirst().equals("host");
                 out.append(i == 0 ? "" : ".").append(bare ? "" : "\"");
-                out.append(plain(withoutUser(part))).append(bare ? "" : "\"");
+                out.append(plain(url ? Text.withoutUser(part) : part)).append(bare ? "" : "\"");
             }
             return out.append(": ").append(message).toString();
         }

@@ -615,8 +615,27 @@ class HostsTableTest {
                 error(
                         "ours: a password in the URL, without showing it",
                         "[host.\"https://user:s3cret@m.example\"]\n",
-                        "line 1, column 1: host.\"…@m.example\": a host cannot have a user name;"
-                                + " credentials belong into an auth file"),
+                        "line 1, column 1: host.\"https://…@m.example\": a host cannot have a user"
+                                + " name; credentials belong into an auth file"),
+                error(
+                        "ours: a password in the URL of an inline table, without showing it",
+                        "host = { \"https://user:s3/cret@m.example\" = { ca = \"a\" } }\n",
+                        "line 1, column 10: host.\"https://…@m.example\": write it as a table of"
+                                + " its own, [host.\"https://…@m.example\"], for its place in the"
+                                + " order"),
+                error(
+                        "ours: a password in a URL without quotes, without showing it",
+                        "server = https://user:s3cret@m.example\n",
+                        "line 1, column 10: not TOML: Unexpected 'h', expected a value"),
+                error(
+                        "ours: a password in a URL whose quotes are open, without showing it",
+                        "[host.\"https://user:s3cret@m.example]\n",
+                        "line 1, column 38: not TOML: Unexpected end of line, expected \" or a"
+                                + " character"),
+                error(
+                        "ours: a URL with a password twice, without showing it",
+                        "[host.\"https://user:s3cret@m\"]\n".repeat(2),
+                        "line 2, column 1: not TOML: …@m\" previously defined at line 1, column 1"),
                 error(
                         "k3s: a pattern that is none",
                         "[host.\"https://m.example\".rewrite]\n\"a(\" = \"b\"\n",
@@ -803,7 +822,7 @@ class HostsTableTest {
                 error(
                         "ours: a fragment (containerd: dropped)",
                         "[host.\"https://m.example#here\"]\n",
-                        "line 1, column 1: host.\"https://m.example#here\": a host cannot have a query or a fragment"),
+                        "line 1, column 1: host.\"https://m.example\": a host cannot have a query or a fragment"),
                 error(
                         "ours: a header twice",
                         "[header]\nX-Who = \"a\"\nx-who = \"b\"\n",

@@ -121,7 +121,11 @@ public final class ImageCopier {
         try {
             return Interruptible.call("copy of " + request.source(), run::cancel, run::go);
         } catch (ImageException e) {
-            throw RegistryClients.explain(e, run.refused.stream().findFirst());
+            ImageException explained = e;
+            for (PlainHttpRefused refused : run.refused) {
+                explained = refused.explain(explained);
+            }
+            throw explained;
         } finally {
             run.cancel();
         }
@@ -287,7 +291,7 @@ public final class ImageCopier {
         private final Set<Digest> seen = new HashSet<>();
         private final Set<Digest> skipped = new HashSet<>();
         private final List<String> warnings = new ArrayList<>();
-        private final Set<String> refused = new LinkedHashSet<>();
+        private final Set<PlainHttpRefused> refused = new LinkedHashSet<>();
         private final AtomicLong copiedBytes = new AtomicLong();
         private int existing;
         private int mounted;
@@ -365,7 +369,7 @@ public final class ImageCopier {
                 Part image = image(source);
                 admit(source, image);
                 if (request.source().sameAs(request.destination())) {
-                    refuseNarrowing(source.target(), image);
+                    refuseNarrowing(source, image);
                     if (rewriting == null) {
                         return ontoItself(image);
                     }
@@ -401,7 +405,7 @@ public final class ImageCopier {
 
         private CopyResult result(Part image) {
             progress.progress(state("done"));
-            warnings.addAll(refused);
+            refused.forEach(r -> warnings.add(r.text()));
             sessions.forEach(session -> warnings.addAll(session.notices()));
             return new CopyResult(
                     request.destination().toString(),
@@ -420,15 +424,30 @@ public final class ImageCopier {
 
         /// A name that is copied onto itself keeps all that it has: whoever pulls by it may be of
         /// any platform.
-        private void refuseNarrowing(Descriptor target, Part image) throws ImageException {
+        private void refuseNarrowing(CopySource source, Part image) throws ImageException {
+            Descriptor target = source.target();
             if (!image.target().digest().equals(target.digest())) {
                 throw ImageException.failedPrecondition(
-                        "copy of %s onto itself: the name would lose all platforms but one, got %s of %s; say --all-platforms, or choose another destination"
+                        "copy of %s onto itself: the name would lose %s, got %s of %s; say --all-platforms, or choose another destination"
                                 .formatted(
                                         request.source(),
+                                        offered(source, target) > 1
+                                                ? "all platforms but one"
+                                                : "its index, with all that is in it beside the image of the only platform",
                                         image.target().digest(),
                                         target.digest()));
             }
+        }
+
+        /// How many platforms an index has images for; 0 for what is no index.
+        private int offered(CopySource source, Descriptor target) throws ImageException {
+            ManifestDocument document =
+                    ManifestDocument.parse(
+                            "%s %s".formatted(request.source(), target.digest()),
+                            source.document(target),
+                            Optional.of(target.mediaType()),
+                            limits);
+            return document instanceof Index index ? PlatformMatcher.offered(index).size() : 0;
         }
 
         private CopyResult ontoItself(Part image) {
@@ -562,14 +581,7 @@ public final class ImageCopier {
         /// Who did not say which platform may have meant all of them.
         private void sayWhatStays(CopySource source, Descriptor target, Platform copied)
                 throws ImageException {
-            ManifestDocument document =
-                    ManifestDocument.parse(
-                            "%s %s".formatted(request.source(), target.digest()),
-                            source.document(target),
-                            Optional.of(target.mediaType()),
-                            limits);
-            int offered =
-                    document instanceof Index index ? PlatformMatcher.offered(index).size() : 0;
+            int offered = offered(source, target);
             if (offered > 1) {
                 warnings.add(
                         "copied 1 of %d platforms (%s); %s"

@@ -44,7 +44,7 @@ public record ImageLocation(Transport transport, String place, Optional<String> 
                 return of(text, transport, text.substring(transport.prefix.length()));
             }
         }
-        String shown = Text.printable(text, 160);
+        String shown = Reference.printable(text);
         throw ImageException.invalidArgument(
                 "\"%s\": wanted docker://, store:, oci:, oci-archive:, docker-archive: or dir: before"
                                 .formatted(shown)

@@ -135,7 +135,7 @@ public final class LocalImageService implements ImageService {
         Reference reference = Reference.parse(request.reference()).withDefaultTag();
         Platform platform = platform(request.platform());
         admission.beforeResolving(reference);
-        Optional<String> refused =
+        Optional<PlainHttpRefused> refused =
                 registries.plainHttpRefused(reference.registry(), request.plainHttp());
         progress.progress(
                 new Progress(reference.toString(), "resolving", 0, 0, 0, List.of(), List.of()));
@@ -152,9 +152,10 @@ public final class LocalImageService implements ImageService {
                                 platform,
                                 client,
                                 started);
-                return refused.isEmpty() ? result : result.withWarning(refused.get());
+                return refused.isEmpty() ? result : result.withWarning(refused.get().text());
             } catch (ImageException e) {
-                throw RegistryClients.explain(ending.explain(e), refused);
+                ImageException explained = ending.explain(e);
+                throw refused.isEmpty() ? explained : refused.get().explain(explained);
             }
         }
     }

@@ -5,6 +5,7 @@ import dev.imgd.layers.Growth;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.DigestMismatchException;
+import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
 import dev.imgd.registry.RegistryClient.BlobStream;
@@ -115,9 +116,10 @@ final class PlainLayer {
                 throw new DigestMismatchException(
                         what + ", decrypted", secret.plain(), blob, layer.sizeBytes());
             }
-        } catch (DigestMismatchException e) {
-            throw e;
         } catch (ImageException e) {
+            if (e.kind() != ErrorKind.INVALID_CONTENT) {
+                throw e;
+            }
             // Not a layer at all, which the digest says better.
             throw new DigestMismatchException(
                     what + ", decrypted", secret.plain(), blob, layer.sizeBytes());

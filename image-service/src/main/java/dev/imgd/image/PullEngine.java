@@ -703,7 +703,45 @@ final class PullEngine implements AutoCloseable {
             } else if (cancelled == null && isDamaged(job)) {
                 start(fetchers, () -> fetch(job));
             } else {
-                job.unpacked.completeExceptionally(unpacking.exceptionNow());
+                job.unpacked.completeExceptionally(asStated(job, unpacking.exceptionNow()));
+            }
+        }
+
+        /// Why a layer did not unpack: of a decrypted one, first of all that it is not what its
+        /// envelope states. What decrypts with a wrong key is random, and so is what an unpacker
+        /// finds wrong with it first.
+        private Throwable asStated(LayerJob job, Throwable failure) {
+            if (job.secret.isEmpty() || !(failure instanceof ImageException e)) {
+                return failure;
+            }
+            switch (e.kind()) {
+                case INVALID_CONTENT, LIMIT_EXCEEDED, DATA_LOSS -> {}
+                default -> {
+                    return failure;
+                }
+            }
+            try {
+                Digest _ =
+                        PlainLayer.verify(
+                                what(job),
+                                job.descriptor,
+                                job.secret.get(),
+                                offset -> stored(job.descriptor.digest(), offset),
+                                this::checkCancelled);
+                return failure;
+            } catch (ImageException better) {
+                better.addSuppressed(failure);
+                return better;
+            }
+        }
+
+        private BlobStream stored(Digest digest, long offset) throws IOException {
+            FileChannel file = store.content().open(digest);
+            try {
+                return LocalBlob.of(file.position(offset), "the store");
+            } catch (IOException e) {
+                file.close();
+                throw e;
             }
         }
 

@@ -3,7 +3,6 @@ package dev.imgd.image;
 import dev.imgd.hosts.HostListing;
 import dev.imgd.hosts.RegistryHost;
 import dev.imgd.hosts.RegistryHosts;
-import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.registry.CredentialSource;
 import dev.imgd.registry.Credentials;
@@ -81,7 +80,7 @@ public final class RegistryClients implements AutoCloseable {
     /// @param http whether this call asked for plain http
     /// @return empty where it gets what it asked for
     /// @throws ImageException when that configuration cannot be used
-    public synchronized Optional<String> plainHttpRefused(String registry, boolean http)
+    public synchronized Optional<PlainHttpRefused> plainHttpRefused(String registry, boolean http)
             throws ImageException {
         if (!http && !plainHttp.contains(registry)) {
             return Optional.empty();
@@ -90,9 +89,7 @@ public final class RegistryClients implements AutoCloseable {
             RegistryHost host = entry.host();
             if (host.role() == RegistryHost.Role.ORIGIN
                     && host.scheme() == RegistryHost.Scheme.HTTPS) {
-                return Optional.of(
-                        "plain http was asked for, but %s names https://%s, and that counts; write http:// there if %s speaks plain http"
-                                .formatted(entry.from(), host.authority(), host.authority()));
+                return Optional.of(new PlainHttpRefused(host.authority(), entry.from()));
             }
         }
         return Optional.empty();
@@ -108,14 +105,6 @@ public final class RegistryClients implements AutoCloseable {
         return credentials.isEmpty()
                 ? client.session()
                 : client.session(CredentialSource.of(registry, credentials.get()));
-    }
-
-    /// The same failure, with [#plainHttpRefused] where that may be why.
-    static ImageException explain(ImageException failure, Optional<String> refused) {
-        return refused.isEmpty() || failure.kind() != ErrorKind.UNAVAILABLE
-                ? failure
-                : new ImageException(
-                        failure.kind(), failure.getMessage() + "; " + refused.get(), failure);
     }
 
     /// All share its connections, its memory and its limits.

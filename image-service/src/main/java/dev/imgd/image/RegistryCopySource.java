@@ -69,7 +69,9 @@ final class RegistryCopySource implements CopySource {
         for (String tag : Attachment.tags(subject)) {
             try {
                 found.add(
-                        new Attachment(tag, session.resolve(reference.withTag(tag)).descriptor()));
+                        new Attachment(
+                                tag,
+                                session.beside().resolve(reference.withTag(tag)).descriptor()));
             } catch (ImageException e) {
                 if (e.kind() != ErrorKind.NOT_FOUND) {
                     throw e;

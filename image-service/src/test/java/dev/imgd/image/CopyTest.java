@@ -242,9 +242,26 @@ class CopyTest {
                 assertFails(
                         ErrorKind.FAILED_PRECONDITION, () -> copy(there, there, CopyPlatforms.ONE));
         assertTrue(String.valueOf(e.getMessage()).contains("say --all-platforms"), e.toString());
+        assertTrue(
+                String.valueOf(e.getMessage()).contains("would lose all platforms but one, got"),
+                e.toString());
         assertFails(ErrorKind.FAILED_PRECONDITION, () -> copyOf(there, there, "linux/arm64"));
         assertEquals(
                 image.manifest().digest(), copy(there, toName("d:1"), CopyPlatforms.ALL).digest());
+    }
+
+    @Test
+    void ontoItself_theOnlyPlatformOfAnIndex_isRefusedForTheIndex() throws Exception {
+        Map<Platform, TestImage> only =
+                Map.of(Platform.parse("linux/amd64"), image("linux/amd64", "one"));
+        to.push("c", "1", TestImage.index(only));
+        ImageException e =
+                assertFails(
+                        ErrorKind.FAILED_PRECONDITION,
+                        () -> copyOf(toName("c:1"), toName("c:1"), "linux/amd64"));
+        String message = String.valueOf(e.getMessage());
+        assertTrue(message.contains("the name would lose its index"), message);
+        assertTrue(message.contains("say --all-platforms"), message);
     }
 
     /// There is nothing that the name could lose.

@@ -21,6 +21,7 @@ import dev.imgd.model.Bytes;
 import dev.imgd.model.ChainId;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
+import dev.imgd.model.DigestMismatchException;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Manifest;
@@ -66,6 +67,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// Encrypted images: who gets what, and in which order things are believed.
 @Tag("root")
@@ -302,15 +304,15 @@ class EncryptedImageTest {
         assertEquals(CANARY, read(enc, "etc/secret"));
     }
 
-    /// An attacker who can push knows the digests of the image and the node's public key.
-    @Test
-    void pull_ownEnvelopeAroundTheBlobOfOthers_neverTheirTree() throws Exception {
-        TestImage image = image(Compression.GZIP);
-        host.pull(encrypted(image));
+    /// Pushes `enc:1` as `enc:forged`, each layer in an envelope of somebody else, who knows the
+    /// public keys but not the key of the layer. What decrypts with another key is random.
+    ///
+    /// @param plain the digest that the envelope states, for each layer
+    private String forged(List<Digest> plain) throws Exception {
         String text = new String(content("enc", "1").toArray(), UTF_8);
-        for (int i = 0; i < 2; i++) {
+        for (int i = 0; i < plain.size(); i++) {
             Descriptor layer = manifest("enc", "1").layers().get(i);
-            LayerSecret forged = LayerSecret.create(image.layers().get(i).digest());
+            LayerSecret forged = LayerSecret.create(plain.get(i));
             byte[] mac = forged.mac().doFinal(blob(layer.digest()));
             for (Map.Entry<String, String> annotation :
                     LayerEncryption.seal(forged, mac, recipients).entrySet()) {
@@ -323,10 +325,55 @@ class EncryptedImageTest {
         registry.content()
                 .putManifest(
                         "enc", MediaType.OCI_MANIFEST, Bytes.of(text.getBytes(UTF_8)), "forged");
+        return name("enc:forged");
+    }
+
+    /// An attacker who can push knows the digests of the image and the node's public key.
+    @Test
+    void pull_ownEnvelopeAroundTheBlobOfOthers_neverTheirTree() throws Exception {
+        TestImage image = image(Compression.GZIP);
+        host.pull(encrypted(image));
+        String forged = forged(image.layers().stream().map(Descriptor::digest).toList());
         // The HMAC is theirs, so it is right; but what is decrypted with their key is nothing.
-        assertFails(ErrorKind.INVALID_CONTENT, () -> host.pull(name("enc:forged")));
+        assertFails(ErrorKind.DATA_LOSS, () -> host.pull(forged));
         assertEquals(2, host.layers());
         assertEquals(List.of(name("enc:1")), host.names());
+    }
+
+    /// Layers that end before the header of a tar is read, and such that do not: what is said first
+    /// of random bytes depends on their number, and what they happen to be.
+    @ParameterizedTest
+    @ValueSource(ints = {1, 400, 512, 100_000})
+    void pull_notWhatTheEnvelopeStates_isTheSameWhateverTheBytes(int noiseBytes) throws Exception {
+        byte[] noise = new byte[noiseBytes];
+        new Random(7).nextBytes(noise);
+        for (Compression compression : List.of(Compression.NONE, Compression.GZIP)) {
+            LayerSpec layer = LayerSpec.of(noise, compression);
+            TestImage image = ImageBuilder.oci().layer(layer).build();
+            encrypted(image);
+            // The digest of the blob, or of the tar as tools state it that compress by themselves.
+            for (Digest stated : List.of(image.layers().getFirst().digest(), layer.diffId())) {
+                String forged = forged(List.of(stated));
+                ImageException e =
+                        assertThrows(DigestMismatchException.class, () -> host.pull(forged));
+                assertTrue(e.getMessage().contains(", decrypted: wanted " + stated), e.toString());
+                assertEquals(List.of(), host.names());
+                assertEquals(0, host.layers());
+            }
+        }
+    }
+
+    /// The bytes are those that were encrypted, and no tar.
+    @ParameterizedTest
+    @EnumSource(names = {"NONE", "GZIP"})
+    void pull_whatTheEnvelopeStatesIsNoLayer_isInvalid(Compression compression) throws Exception {
+        byte[] noise = new byte[100_000];
+        new Random(7).nextBytes(noise);
+        TestImage image = ImageBuilder.oci().layer(LayerSpec.of(noise, compression)).build();
+        String reference = encrypted(image);
+        ImageException e = assertFails(ErrorKind.INVALID_CONTENT, () -> host.pull(reference));
+        assertFalse(e.getMessage().contains("decrypted: wanted"), e.toString());
+        assertEquals(0, host.layers());
     }
 
     /// The name of a tree is no secret to everybody: who may use the image can print it.
@@ -761,6 +808,49 @@ class EncryptedImageTest {
         try (Stream<Path> left = Files.list(spool)) {
             assertEquals(List.of(), left.toList());
         }
+    }
+
+    /// What ends the reading is no property of the layer.
+    @ParameterizedTest
+    @EnumSource(names = {"CANCELLED", "UNAVAILABLE", "LIMIT_EXCEEDED"})
+    void plainLayer_readingEnds_isNotBlamedOnTheContent(ErrorKind why) throws Exception {
+        byte[] tar = new TarWriter().file("a", "b").finish();
+        byte[] plain = LayerSpec.compress(tar, Compression.GZIP);
+        LayerSecret secret = LayerSecret.create(Digest.sha256(tar));
+        byte[] bytes = secret.cipher(0).update(plain);
+        Descriptor layer =
+                new Descriptor(
+                        MediaType.OCI_LAYER_GZIP + "+encrypted",
+                        Digest.sha256(bytes),
+                        bytes.length,
+                        LayerEncryption.seal(secret, secret.mac().doFinal(bytes), recipients),
+                        List.of(),
+                        Optional.empty(),
+                        Optional.empty(),
+                        Optional.empty());
+        LayerSecret opened = LayerEncryption.open("test", layer, own);
+        Path file = Files.write(directory.resolve("blob"), bytes);
+        int[] opens = {0};
+        ImageException end = new ImageException(why, "it ended");
+        ImageException e =
+                assertThrows(
+                        ImageException.class,
+                        () ->
+                                PlainLayer.verify(
+                                        "test",
+                                        layer,
+                                        opened,
+                                        offset -> {
+                                            // The second time it is decompressed.
+                                            if (++opens[0] == 2) {
+                                                throw end;
+                                            }
+                                            return LocalBlob.of(
+                                                    FileChannel.open(file).position(offset),
+                                                    "test");
+                                        },
+                                        () -> {}));
+        assertEquals(end, e);
     }
 
     @Test

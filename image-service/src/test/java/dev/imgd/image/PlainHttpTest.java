@@ -13,7 +13,9 @@ import dev.imgd.image.ImageService.PullRequest;
 import dev.imgd.image.ImageService.PullResult;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.registry.RegistryOptions;
+import dev.imgd.testkit.Fault;
 import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.TestAuthority;
@@ -22,6 +24,7 @@ import dev.imgd.trust.PolicyGate;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -121,6 +124,88 @@ class PlainHttpTest {
                     String message = String.valueOf(e.getMessage());
                     assertTrue(message.contains("write http:// there"), message);
                 }
+            }
+        }
+    }
+
+    /// Each side is asked for plain http, and each is told of its own failures only.
+    @Test
+    void copy_otherFailures_sayNothingOfPlainHttp() throws Exception {
+        TestAuthority authority = TestAuthority.create("ca");
+        Path ca = Files.writeString(directory.resolve("ca.pem"), authority.certificatePem());
+        try (InMemoryRegistry from =
+                        InMemoryRegistry.startTls(authority.server("localhost"), null);
+                InMemoryRegistry into = InMemoryRegistry.start()) {
+            String source = from.push("a", "1", image());
+            RegistryHosts sourceHosts =
+                    hosts(
+                            from.authority(),
+                            "server = \"https://%s\"\nca = \"%s\"\n"
+                                    .formatted(from.authority(), ca));
+            CopyRequest request =
+                    new CopyRequest(
+                            ImageLocation.parse("docker://" + source),
+                            ImageLocation.parse("docker://" + into.authority() + "/b"),
+                            CopyPlatforms.ONE,
+                            Optional.empty(),
+                            false,
+                            false,
+                            true,
+                            true);
+            into.always("/", Fault.error(503, "UNAVAILABLE", "later"));
+            assertTrue(!copyFails(sourceHosts, request).contains("plain http was asked for"));
+
+            RegistryHosts both =
+                    hosts(into.authority(), "server = \"https://" + into.authority() + '"');
+            String message = copyFails(both, request);
+            assertTrue(message.contains("names https://" + into.authority()), message);
+            assertTrue(!message.contains("names https://" + from.authority()), message);
+
+            from.always("/", Fault.error(503, "UNAVAILABLE", "later"));
+            String other = copyFails(both, request);
+            assertTrue(other.contains("UNAVAILABLE later"), other);
+            assertTrue(!other.contains("plain http was asked for"), other);
+        }
+    }
+
+    private String copyFails(RegistryHosts hosts, CopyRequest request) throws IOException {
+        RegistryOptions options =
+                RegistryOptions.defaults()
+                        .withRetries(2, Duration.ofMillis(1), Duration.ofMillis(2))
+                        .withOutageTimeout(Duration.ZERO);
+        try (RegistryClients clients =
+                new RegistryClients(options, Set.of(), _ -> hosts, PolicyGate.open())) {
+            ImageCopier copier = new ImageCopier(clients, Limits.defaults(), 2);
+            return String.valueOf(
+                    assertFails(
+                                    ErrorKind.UNAVAILABLE,
+                                    () -> copier.copy(request, ProgressListener.NONE))
+                            .getMessage());
+        }
+    }
+
+    @Test
+    void pull_otherFailure_saysNothingOfPlainHttp() throws Exception {
+        TestAuthority authority = TestAuthority.create("ca");
+        Path ca = Files.writeString(directory.resolve("ca.pem"), authority.certificatePem());
+        try (InMemoryRegistry registry =
+                InMemoryRegistry.startTls(authority.server("localhost"), null)) {
+            String reference = registry.push("a", "1", image());
+            registry.always("/", Fault.error(503, "UNAVAILABLE", "later"));
+            RegistryHosts hosts =
+                    hosts(
+                            registry.authority(),
+                            "server = \"https://%s\"\nca = \"%s\"\n"
+                                    .formatted(registry.authority(), ca));
+            try (Host host = Host.open(directory.resolve("host"), o -> o, hosts)) {
+                ImageException e =
+                        assertFails(
+                                ErrorKind.UNAVAILABLE,
+                                () ->
+                                        host.images.pull(
+                                                onPlainHttp(reference), ProgressListener.NONE));
+                String message = String.valueOf(e.getMessage());
+                assertTrue(!message.contains("plain http was asked for"), message);
             }
         }
     }

@@ -52,6 +52,11 @@ public final class Reference implements Comparable<Reference> {
         if (text.contains("://")) {
             throw invalid(text, "remove the scheme, a reference begins with the registry's host");
         }
+        if (hasUser(text)) {
+            throw invalid(
+                    text,
+                    "wanted a digest after the @, sha256:<64 hex digits> or sha512:<128>; a user name and a password do not belong into a name, log in to the registry instead");
+        }
         if (isBareHash(text)) {
             throw invalid(
                     text, "64 hexadecimal digits are an image ID; write name@sha256:<digits>");
@@ -425,6 +430,28 @@ public final class Reference implements Comparable<Reference> {
 
     private static ImageException invalid(String text, String problem) {
         return ImageException.invalidArgument(
-                "reference \"%s\": %s".formatted(Text.printable(text, MAX_SHOWN_CHARS), problem));
+                "reference \"%s\": %s".formatted(printable(text), problem));
+    }
+
+    /// What may be shown of a text that may be no reference: not a password in it.
+    ///
+    /// @return on one line, and not too long
+    public static String printable(String text) {
+        boolean secret = hasUser(text) || text.contains("://");
+        return Text.printable(secret ? Text.withoutUser(text) : text, MAX_SHOWN_CHARS);
+    }
+
+    /// Whether an `@` begins no digest, but may end a user name and a password.
+    private static boolean hasUser(String text) {
+        int at = text.indexOf('@');
+        if (at < 0) {
+            return false;
+        }
+        for (Digest.Algorithm algorithm : Digest.Algorithm.values()) {
+            if (text.startsWith(algorithm.label() + ":", at + 1)) {
+                return text.indexOf('@', at + 1) >= 0;
+            }
+        }
+        return true;
     }
 }

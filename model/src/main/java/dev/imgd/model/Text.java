@@ -42,6 +42,35 @@ public final class Text {
         return out.append('"').toString();
     }
 
+    /// Returns a URL, or a name that may have been meant as one, without what may be a secret in
+    /// it: all that stands before the last `@`, and a query or fragment. Where these cannot be told
+    /// apart nothing but the scheme is left.
+    public static String withoutUser(String text) {
+        int colon = text.indexOf("://");
+        String scheme = colon > 0 && isScheme(text, colon) ? text.substring(0, colon + 3) : "";
+        String rest = text.substring(scheme.length());
+        int at = rest.lastIndexOf('@');
+        int query = 0;
+        while (query < rest.length() && "?#".indexOf(rest.charAt(query)) < 0) {
+            query++;
+        }
+        if (query < at) {
+            return scheme + '…';
+        }
+        return scheme + (at < 0 ? "" : "…") + rest.substring(Math.max(at, 0), query);
+    }
+
+    private static boolean isScheme(String text, int end) {
+        for (int i = 0; i < end; i++) {
+            char c = text.charAt(i);
+            boolean letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+            if (!letter && (i == 0 || "0123456789+-.".indexOf(c) < 0)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
     private static boolean isPrintable(int c) {
         return switch (Character.getType(c)) {
             case Character.CONTROL,

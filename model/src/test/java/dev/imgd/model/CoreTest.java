@@ -19,6 +19,25 @@ class CoreTest {
     private static final String ABC =
             "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
+    @ParameterizedTest
+    @CsvSource({
+        "ghcr.io/a:1, ghcr.io/a:1",
+        "https://ghcr.io/a, https://ghcr.io/a",
+        "https://ghcr.io/a?sig=secret#b, https://ghcr.io/a",
+        "me:secret@ghcr.io/a, …@ghcr.io/a",
+        "https://me:secret@ghcr.io/a?sig=secret, https://…@ghcr.io/a",
+        "https://me:pa/secret@ghcr.io/a, https://…@ghcr.io/a",
+        "https://me:pa@secret@ghcr.io/a, https://…@ghcr.io/a",
+        "https://me:pa?secret@ghcr.io/a, https://…",
+        "https://ghcr.io/a?mail=a@b&sig=secret, https://…",
+        "me:se://secret@ghcr.io, …@ghcr.io",
+        "://secret@ghcr.io, …@ghcr.io",
+        "'', ''"
+    })
+    void withoutUser_neverASecret(String text, String shown) {
+        assertEquals(shown, Text.withoutUser(text));
+    }
+
     @Test
     void digest_knownVectors_match() throws Exception {
         byte[] abc = {'a', 'b', 'c'};

@@ -2,8 +2,11 @@ package dev.imgd.model;
 
 import static dev.imgd.model.Errors.assertFails;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.time.Duration;
 import java.util.Optional;
@@ -161,9 +164,9 @@ class ReferenceTest {
                 "[::1/a | is not a registry",
                 "[::1]x/a | the registry's port",
                 "repo@sha256:ffff | digest \"sha256:ffff\"",
-                "repo@md5:d41d8cd98f00b204e9800998ecf8427e | digest \"md5:",
-                "repo@ | digest \"\"",
-                "repo@a@b | digest \"a@b\"",
+                "repo@md5:d41d8cd98f00b204e9800998ecf8427e | \"…@md5:d41d8cd98f00b204e9800998ecf8427e\": wanted a digest after the @",
+                "repo@ | \"…@\": wanted a digest after the @",
+                "repo@a@b | \"…@b\": wanted a digest after the @",
                 "a b | has the character ' '",
                 "../etc/passwd | is not a registry",
                 "a/../b | has a separator",
@@ -191,6 +194,32 @@ class ReferenceTest {
                         ErrorKind.INVALID_ARGUMENT, "reference \"", () -> Reference.parse(text));
         assertEquals(-1, e.getMessage().indexOf('\u202e'));
         assertEquals(-1, e.getMessage().indexOf('\ufeff'));
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "me:secret@a.b/c",
+                "me:secret@a.b",
+                "me:secret@a.b:5000/c:1",
+                "me:pa/secret@a.b/c",
+                "me:pa@secret@a.b/c",
+                "secret@a.b/c",
+                "me:secret@a.b/c@sha512:0",
+                "https://me:secret@a.b/c",
+                "https://me:pa/secret@a.b/c",
+                "https://a.b/c?token=secret",
+                "https://me:secret@a.b/c@sha256:0"
+            })
+    void parse_userAndPassword_areNotShown(String text) {
+        ImageException e = assertThrows(ImageException.class, () -> Reference.parse(text));
+        assertEquals(ErrorKind.INVALID_ARGUMENT, e.kind());
+        assertFalse(e.getMessage().contains("secret"), e.getMessage());
+        assertTrue(
+                text.contains("://")
+                        ? e.getMessage().contains("remove the scheme")
+                        : e.getMessage().contains("log in to the registry instead"),
+                e.getMessage());
     }
 
     @Test

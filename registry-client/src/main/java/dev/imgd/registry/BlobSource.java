@@ -15,6 +15,7 @@ final class BlobSource {
     private final Endpoint endpoint;
     private final Ask ask;
     private final Tally tally;
+    private final Part part;
     private final boolean counted;
     private volatile boolean rangesIgnored;
     private int failures;
@@ -22,10 +23,11 @@ final class BlobSource {
     private volatile @Nullable ImageException out;
 
     /// @param counted whether the bytes it sends go into the tally
-    BlobSource(Endpoint endpoint, Ask ask, Tally tally, boolean counted) {
+    BlobSource(Endpoint endpoint, Ask ask, Tally tally, Part part, boolean counted) {
         this.endpoint = endpoint;
         this.ask = ask;
         this.tally = tally;
+        this.part = part;
         this.counted = counted;
     }
 
@@ -117,10 +119,9 @@ final class BlobSource {
                 };
     }
 
-    /// Whether a host that failed like this is asked last from then on: not where it only does not
-    /// have something.
-    static boolean isFault(ImageException failure) {
-        return failure.kind() != ErrorKind.NOT_FOUND && failure.kind() != ErrorKind.CANCELLED;
+    /// Whether the host is asked last from then on when it failed like this.
+    boolean isFault(ImageException failure) {
+        return part.isFault(failure);
     }
 
     /// A failure in few words, for the report of the pull.

@@ -404,7 +404,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
                             ? withPatience(failed, e)
                             : givenUp(failed, failure);
             failed.giveUp(reported);
-            if (sources.size() > 1 && BlobSource.isFault(reported)) {
+            if (sources.size() > 1 && failed.isFault(reported)) {
                 failed.tally().drop(HostFailures.reason(what(), failure));
             }
         }

@@ -154,7 +154,16 @@ final class HttpRegistryClient implements RegistryClient {
     }
 
     @Override
+    public RegistryClient beside() {
+        return new BesideClient(this);
+    }
+
+    @Override
     public FetchedManifest resolve(Reference reference) throws ImageException {
+        return resolve(reference, Part.IMAGE);
+    }
+
+    FetchedManifest resolve(Reference reference, Part part) throws ImageException {
         String what = "manifest of " + reference;
         Optional<Digest> digest = reference.digest();
         Capability capability = digest.isPresent() ? Capability.PULL : Capability.RESOLVE;
@@ -166,6 +175,7 @@ final class HttpRegistryClient implements RegistryClient {
                 reference,
                 what,
                 capability,
+                part,
                 (endpoint, attempt) -> {
                     HttpUrl url = endpoint.url(reference.repository(), "manifests", name);
                     Ask ask = new Ask(what, url, reference.repository(), MANIFEST_TYPES, null);
@@ -175,6 +185,11 @@ final class HttpRegistryClient implements RegistryClient {
 
     @Override
     public FetchedManifest manifest(Reference repository, Descriptor descriptor)
+            throws ImageException {
+        return manifest(repository, descriptor, Part.IMAGE);
+    }
+
+    FetchedManifest manifest(Reference repository, Descriptor descriptor, Part part)
             throws ImageException {
         String what = "manifest " + descriptor.digest() + " of " + repository.name();
         byte[] embedded = embedded(descriptor);
@@ -186,6 +201,7 @@ final class HttpRegistryClient implements RegistryClient {
                 repository,
                 what,
                 Capability.PULL,
+                part,
                 (endpoint, attempt) -> {
                     HttpUrl url =
                             endpoint.url(
@@ -200,11 +216,15 @@ final class HttpRegistryClient implements RegistryClient {
 
     @Override
     public Bytes smallBlob(Reference repository, Descriptor descriptor) throws ImageException {
+        return smallBlob(repository, descriptor, Part.IMAGE);
+    }
+
+    Bytes smallBlob(Reference repository, Descriptor descriptor, Part part) throws ImageException {
         String what = "blob " + descriptor.digest() + " of " + repository.name();
         options.limits().check(Limits.Key.MANIFEST_BYTES, what, descriptor.sizeBytes());
         byte[] content = new byte[(int) descriptor.sizeBytes()];
         while (true) {
-            List<Span> spans = readWhole(what, repository, descriptor, content);
+            List<Span> spans = readWhole(what, repository, descriptor, part, content);
             Digest got = descriptor.digest().ofSameAlgorithm(content);
             if (got.equals(descriptor.digest())) {
                 return Bytes.of(content);
@@ -219,10 +239,11 @@ final class HttpRegistryClient implements RegistryClient {
     }
 
     private List<Span> readWhole(
-            String what, Reference repository, Descriptor descriptor, byte[] content)
+            String what, Reference repository, Descriptor descriptor, Part part, byte[] content)
             throws ImageException {
         ByteBuffer into = ByteBuffer.wrap(content);
-        try (BlobStream stream = stream(repository, descriptor, BlobWish.ofOneHost(), false)) {
+        try (BlobStream stream =
+                stream(repository, descriptor, BlobWish.ofOneHost(), part, false)) {
             while (into.hasRemaining()) {
                 if (stream.read(into) < 0) {
                     throw new IllegalStateException("a blob stream ended early without saying so");
@@ -242,11 +263,16 @@ final class HttpRegistryClient implements RegistryClient {
     @Override
     public BlobStream blob(Reference repository, Descriptor descriptor, BlobWish wish)
             throws ImageException {
-        return stream(repository, descriptor, wish, true);
+        return blob(repository, descriptor, wish, Part.IMAGE);
+    }
+
+    BlobStream blob(Reference repository, Descriptor descriptor, BlobWish wish, Part part)
+            throws ImageException {
+        return stream(repository, descriptor, wish, part, true);
     }
 
     private BlobStream stream(
-            Reference repository, Descriptor descriptor, BlobWish wish, boolean counted)
+            Reference repository, Descriptor descriptor, BlobWish wish, Part part, boolean counted)
             throws ImageException {
         long offset = wish.offset();
         if (offset < 0 || offset > descriptor.sizeBytes()) {
@@ -277,7 +303,7 @@ final class HttpRegistryClient implements RegistryClient {
                     Ask ask =
                             new Ask(what, url, repository.repository(), null, null)
                                     .withWhereabouts(new Whereabouts());
-                    sources.add(new BlobSource(endpoint, ask, tally(host), counted));
+                    sources.add(new BlobSource(endpoint, ask, tally(host), part, counted));
                 } catch (ImageException e) {
                     unusable.add(host, e);
                 }
@@ -313,7 +339,7 @@ final class HttpRegistryClient implements RegistryClient {
     /// The failure that is reported is the last host's, which is the registry itself, with what
     /// those before it said.
     private <T> T tryHosts(
-            Reference reference, String what, Capability capability, Action<T> action)
+            Reference reference, String what, Capability capability, Part part, Action<T> action)
             throws ImageException {
         List<RegistryHost> hosts = hosts(reference, what, capability);
         List<RegistryHost> order = inOrder(hosts);
@@ -333,7 +359,7 @@ final class HttpRegistryClient implements RegistryClient {
             } catch (ImageException e) {
                 failures.add(host, e);
                 if (hosts.size() > 1) {
-                    judge(tally, e, HostFailures.reason(what, e));
+                    judge(tally, part, e, HostFailures.reason(what, e));
                 }
             } finally {
                 active.remove(operation);
@@ -377,10 +403,10 @@ final class HttpRegistryClient implements RegistryClient {
         return failure;
     }
 
-    private static void judge(Tally tally, ImageException failure, String reason) {
+    private static void judge(Tally tally, Part part, ImageException failure, String reason) {
         if (failure.kind() == ErrorKind.DATA_LOSS) {
             tally.distrust(reason);
-        } else if (BlobSource.isFault(failure)) {
+        } else if (part.isFault(failure)) {
             tally.drop(reason);
         }
     }
@@ -389,7 +415,7 @@ final class HttpRegistryClient implements RegistryClient {
     void passedOver(HostFailures failures) {
         failures.forEach(
                 (host, failure, reason) -> {
-                    if (!BlobSource.isFault(failure)) {
+                    if (!Part.IMAGE.isFault(failure)) {
                         return;
                     }
                     // Who answers may only know no such lists; that says nothing of its blobs.
@@ -704,7 +730,7 @@ final class HttpRegistryClient implements RegistryClient {
             }
             Endpoint endpoint = Endpoint.foreign(url, foreignPlaces, options, connections, retries);
             Ask ask = new Ask(what, url, "", null, null);
-            sources.add(new BlobSource(endpoint, ask, tally, true));
+            sources.add(new BlobSource(endpoint, ask, tally, Part.IMAGE, true));
         }
         if (!sources.isEmpty()) {
             return open(sources, descriptor.sizeBytes(), wish);

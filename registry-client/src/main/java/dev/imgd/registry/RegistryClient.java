@@ -158,6 +158,11 @@ public interface RegistryClient extends AutoCloseable {
     /// @param credentials asked before those of this client
     RegistryClient session(CredentialSource credentials);
 
+    /// This client for what is not the image itself, such as its signatures: a host that refuses
+    /// that (401, 403) is asked for the image as before. All else is shared with this client, its
+    /// end included.
+    RegistryClient beside();
+
     /// Closes idle connections; running transfers fail, those of sessions too.
     @Override
     void close();

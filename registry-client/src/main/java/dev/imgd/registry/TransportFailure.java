@@ -12,7 +12,6 @@ import java.net.ProtocolException;
 import java.net.UnknownHostException;
 import java.security.cert.CertPathBuilderException;
 import java.security.cert.CertificateException;
-import java.util.List;
 import javax.net.ssl.SSLException;
 import javax.net.ssl.SSLPeerUnverifiedException;
 import org.jspecify.annotations.Nullable;
@@ -195,7 +194,7 @@ record TransportFailure(ErrorKind kind, String text, int attempts) {
     }
 
     RegistryException exception(String what, String host, @Nullable IOException cause) {
-        return new RegistryException(
-                kind, "%s: no answer from %s: %s".formatted(what, host, text), 0, List.of(), cause);
+        return RegistryException.noAnswer(
+                kind, "%s: no answer from %s: %s".formatted(what, host, text), host, cause);
     }
 }

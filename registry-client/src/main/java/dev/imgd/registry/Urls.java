@@ -23,18 +23,10 @@ final class Urls {
 
     /// The same for what may be no URL at all.
     static String printable(String url) {
-        String shown = url;
-        for (char end : new char[] {'?', '#'}) {
-            int at = shown.indexOf(end);
-            shown = at < 0 ? shown : shown.substring(0, at);
-        }
-        int start = shown.indexOf("//") + 2;
-        int path = start < 2 ? -1 : shown.indexOf('/', start);
-        int user = start < 2 ? -1 : shown.lastIndexOf('@', path < 0 ? shown.length() : path);
-        if (user >= start) {
-            shown = shown.substring(0, start) + shown.substring(user + 1);
-        }
-        return Text.printable(shown, MAX_SHOWN_CHARS);
+        HttpUrl parsed = HttpUrl.parse(url);
+        return parsed == null
+                ? Text.printable(Text.withoutUser(url), MAX_SHOWN_CHARS)
+                : printable(parsed);
     }
 
     /// `host` or `host:port`; the port only when it is not the scheme's own.

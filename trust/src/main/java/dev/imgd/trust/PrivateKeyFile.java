@@ -176,7 +176,7 @@ record PrivateKeyFile(List<PrivateKey> keys, List<String> problems, boolean cert
                             .generateSecret(new PBEKeySpec(characters));
             Cipher cipher = Cipher.getInstance(algorithm);
             cipher.init(Cipher.DECRYPT_MODE, key, parameters);
-            return cipher.doFinal(info.getEncryptedData());
+            return decrypted(cipher.doFinal(info.getEncryptedData()));
         } catch (IOException | GeneralSecurityException e) {
             throw wrongPassword();
         } finally {
@@ -209,7 +209,7 @@ record PrivateKeyFile(List<PrivateKey> keys, List<String> problems, boolean cert
             Cipher cipher = Cipher.getInstance(family + "/CBC/PKCS5Padding");
             cipher.init(
                     Cipher.DECRYPT_MODE, new SecretKeySpec(key, family), new IvParameterSpec(iv));
-            return cipher.doFinal(der);
+            return decrypted(cipher.doFinal(der));
         } catch (GeneralSecurityException e) {
             throw wrongPassword();
         } finally {
@@ -243,6 +243,20 @@ record PrivateKeyFile(List<PrivateKey> keys, List<String> problems, boolean cert
         if (password.length == 0) {
             throw ImageException.invalidContent("the key needs a password");
         }
+    }
+
+    /// What a wrong password gives has the right padding once in 256 times, but is no key.
+    private static byte[] decrypted(byte[] key) throws ImageException {
+        boolean sequence;
+        try {
+            sequence = Der.parse("key", key).tag() == Der.SEQUENCE;
+        } catch (ImageException e) {
+            sequence = false;
+        }
+        if (!sequence) {
+            throw wrongPassword();
+        }
+        return key;
     }
 
     private static ImageException wrongPassword() {

@@ -18,7 +18,7 @@ public final class RegistrySignatures implements SignatureLookup {
     /// @param client a session, closed here only by [#cancel()]
     /// @param image any reference of the repository
     public RegistrySignatures(RegistryClient client, Reference image) {
-        this.client = client;
+        this.client = client.beside();
         this.repository = image;
     }
 

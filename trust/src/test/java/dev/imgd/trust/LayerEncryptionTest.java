@@ -421,6 +421,27 @@ class LayerEncryptionTest {
                         .contains("wanted an RSA or EC private key"));
     }
 
+    /// Of some hundred wrong passwords several leave the right padding.
+    @Test
+    void named_anyWrongPassword_isCalledThat() throws Exception {
+        Path right = Files.writeString(directory.resolve("password"), "right");
+        String pass = "file:" + right;
+        String in = pem.toString();
+        Path old = directory.resolve("old.pem");
+        Files.copy(converted("pkey", "-traditional", "-aes128", "-passout", pass, "-in", in), old);
+        Path modern = converted("pkcs8", "-topk8", "-iter", "1", "-passout", pass, "-in", in);
+        Path password = directory.resolve("other");
+        for (int i = 0; i < 1500; i++) {
+            Files.writeString(password, "wrong" + i);
+            for (Path key : List.of(old, modern)) {
+                String error =
+                        assertKeyFails(ErrorKind.INVALID_ARGUMENT, key + ":file=" + password)
+                                .getMessage();
+                assertTrue(error.contains("the password is wrong"), error);
+            }
+        }
+    }
+
     @Test
     void directory_mixedFiles_keysAreTakenTheRestIsPassedOver() throws Exception {
         Path real = Files.createDirectory(keys.resolve("..data"));

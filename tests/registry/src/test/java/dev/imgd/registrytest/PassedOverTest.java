@@ -15,6 +15,7 @@ import dev.imgd.model.Reference;
 import dev.imgd.registry.RegistryClient;
 import dev.imgd.registry.RegistryClient.SourceUse;
 import dev.imgd.testkit.Fault;
+import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.TestAuthority;
 import dev.imgd.testkit.TestImage;
@@ -175,6 +176,45 @@ class PassedOverTest extends Fixture {
             mirror.behave();
             mirror.requireBasic("Basic bm9ib2R5");
             assertPassedOver(mirror.authority(), "wants a user name and a password", table);
+        }
+    }
+
+    /// A proxy cache may have the image and hide its signatures.
+    @Test
+    void pull_hostThatRefusesASignature_isAskedForTheImageAsBefore() throws Exception {
+        TestImage image = pushImage();
+        String tag = image.manifest().digest().toString().replace(':', '-') + ".sig";
+        TestImage signature = ImageBuilder.oci().layer(tar -> tar.file("a", "signed")).build();
+        registry.push("app", tag, signature);
+        Reference app = Reference.parse("r.example/app:1");
+        for (int status : new int[] {401, 403}) {
+            try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+                mirror.push("app", "1", image);
+                for (String hidden :
+                        List.of(
+                                "/manifests/" + tag,
+                                signature.manifest().digest().toString(),
+                                signature.layers().getFirst().digest().toString())) {
+                    mirror.always(hidden, Fault.error(status, "DENIED", "not you"));
+                }
+                configure(table("http", mirror.authority()));
+                client.resolve(app);
+                RegistryClient beside = client.beside();
+                beside.resolve(app.withTag(tag));
+                beside.manifest(app, signature.manifest());
+                beside.smallBlob(app, signature.layers().getFirst());
+                assertEquals(List.of(), client.notices());
+                assertEquals("", dropped(mirror.authority()));
+                int asked = registry.accessLog().size();
+                pull(image);
+                assertEquals(asked, registry.accessLog().size(), "the mirror has it all");
+
+                // The image itself is another matter, and so is a host that is out of order.
+                mirror.behave();
+                mirror.always("/manifests/" + tag, Fault.error(500, "UNKNOWN", "broken"));
+                beside.resolve(app.withTag(tag));
+                assertTrue(dropped(mirror.authority()).contains("broken"), "it is not asked first");
+            }
         }
     }
 
