@@ -24,7 +24,6 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -38,6 +37,9 @@ class DisturbedPullTest {
     private static final int LAYER_BYTES = 48 << 20;
     private static final TestImage IMAGE = image();
     private static final Duration OUTAGE = Duration.ofSeconds(5);
+
+    /// Connections that are broken before a download fails that does not wait.
+    private static final int MORE_THAN_ATTEMPTS = 30;
 
     @TempDir Path directory;
     private InMemoryRegistry registry;
@@ -100,19 +102,8 @@ class DisturbedPullTest {
 
     @Test
     void pull_registryRestarts_goesOnWhereItStopped() throws IOException {
-        PullResult result =
-                pullAnd(
-                        LAYER_BYTES / 3,
-                        () -> {
-                            try {
-                                way.goAway();
-                                // Longer than all attempts take.
-                                LockSupport.parkNanos(1_500_000_000);
-                                way.comeBack();
-                            } catch (IOException e) {
-                                throw new UncheckedIOException(e);
-                            }
-                        });
+        PullResult result = pullAnd(LAYER_BYTES / 3, () -> way.goAwayFor(MORE_THAN_ATTEMPTS));
+        assertEquals(0, way.toRefuse());
         assertTrue(result.sources().getFirst().retries() > 0, result.sources().toString());
         assertNearlyOnce();
     }

@@ -42,7 +42,8 @@ final class HostLoad {
         return pausedNanos() > LONG_PAUSE_NANOS;
     }
 
-    private long pausedNanos() {
+    /// How long the host wants to be left alone; not above 0 when it does not.
+    long pausedNanos() {
         lock.lock();
         try {
             return notBefore - System.nanoTime();

@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.LongSupplier;
 import java.util.zip.CRC32C;
@@ -101,6 +102,10 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     private long stuckAt = -1;
 
     private long stuckSince;
+
+    /// Whether the attempts are used up, and the host is asked all the same for it may be back.
+    private boolean waiting;
+
     private boolean ended;
     private LongSupplier backlog = () -> 0;
 
@@ -369,9 +374,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             current = afterFailure(failure);
             failed.tally().retried();
             if (current.failures() > 0) {
-                long least = current.failures() < retries.attempts() ? 0 : AWAY_PAUSE_MILLIS;
-                long delay = retries.delayMillis(current.failures(), null);
-                operation.pause(Math.clamp(delay, least, MOST_PAUSE_MILLIS), what());
+                operation.pause(delayMillis(), what());
             }
             try {
                 connect();
@@ -380,6 +383,21 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
                 failure = e;
             }
         }
+    }
+
+    private long delayMillis() {
+        long delay = retries.delayMillis(current.failures(), null);
+        if (!waiting) {
+            return delay;
+        }
+        long most = Math.min(MOST_PAUSE_MILLIS, TimeUnit.NANOSECONDS.toMillis(patienceNanos()));
+        return Math.clamp(delay, Math.min(AWAY_PAUSE_MILLIS, most), most);
+    }
+
+    /// How much longer the last host may be away; not below 0.
+    private long patienceNanos() {
+        long waited = System.nanoTime() - stuckSince;
+        return Math.max(0, options.outageTimeout().toNanos() - waited);
     }
 
     /// The host to go on with.
@@ -398,7 +416,8 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         boolean enough =
                 failed.failures() >= retries.attempts()
                         || (answered && (!transientFailure || position == start));
-        if (enough && !isWorthWaitingFor(failed, failure)) {
+        waiting = enough && isWorthWaitingFor(failed, failure);
+        if (enough && !waiting) {
             ImageException reported =
                     failure instanceof ImageException e
                             ? withPatience(failed, e)
@@ -416,9 +435,11 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     }
 
     private boolean isWorthWaitingFor(BlobSource failed, IOException failure) {
-        return mayComeBack(failed, failure)
+        long patience = patienceNanos();
+        return patience > 0
+                && mayComeBack(failed, failure)
                 && !othersLeft()
-                && System.nanoTime() - stuckSince < options.outageTimeout().toNanos();
+                && failed.endpoint().load().pausedNanos() < patience;
     }
 
     private boolean mayComeBack(BlobSource failed, IOException failure) {
@@ -509,7 +530,8 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         if (end == position) {
             return; // a worker was faster
         }
-        int attempts = othersLeft() ? ATTEMPTS_WITH_OTHERS : retries.attempts();
+        int attempts = waiting ? 1 : othersLeft() ? ATTEMPTS_WITH_OTHERS : retries.attempts();
+        waiting = false;
         from = current.endpoint().authority();
         RangeBody opened =
                 RangeBody.open(

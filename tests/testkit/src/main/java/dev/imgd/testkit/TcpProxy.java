@@ -25,6 +25,7 @@ public final class TcpProxy implements AutoCloseable {
     private final AtomicLong bytes = new AtomicLong();
     private final AtomicInteger open = new AtomicInteger();
     private final AtomicInteger mostOpen = new AtomicInteger();
+    private final AtomicInteger toRefuse = new AtomicInteger();
     private volatile long bytesPerSecond = Long.MAX_VALUE;
     private volatile long burstBytes;
     private volatile boolean together;
@@ -87,6 +88,19 @@ public final class TcpProxy implements AutoCloseable {
         sockets.forEach(TcpProxy::reset);
     }
 
+    /// Breaks all connections, and the next ones.
+    ///
+    /// @param count how many of those; the one after them is served
+    public void goAwayFor(int count) {
+        toRefuse.set(count);
+        cut();
+    }
+
+    /// How many connections are still to be broken.
+    public int toRefuse() {
+        return toRefuse.get();
+    }
+
     /// Accepts connections again.
     public void comeBack() throws IOException {
         server = listen(port);
@@ -114,7 +128,9 @@ public final class TcpProxy implements AutoCloseable {
                                 try {
                                     Socket client = listening.accept();
                                     sockets.add(client);
-                                    if (listening.isClosed()) {
+                                    boolean away =
+                                            toRefuse.getAndUpdate(n -> Math.max(0, n - 1)) > 0;
+                                    if (away || listening.isClosed()) {
                                         reset(client);
                                     }
                                     Thread.ofVirtual().start(() -> serve(client));
@@ -148,6 +164,8 @@ public final class TcpProxy implements AutoCloseable {
             try {
                 answers(upstream.getInputStream(), client.getOutputStream());
                 client.shutdownOutput();
+            } catch (IOException e) {
+                reset(client); // or its requests would be waited for
             } finally {
                 reset(upstream);
                 requests.join();
