@@ -243,7 +243,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
 
     /// Whether a host was found out meanwhile to have sent wrong bytes of another blob.
     private boolean isForsaken(BlobSource source) {
-        return !oneHost && source.tally().isDistrusted() && othersLeft();
+        return !oneHost && source.tally().isDistrusted() && othersLeft(source);
     }
 
     private int readDirectly(RangeBody open, ByteBuffer into) throws IOException {
@@ -438,7 +438,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         long patience = patienceNanos();
         return patience > 0
                 && mayComeBack(failed, failure)
-                && !othersLeft()
+                && !othersLeft(current)
                 && failed.endpoint().load().pausedNanos() < patience;
     }
 
@@ -451,7 +451,8 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         Duration waited = Duration.ofNanos(System.nanoTime() - stuckSince);
         if (!(failure instanceof RegistryException answer)
                 || !mayComeBack(failed, failure)
-                || othersLeft()
+                || othersLeft(current)
+                || waited.toSeconds() == 0
                 || waited.compareTo(options.outageTimeout()) < 0) {
             return failure;
         }
@@ -484,9 +485,10 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         return source.tally().isDropped() || source.endpoint().load().wantsRest();
     }
 
-    private boolean othersLeft() {
+    /// Whether there is a host beside one that may well have the rest.
+    private boolean othersLeft(BlobSource one) {
         for (BlobSource source : sources) {
-            if (source != current && !source.isOut() && !isLastResort(source)) {
+            if (source != one && !source.isOut() && !isLastResort(source)) {
                 return true;
             }
         }
@@ -530,7 +532,8 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         if (end == position) {
             return; // a worker was faster
         }
-        int attempts = waiting ? 1 : othersLeft() ? ATTEMPTS_WITH_OTHERS : retries.attempts();
+        int attempts =
+                waiting ? 1 : othersLeft(current) ? ATTEMPTS_WITH_OTHERS : retries.attempts();
         waiting = false;
         from = current.endpoint().authority();
         RangeBody opened =

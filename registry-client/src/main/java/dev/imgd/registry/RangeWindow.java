@@ -153,7 +153,7 @@ final class RangeWindow {
         }
     }
 
-    /// Workers end after their chunk while nobody waits for the bytes.
+    /// Workers end after a chunk while nobody waits for the bytes.
     void awaited(boolean yes) {
         lock.lock();
         try {
@@ -318,8 +318,9 @@ final class RangeWindow {
         Runnable undo = operation.onCancel(own::cancel);
         @Nullable Lane lane = null;
         try {
-            while (true) {
-                WindowChunk chunk = assign();
+            // Whoever was called fetches something, even if the bytes came just then.
+            for (boolean called = true; ; called = false) {
+                WindowChunk chunk = assign(called);
                 if (chunk == null) {
                     return;
                 }
@@ -345,10 +346,10 @@ final class RangeWindow {
     }
 
     /// The next chunk, once there is room for it; null when there is nothing more to do.
-    private @Nullable WindowChunk assign() {
+    private @Nullable WindowChunk assign(boolean called) {
         lock.lock();
         try {
-            while (!closed && awaited && !operation.isCancelled() && next < size) {
+            while (!closed && (awaited || called) && !operation.isCancelled() && next < size) {
                 if (chunks.size() < CHUNKS_PER_WORKER * mostWorkers) {
                     int length =
                             (int) Math.min(size - next, (long) chunkUnits * UnitPool.UNIT_BYTES);

@@ -223,6 +223,33 @@ class RangesTest extends Fixture {
     }
 
     @Test
+    void read_hostSentWrongBytesOfAnotherBlob_whatItSentAheadIsNotUsed() throws IOException {
+        useWays(QUICK.withTransfer(RANGES), toMirror, toRegistry);
+        MemoryEarlyBytes early = new MemoryEarlyBytes();
+        try (BlobStream stream =
+                client.blob(reference("app:1"), BLOB, new BlobWish(0, false, early))) {
+            ByteBuffer all = ByteBuffer.allocateDirect(SIZE + 1);
+            while (size(early) < 1 << 20) {
+                all.limit(all.position() + 10_000);
+                assertTrue(stream.read(all) > 0, "nothing came early");
+            }
+            long at = all.position();
+            client.distrust(reference("app:1"), toMirror.authority(), "wrong bytes");
+            all.limit(all.capacity());
+            while (stream.read(all) >= 0) {
+                assertTrue(all.hasRemaining(), "longer than it should be");
+            }
+            assertEquals(ByteBuffer.wrap(CONTENT), all.flip());
+            for (Span span : stream.spans()) {
+                boolean mirrors = span.host().equals(toMirror.authority());
+                assertTrue(
+                        !mirrors || span.offset() + span.sizeBytes() <= at,
+                        stream.spans() + " although distrusted at " + at);
+            }
+        }
+    }
+
+    @Test
     void read_slowConnectionsSendInBursts_severalServe() throws Exception {
         toRegistry.limitEachConnection(4 * RATE, 2 << 20);
         read(0);
