@@ -110,12 +110,19 @@ public final class RegistryClients implements AutoCloseable {
                 : client.session(CredentialSource.of(registry, credentials.get()));
     }
 
-    /// The same failure, with [#plainHttpRefused] where that may be why.
+    /// The same failure, with [#plainHttpRefused] where that may be why: instead of the advice to
+    /// do what was done already, and where nothing was said that can be told from other failures.
     static ImageException explain(ImageException failure, Optional<String> refused) {
-        return refused.isEmpty() || failure.kind() != ErrorKind.UNAVAILABLE
+        String message = String.valueOf(failure.getMessage());
+        boolean advised = message.contains(RegistryClient.PLAIN_HTTP_ADVICE);
+        return refused.isEmpty() || (!advised && failure.kind() != ErrorKind.UNAVAILABLE)
                 ? failure
                 : new ImageException(
-                        failure.kind(), failure.getMessage() + "; " + refused.get(), failure);
+                        failure.kind(),
+                        message.replace(RegistryClient.PLAIN_HTTP_ADVICE, "")
+                                + "; "
+                                + refused.get(),
+                        failure);
     }
 
     /// All share its connections, its memory and its limits.
