@@ -208,6 +208,30 @@ class PassedOverTest extends Fixture {
         assertEquals(List.of(), client.notices());
     }
 
+    /// That a host was out of order is no reason not to say that it is not to be believed.
+    @Test
+    void pull_hostThatFailedSendsWrongBytes_isNamedForBoth() throws Exception {
+        TestImage image = pushImage();
+        String layer = image.layers().getFirst().digest().toString();
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            mirror.push("app", "1", image);
+            mirror.always("/manifests/", Fault.error(500, "UNKNOWN", "out of order"));
+            mirror.always(layer, Fault.wrongByteAt(5));
+            // Now it is asked after the registry, which has no more than a moment of weakness.
+            registry.script(layer, Fault.error(404, "BLOB_UNKNOWN", "not yet"));
+            configure(table("http", mirror.authority()));
+            logged.list.clear();
+            pull(image);
+            List<String> notices = client.notices();
+            assertEquals(2, notices.size(), notices.toString());
+            String of = "registry host " + mirror.authority() + " is passed over: ";
+            assertTrue(
+                    notices.getFirst().startsWith(of + "the registry failed"), notices::toString);
+            assertEquals(of + "sent wrong bytes of " + layer, notices.getLast());
+            assertEquals(notices, warnings());
+        }
+    }
+
     @Test
     void pull_twoSessions_eachIsTold() throws Exception {
         configure(table("https", "mirror.lan:5000", "ca = \"nowhere.pem\""));
