@@ -413,9 +413,14 @@ final class Authorizer {
                 } catch (ImageException | RetryLater | NoSuchForm e) {
                     throw e;
                 } catch (IOException e) {
-                    TlsSettings tls = tls(request.url());
+                    HttpUrl url = request.url();
                     throw deadline.explain(
-                            request.isHttps() ? OwnCertificateException.explain(e, tls) : e);
+                            request.isHttps()
+                                    ? OwnCertificateException.explain(
+                                            e,
+                                            connections.shown(tls(url), url),
+                                            options.clock().instant())
+                                    : e);
                 }
             }
         }
@@ -486,7 +491,7 @@ final class Authorizer {
             String meaning = status == 429 ? null : "the token server failed";
             wording = new ErrorBody.Wording(meaning, null, status == 429 ? null : "");
             return new RetryLater(
-                    ErrorBody.exception(what, from, response, options.limits(), false, wording),
+                    ErrorBody.exception(what, from, response, options, false, wording),
                     response.header("Retry-After"));
         }
         if (status == 401 && request.header("Authorization") != null) {
@@ -512,7 +517,7 @@ final class Authorizer {
             wording =
                     new ErrorBody.Wording("no token", ErrorKind.UNAUTHENTICATED, asked(scope, ""));
         }
-        return ErrorBody.exception(what, from, response, options.limits(), false, wording);
+        return ErrorBody.exception(what, from, response, options, false, wording);
     }
 
     /// What is known of a 401 that nothing answers: why the token is refused that was issued a

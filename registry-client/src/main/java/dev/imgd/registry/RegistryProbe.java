@@ -294,7 +294,7 @@ public final class RegistryProbe {
                 context = SSLContext.getInstance("TLS");
                 context.init(
                         host.tls().keyManagers().toArray(new KeyManager[0]),
-                        new TrustManager[] {ExplainedTrust.of(host.tls())},
+                        new TrustManager[] {ExplainedTrust.of(host.tls(), options.clock())},
                         null);
             } catch (GeneralSecurityException e) {
                 throw new ImageException(
