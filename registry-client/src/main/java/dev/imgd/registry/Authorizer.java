@@ -396,7 +396,9 @@ final class Authorizer {
             throws IOException {
         Request request = first;
         for (int hops = 0; ; hops++) {
-            Call call = client(what, request.url()).newCall(request);
+            Call call =
+                    client(what, request.url())
+                            .newCall(RequestLog.noted(request, host.authority(), what, operation));
             operation.watch(call);
             try (Deadline deadline = Deadline.start(call, tokenDeadline())) {
                 try (Response response = call.execute()) {

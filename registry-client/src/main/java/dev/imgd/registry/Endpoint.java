@@ -470,7 +470,7 @@ final class Endpoint {
         if (ask.alone() && https) {
             client = Connections.withoutSharing(client);
         }
-        Call call = client.newCall(RequestLog.noted(request, authority(), operation));
+        Call call = client.newCall(RequestLog.noted(request, authority(), "", operation));
         operation.watch(call);
         Duration patience = options.headerTimeout().plus(ask.patience());
         try (Deadline deadline = Deadline.of(call, patience)) {
