@@ -271,13 +271,12 @@ class FailoverTest extends Fixture {
 
     @Test
     void read_theSameHostTwice_itsFailureIsReported() {
-        use(
-                QUICK.withHosts(
-                        _ -> List.of(host(registry.authority()), host(registry.authority()))));
+        use(QUICK.withHosts(_ -> List.of(host(registry.authority()), host(registry.authority()))));
         registry.always("/manifests/", Fault.error(403, "DENIED", "no"));
         registry.always("/blobs/", Fault.error(403, "DENIED", "no"));
         assertFails(ErrorKind.PERMISSION_DENIED, () -> client.resolve(reference("app:1")));
         assertFails(ErrorKind.PERMISSION_DENIED, () -> readBlob(blob, 0));
+        assertEquals(2, registry.accessLog().size(), "it is asked once for each");
     }
 
     @Test

@@ -1,6 +1,7 @@
 package dev.imgd.registrytest;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ch.qos.logback.classic.Level;
@@ -254,6 +255,47 @@ class PassedOverTest extends Fixture {
         client.listing().tags(app, Optional.empty(), 10);
         assertEquals(1, warnings().size());
         assertTrue(warnings().getFirst().contains("mirror.lan:5000 is passed over: "));
+    }
+
+    /// The registry itself, with a table that has its settings: what is wrong with these is what is
+    /// to be mended, and there is nobody who could be asked without them.
+    @Test
+    void everything_registryWithATableOfItsOwn_itsFailureIsTheError() throws Exception {
+        String dead = "localhost:" + closedPort();
+        String table = table("https", dead, "ca = \"nowhere.pem\"");
+        Reference app = Reference.parse("r.example/app:1");
+        TestImage image = pushImage();
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            for (String more : List.of("", table("http", mirror.authority()))) {
+                Path directory = Files.createDirectories(certs.resolve("r.example"));
+                Files.writeString(
+                        directory.resolve("hosts.toml"),
+                        "server = \"https://%s\"\n%s%s".formatted(dead, table, more));
+                use(
+                        QUICK.withHosts(
+                                RegistryHosts.directory(
+                                        List.of(certs), HostsMode.STRICT, Set.of())));
+                List<ImageException> failures =
+                        List.of(
+                                assertFails(ErrorKind.INVALID_ARGUMENT, () -> client.resolve(app)),
+                                // That the mirror knows of none is not that there are none.
+                                assertFails(
+                                        ErrorKind.INVALID_ARGUMENT,
+                                        () ->
+                                                client.listing()
+                                                        .referrers(
+                                                                app,
+                                                                image.manifest().digest(),
+                                                                Optional.empty())));
+                for (ImageException failure : failures) {
+                    String message = failure.getMessage();
+                    assertTrue(
+                            message.matches("[^;]*ca of \\Q" + dead + "\\E, .*nowhere.pem.*"),
+                            message);
+                    assertFalse(message.contains("refused"), message);
+                }
+            }
+        }
     }
 
     @Test
