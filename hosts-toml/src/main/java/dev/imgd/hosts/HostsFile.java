@@ -1,7 +1,6 @@
 package dev.imgd.hosts;
 
 import dev.imgd.hosts.HostEntry.ClientPair;
-import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Text;
 import java.nio.file.InvalidPathException;
@@ -109,15 +108,14 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
             TomlParseResult root = Toml.parse(text);
             if (root.hasErrors()) {
                 TomlParseError error = root.errors().getFirst();
-                throw new ImageException(
-                        ErrorKind.INVALID_ARGUMENT,
+                // Not with the exception of the parser, which quotes the file.
+                throw ImageException.invalidArgument(
                         "%s: line %d, column %d: not TOML: %s"
                                 .formatted(
                                         file,
                                         error.position().line(),
                                         error.position().column(),
-                                        plain(String.valueOf(error.getMessage()))),
-                        error);
+                                        plain(unquoted(String.valueOf(error.getMessage())))));
             }
             List<HostEntry> hosts = new ArrayList<>();
             Object tables = value(root, "host");
@@ -487,6 +485,12 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
                 case TomlTable _ -> "a table";
                 default -> "a date or a time";
             };
+        }
+
+        /// What the parser says without the text that it found, which may be a part of a header.
+        private static String unquoted(String said) {
+            return said.replaceFirst("(?s)^Unexpected '.*', expected ", "wanted ")
+                    .replaceFirst("(?s)^Invalid escape sequence .*", "Invalid escape sequence");
         }
 
         private static String plain(String text) {
