@@ -108,8 +108,8 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
             TomlParseResult root = Toml.parse(text);
             if (root.hasErrors()) {
                 TomlParseError error = root.errors().getFirst();
-                String problem = String.valueOf(error.getMessage());
-                // Without the error as cause: it may name a table, and with that a password.
+                // Without the parser's exception, which quotes the file.
+                String problem = unquoted(String.valueOf(error.getMessage()));
                 throw ImageException.invalidArgument(
                         "%s: line %d, column %d: not TOML: %s"
                                 .formatted(
@@ -485,6 +485,12 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
                 case TomlTable _ -> "a table";
                 default -> "a date or a time";
             };
+        }
+
+        /// What the parser says without the text that it found, which may be a part of a header.
+        private static String unquoted(String said) {
+            return said.replaceFirst("(?s)^Unexpected '.*', expected ", "wanted ")
+                    .replaceFirst("(?s)^Invalid escape sequence .*", "Invalid escape sequence");
         }
 
         private static String plain(String text) {

@@ -19,6 +19,14 @@ public interface RegistryHosts {
     /// @throws ImageException when the configuration of this registry cannot be used
     List<RegistryHost> hostsFor(String registry) throws ImageException;
 
+    /// The same hosts as they are asked. One that stands there twice is asked once for each
+    /// capability, where it stands first: the same scheme, address and path, without or with the
+    /// same rewrites. Where one of the two has settings, those count for both. Where both have
+    /// settings and they differ, it is asked twice.
+    default List<RegistryHost> asked(String registry) throws ImageException {
+        return AskedHosts.of(hostsFor(registry));
+    }
+
     /// The same hosts as [#hostsFor], with where each comes from.
     default HostListing listing(String registry) throws ImageException {
         List<HostListing.Entry> entries = new ArrayList<>();

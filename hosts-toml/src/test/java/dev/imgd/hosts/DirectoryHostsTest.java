@@ -1,6 +1,7 @@
 package dev.imgd.hosts;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertNotSame;
 import static org.junit.jupiter.api.Assertions.assertSame;
@@ -10,6 +11,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -25,6 +28,8 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class DirectoryHostsTest {
     private static final String MIRROR_A = "[host.\"https://a.example\"]\n";
@@ -219,6 +224,31 @@ class DirectoryHostsTest {
         }
         assertEquals(null, failure.get());
         assertEquals(0, hosts.badFiles());
+    }
+
+    /// A header may be a password.
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "'Basic' hunter2",
+                "hunter2",
+                "Basic hunter2",
+                "\"\\hunter2\"",
+                "\"hunter2",
+                "'hunter2",
+                "[hunter2]",
+                "7hunter2",
+                "\"hunter2\u0001\""
+            })
+    void hostsFor_notToml_quotesNothing(String value) throws Exception {
+        Files.writeString(file, "[header]\nauthorization = " + value + "\n");
+        ImageException e =
+                assertThrows(
+                        ImageException.class, () -> hosts(HostsMode.STRICT).hostsFor("r.example"));
+        assertTrue(e.getMessage().contains("hosts.toml: line 2, column "), e.getMessage());
+        StringWriter all = new StringWriter();
+        e.printStackTrace(new PrintWriter(all));
+        assertFalse(all.toString().contains("unter"), all::toString);
     }
 
     @Test

@@ -626,7 +626,7 @@ class HostsTableTest {
                 error(
                         "ours: a password in a URL without quotes, without showing it",
                         "server = https://user:s3cret@m.example\n",
-                        "line 1, column 10: not TOML: Unexpected 'h', expected a value"),
+                        "line 1, column 10: not TOML: wanted a value"),
                 error(
                         "ours: a password in a URL whose quotes are open, without showing it",
                         "[host.\"https://user:s3cret@m.example]\n",

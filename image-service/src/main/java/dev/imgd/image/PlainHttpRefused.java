@@ -3,6 +3,7 @@ package dev.imgd.image;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.RegistryException;
+import dev.imgd.registry.RegistryClient;
 import javax.net.ssl.SSLException;
 
 /// That a registry is asked over https where somebody wants plain http.
@@ -16,10 +17,15 @@ public record PlainHttpRefused(String host, String from) {
                 .formatted(from, host, host);
     }
 
-    /// The same failure, with the text where it is that this host does not speak https.
+    /// The same failure, with the text where it is that this host does not speak https: instead of
+    /// the advice to do what was done already.
     ImageException explain(ImageException failure) {
+        String message = String.valueOf(failure.getMessage());
         return isNoHttps(failure)
-                ? new ImageException(failure.kind(), failure.getMessage() + "; " + text(), failure)
+                ? new ImageException(
+                        failure.kind(),
+                        message.replace(RegistryClient.PLAIN_HTTP_ADVICE, "") + "; " + text(),
+                        failure)
                 : failure;
     }
 

@@ -2,6 +2,7 @@ package dev.imgd.image;
 
 import static dev.imgd.image.Host.assertFails;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.hosts.HostsMode;
@@ -20,6 +21,7 @@ import dev.imgd.testkit.ImageBuilder;
 import dev.imgd.testkit.InMemoryRegistry;
 import dev.imgd.testkit.TestAuthority;
 import dev.imgd.testkit.TestImage;
+import dev.imgd.testkit.TlsFault;
 import dev.imgd.trust.PolicyGate;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -98,32 +100,46 @@ class PlainHttpTest {
         }
     }
 
-    /// The failure alone would advise what was done already.
+    /// The failure alone would advise what was done already, or nothing that helps.
     @Test
     void fileNamesHttps_butPlainHttpIsSpoken_saysWhereToChangeIt() throws Exception {
-        try (InMemoryRegistry registry = InMemoryRegistry.start()) {
-            String reference = registry.push("a", "1", image());
-            RegistryHosts hosts =
-                    hosts(registry.authority(), "server = \"https://" + registry.authority() + '"');
-            try (Host host = Host.open(directory.resolve("host"), o -> o, hosts)) {
-                for (ImageException e :
-                        List.of(
-                                assertFails(
-                                        ErrorKind.UNAVAILABLE,
-                                        () ->
-                                                host.images.pull(
-                                                        onPlainHttp(reference),
-                                                        ProgressListener.NONE)),
-                                assertFails(
-                                        ErrorKind.UNAVAILABLE,
-                                        () ->
-                                                host.images.copy(
-                                                        copyOnPlainHttp(
-                                                                reference, directory.resolve("x")),
-                                                        ProgressListener.NONE)))) {
-                    String message = String.valueOf(e.getMessage());
-                    assertTrue(message.contains("write http:// there"), message);
-                }
+        TestAuthority authority = TestAuthority.create("ca");
+        try (InMemoryRegistry closes = InMemoryRegistry.start();
+                InMemoryRegistry answers =
+                        InMemoryRegistry.startTls(authority.server("localhost"), null)) {
+            assertSaysWhereToChangeIt(closes, ErrorKind.UNAVAILABLE, "no answer from");
+            // As most servers of plain http answer a handshake.
+            answers.tlsFault(TlsFault.PLAIN);
+            assertSaysWhereToChangeIt(
+                    answers, ErrorKind.INVALID_ARGUMENT, "the server does not speak https here");
+        }
+    }
+
+    private void assertSaysWhereToChangeIt(InMemoryRegistry registry, ErrorKind kind, String why)
+            throws Exception {
+        String reference = registry.push("a", "1", image());
+        String name = reference.substring(0, reference.indexOf('/'));
+        RegistryHosts hosts = hosts(name, "server = \"https://" + name + '"');
+        try (Host host = Host.open(directory.resolve("host-" + kind), o -> o, hosts)) {
+            for (ImageException e :
+                    List.of(
+                            assertFails(
+                                    kind,
+                                    () ->
+                                            host.images.pull(
+                                                    onPlainHttp(reference), ProgressListener.NONE)),
+                            assertFails(
+                                    kind,
+                                    () ->
+                                            host.images.copy(
+                                                    copyOnPlainHttp(
+                                                            reference, directory.resolve("x")),
+                                                    ProgressListener.NONE)))) {
+                String message = String.valueOf(e.getMessage());
+                assertTrue(message.contains(why), message);
+                assertTrue(message.contains("hosts.toml:1 names https://" + name), message);
+                assertTrue(message.contains("write http:// there"), message);
+                assertFalse(message.contains("--plain-http"), message);
             }
         }
     }

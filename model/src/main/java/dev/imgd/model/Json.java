@@ -16,6 +16,7 @@ import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
 import tools.jackson.core.ObjectReadContext;
 import tools.jackson.core.StreamReadConstraints;
+import tools.jackson.core.TokenStreamContext;
 import tools.jackson.core.TokenStreamFactory;
 import tools.jackson.core.TokenStreamLocation;
 import tools.jackson.core.exc.StreamConstraintsException;
@@ -31,12 +32,17 @@ import tools.jackson.core.json.JsonFactory;
 /// is refused. Escaped lone surrogates in a string become U+FFFD, as containerd reads them, so that
 /// every string can be written again; in a name they are an error.
 ///
+/// What is said of a document that is not valid JSON has nothing of its text but the names of the
+/// members that what is wrong stands in: it may hold credentials.
+///
 /// Thread-safe. **Source:** RFC 8259.
 public final class Json {
     /// The longest number, in characters.
     public static final int MAX_NUMBER_CHARS = 32;
 
     private static final int MAX_NAME_CHARS = 1 << 16;
+
+    private static final int MAX_POINTER_CHARS = 200;
 
     private static final JsonFactory FACTORY = factory(Limits.defaults());
 
@@ -51,6 +57,45 @@ public final class Json {
                     new Constraint("getMaxNestingDepth", Limits.Key.JSON_DEPTH, "nesting"),
                     new Constraint("getMaxTokenCount", Limits.Key.JSON_TOKENS, "number of tokens"),
                     new Constraint("getMaxStringLength", Limits.Key.JSON_STRING_CHARS, "a string"));
+
+    /// A rule of the syntax.
+    ///
+    /// @param sign what the parser's message has in it when a document breaks the rule
+    /// @param words for people: what is wrong, or what is wanted instead
+    private record Rule(String sign, String words) {}
+
+    private static final String VALUE =
+            "wanted a string in double quotes, a number, an array, an object, true, false or null";
+    private static final String ESCAPE =
+            "wanted one of the escapes \\\", \\\\, \\/, \\b, \\f, \\n, \\r, \\t, or \\u and four hexadecimal digits";
+
+    /// The first that fits counts. What a document says can at most choose among these words.
+    private static final List<Rule> RULES =
+            List.of(
+                    new Rule("Unrecognized token", VALUE),
+                    new Rule("Unexpected end-of-input", "it ends in the middle"),
+                    new Rule(
+                            "Number value length",
+                            "a number of more than " + MAX_NUMBER_CHARS + " characters"),
+                    new Rule(
+                            "Name length", "a name of more than " + MAX_NAME_CHARS + " characters"),
+                    new Rule("Illegal unquoted", "a control character that is not escaped"),
+                    new Rule("CTRL-CHAR", "a control character"),
+                    new Rule("urrogate", "half of a surrogate pair"),
+                    new Rule("character escape", ESCAPE),
+                    new Rule("comment", "a comment, which JSON does not have"),
+                    new Rule("start property name", "wanted a name in double quotes"),
+                    new Rule("expecting a colon", "wanted a colon after a name"),
+                    new Rule(
+                            "expecting comma", "wanted a comma, or the end of the array or object"),
+                    new Rule("to close", "a closing bracket of nothing"),
+                    new Rule("close marker", "the wrong closing bracket"),
+                    new Rule("separating root-level", "wanted nothing more, or white space"),
+                    new Rule("Non-standard token", VALUE),
+                    new Rule("expected a val", VALUE),
+                    new Rule("numeric", "wanted a number as JSON writes them"),
+                    new Rule("number", "wanted a number as JSON writes them"),
+                    new Rule("Decimal point", "wanted a number as JSON writes them"));
 
     private final String what;
     private final JsonParser parser;
@@ -100,30 +145,30 @@ public final class Json {
                         text.array(),
                         text.arrayOffset(),
                         text.length())) {
-            return new Json(what, parser).document();
-        } catch (JacksonException e) {
-            String problem = String.valueOf(e.getOriginalMessage());
+            Json json = new Json(what, parser);
+            try {
+                return json.document();
+            } catch (JacksonException e) {
+                throw json.refused(e, limits);
+            }
+        }
+    }
+
+    /// Neither the words of the parser nor its exception are passed on: they quote the document,
+    /// which may be a file of credentials.
+    private ImageException refused(JacksonException e, Limits limits) {
+        String said = String.valueOf(e.getOriginalMessage());
+        String place = place(e.getLocation());
+        if (e instanceof StreamConstraintsException) {
             for (Constraint constraint : CONSTRAINTS) {
-                if (e instanceof StreamConstraintsException && problem.contains(constraint.name)) {
-                    ImageException exceeded =
-                            limits.exceeded(
-                                    constraint.key,
-                                    "%s: %s%s"
-                                            .formatted(
-                                                    what, constraint.of, place(e.getLocation())));
-                    exceeded.addSuppressed(e);
-                    throw exceeded;
+                if (said.contains(constraint.name)) {
+                    return limits.exceeded(
+                            constraint.key, "%s: %s%s".formatted(what, constraint.of, place));
                 }
             }
-            throw new ImageException(
-                    ErrorKind.INVALID_CONTENT,
-                    "%s: not valid JSON: %s%s"
-                            .formatted(
-                                    what,
-                                    Text.printable(plain(firstLine(problem)), 300),
-                                    place(e.getLocation())),
-                    e);
         }
+        return ImageException.invalidContent(
+                "%s: not valid JSON: %s%s".formatted(what, rule(said), place));
     }
 
     private static CharBuffer decode(String what, byte[] document) throws ImageException {
@@ -204,39 +249,28 @@ public final class Json {
         return node;
     }
 
-    /// What is wrong, without where what was left open had begun, which Jackson tells in words for
-    /// developers.
-    private static String firstLine(String message) {
-        int end = message.indexOf('\n');
-        int marker = message.indexOf(" (start marker at");
-        int cut = marker < 0 ? end : end < 0 ? marker : Math.min(marker, end);
-        return cut < 0 ? message : message.substring(0, cut);
+    /// The rule that a document breaks.
+    private static String rule(String said) {
+        return RULES.stream()
+                .filter(rule -> said.contains(rule.sign))
+                .findFirst()
+                .map(Rule::words)
+                .orElse("it breaks a rule of its syntax");
     }
 
-    /// What the parser found, without its words for programmers.
-    private static String plain(String problem) {
-        if (problem.startsWith("Unexpected end-of-input")) {
-            return "it ends in the middle";
+    /// Where in the document, and in which of its objects and arrays.
+    private String place(@Nullable TokenStreamLocation location) {
+        List<String> places = new ArrayList<>();
+        if (location != null && location.getLineNr() >= 1) {
+            places.add(
+                    "line %d, column %d".formatted(location.getLineNr(), location.getColumnNr()));
         }
-        return problem.replaceFirst(
-                        "^Unrecognized token '(.*)': was expecting .*", "the unknown word '$1'")
-                .replaceFirst(
-                        "^Illegal unquoted character \\(\\(CTRL-CHAR, code (\\d+)\\)\\).*",
-                        "a control character (code $1) that is not escaped")
-                .replaceFirst(
-                        "^(?:Illegal|Unexpected) character \\(\\(CTRL-CHAR, code (\\d+)\\)\\).*",
-                        "a control character (code $1)")
-                .replaceFirst(
-                        "^Unexpected character \\('(.*)' \\(code \\d+[^)]*\\)\\): ?(?:was expecting|expected)? ?(.*)",
-                        "unexpected '$1', wanted $2")
-                .replaceFirst(
-                        "^Unrecognized character escape '(.*)' \\(code \\d+\\)",
-                        "the unknown escape \\\\$1");
-    }
-
-    private static String place(@Nullable TokenStreamLocation location) {
-        return location == null || location.getLineNr() < 1
-                ? ""
-                : " (line %d, column %d)".formatted(location.getLineNr(), location.getColumnNr());
+        // Not the member itself: where something is left out, a value stands for its name.
+        TokenStreamContext around = parser.streamReadContext().getParent();
+        String pointer = around == null ? "" : around.pathAsPointer().toString();
+        if (!pointer.isEmpty()) {
+            places.add("in " + Text.printable(pointer, MAX_POINTER_CHARS));
+        }
+        return places.isEmpty() ? "" : " (" + String.join(", ", places) + ')';
     }
 }

@@ -9,6 +9,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -54,7 +56,7 @@ class JsonTest {
     void parse_cutOff_isSaidInPlainWords() {
         ImageException e = assertThrows(ImageException.class, () -> parse("{\"a\": [1,\n"));
         assertTrue(
-                e.getMessage().endsWith(": it ends in the middle (line 2, column 1)"),
+                e.getMessage().endsWith(": it ends in the middle (line 2, column 1, in /a)"),
                 e.getMessage());
     }
 
@@ -63,14 +65,34 @@ class JsonTest {
             delimiter = '|',
             quoteCharacter = '`',
             value = {
-                "x|the unknown word 'x'",
-                "[tru]|the unknown word 'tru'",
-                "0\u0081|a control character",
-                "[\u0001]|a control character (code 1) (line",
-                "[\"a\u0001\"]|a control character (code 1) that is not escaped (line",
-                "[1 2]|unexpected '2', wanted",
-                "{a:1}|unexpected 'a', wanted",
-                "[\"\\x\"]|the unknown escape \\x (line",
+                "x|wanted a string in double quotes, a number, an array,",
+                "[tru]|wanted a string in double quotes",
+                "[,1]|wanted a string in double quotes",
+                "[NaN]|wanted a string in double quotes",
+                "0\u0081|a control character (line",
+                "[\u0001]|a control character (line",
+                "[\"a\u0001\"]|a control character that is not escaped (line",
+                "[1 2]|wanted a comma, or the end of the array or object (line",
+                "{\"a\":1 \"b\":2}|wanted a comma, or the end of the array or object (line",
+                "{a:1}|wanted a name in double quotes (line",
+                "{\"a\" 1}|wanted a colon after a name (line",
+                "{\"a\":[1}}|the wrong closing bracket (line 1, column 8, in /a)",
+                "]|a closing bracket of nothing (line",
+                "[/* a */]|a comment, which JSON does not have (line",
+                "[01]|wanted a number as JSON writes them (line",
+                "[+1]|wanted a number as JSON writes them (line",
+                "[-]|wanted a number as JSON writes them (line",
+                "[1.]|wanted a number as JSON writes them (line",
+                "[1.e]|wanted a number as JSON writes them (line",
+                "[1.2.3]|wanted a number as JSON writes them (line",
+                "[1e]|wanted a number as JSON writes them (line",
+                "[0x1]|wanted a number as JSON writes them (line",
+                "[1x]|wanted a comma, or the end of the array or object (line",
+                "[.5]|wanted a string in double quotes",
+                "1x|wanted nothing more, or white space (line",
+                "{\"\\ud800\":1}|half of a surrogate pair (line",
+                "[\"\\x\"]|wanted one of the escapes \\\", \\\\, \\/, \\b, \\f, \\n, \\r, \\t, or \\u and",
+                "[\"\\u12\"]|wanted one of the escapes",
                 "[\"a|it ends in the middle (line",
                 "{\"a|it ends in the middle (line"
             })
@@ -78,9 +100,49 @@ class JsonTest {
         ImageException e = assertThrows(ImageException.class, () -> parse(text));
         assertTrue(e.getMessage().contains("not valid JSON: " + words), e.getMessage());
         for (String program :
-                List.of("CTRL-CHAR", "(code 50)", "REDACTED", "token", "JSON String")) {
+                List.of(
+                        "CTRL-CHAR",
+                        "(code 50)",
+                        "REDACTED",
+                        "token",
+                        "JSON String",
+                        "JsonReadFeature",
+                        "breaks a rule")) {
             assertFalse(e.getMessage().contains(program), e.getMessage());
         }
+    }
+
+    /// A document may be a file of credentials that somebody edited: whatever is wrong with it, and
+    /// wherever the secret stands.
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            quoteCharacter = '`',
+            value = {
+                "{\"auths\":{\"r\":{\"auth\":hunter2}}}|, in /auths/r)",
+                "{\"auths\":{\"r\":[0,{\"auth\":hunter2==}]}}|, in /auths/r/1)",
+                "{\"auths\":{\"r\":{\"auth\":'hunter2'}}}|, in /auths/r)",
+                "{\"auths\":{\"r\":{\"auth\",\"hunter2\"}}}|, in /auths/r)",
+                "{\"auths\":{\"r\":{\"hunter2\"}}}|, in /auths/r)",
+                "{\"auths\":{\"r\":{hunter2}}}|, in /auths/r)",
+                "{\"auths\":{\"r\":\"hunter2|, in /auths)",
+                "{\"auths\":{\"r\":\"hunter2\u0001\"}}|, in /auths)",
+                "{\"auths\":{\"r\":\"\\hunter2\"}}|, in /auths)",
+                "{\"auths\":{\"r\":\"hunter2\"hunter2}}|, in /auths)",
+                "{\"auths\":{\"r\":-hunter2}}|, in /auths)",
+                "{\"auths\":{\"r\":7hunter2}}|, in /auths)",
+                "{\"auths\":{\"r\":truehunter2}}|, in /auths)",
+                "hunter2|(line 1, column",
+                "{} hunter2|(line 1, column",
+                "7hunter2|(line 1, column",
+            })
+    void parse_malformed_quotesNothing(String text, String place) {
+        ImageException e = assertThrows(ImageException.class, () -> parse(text));
+        assertTrue(e.getMessage().contains("not valid JSON: "), e.getMessage());
+        assertTrue(e.getMessage().contains(place), e.getMessage());
+        StringWriter all = new StringWriter();
+        e.printStackTrace(new PrintWriter(all));
+        assertFalse(all.toString().contains("unter"), all::toString);
     }
 
     @Test

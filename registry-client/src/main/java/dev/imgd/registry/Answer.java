@@ -1,6 +1,5 @@
 package dev.imgd.registry;
 
-import dev.imgd.model.Limits;
 import dev.imgd.model.RegistryException;
 import okhttp3.Call;
 import okhttp3.Response;
@@ -9,19 +8,19 @@ import okhttp3.Response;
 ///
 /// @param from the host and port that sent it, after redirects
 /// @param moved whether a redirect led to another host, port or scheme
-/// @param limits of what is read of it to explain a failure
+/// @param options of the client: limits of what is read of it to explain a failure, and a clock
 /// @param wording what is known of why it is a refusal
 record Answer(
         Call call,
         Response response,
         String from,
         boolean moved,
-        Limits limits,
+        RegistryOptions options,
         ErrorBody.Wording wording)
         implements AutoCloseable {
     /// The same with what is known of why it is a refusal.
     Answer with(ErrorBody.Wording known) {
-        return new Answer(call, response, from, moved, limits, known);
+        return new Answer(call, response, from, moved, options, known);
     }
 
     int status() {
@@ -33,7 +32,7 @@ record Answer(
     /// @param what was wanted
     /// @param writing whether the request was to change something
     RegistryException failure(String what, boolean writing) {
-        return ErrorBody.exception(what, from, response, limits, writing, wording);
+        return ErrorBody.exception(what, from, response, options, writing, wording);
     }
 
     /// Drops the connection, whatever is still to come on it.

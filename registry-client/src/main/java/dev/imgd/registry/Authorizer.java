@@ -44,6 +44,20 @@ final class Authorizer {
     /// A refresh token that the token server gave for another one, which may be void since.
     private record Rotation(String from, String to) {}
 
+    /// Whose credentials were used, to say so when they are refused: to find them again could mean
+    /// to run a program, and to find others.
+    private record Asker(String who, boolean withRegistryToken) {
+        static final Asker NOBODY = new Asker("", false);
+
+        boolean isNobody() {
+            return who.isEmpty();
+        }
+
+        static Asker of(Logins.Found found) {
+            return new Asker(found.who(), found.credentials() instanceof Credentials.RegistryToken);
+        }
+    }
+
     /// The token of one scope; the lock is held while it is fetched.
     private static final class Slot {
         final ReentrantLock lock = new ReentrantLock();
@@ -59,6 +73,10 @@ final class Authorizer {
     private final RetryPolicy retries;
     private final Realm realms;
     private final ConcurrentHashMap<String, Slot> slots = new ConcurrentHashMap<>();
+
+    /// As whom was asked for what is in a repository.
+    private final Recent<String, Asker> askers = new Recent<>(MAX_SCOPES);
+
     private volatile @Nullable Scheme scheme;
     private volatile @Nullable Rotation rotation;
 
@@ -219,25 +237,22 @@ final class Authorizer {
     }
 
     private @Nullable Credentials credentials(String repository) throws ImageException {
-        Optional<Credentials> found = options.credentials().find(credentialKey(), repository);
-        return found.filter(c -> !(c instanceof Credentials.Anonymous)).orElse(null);
+        Optional<Logins.Found> found =
+                options.credentials()
+                        .locate(credentialKey(), repository)
+                        .filter(f -> !(f.credentials() instanceof Credentials.Anonymous));
+        askers.replace(repository, found.map(Asker::of).orElse(Asker.NOBODY));
+        return found.map(Logins.Found::credentials).orElse(null);
     }
 
     private String credentialKey() {
         return host.authority().equals("registry-1.docker.io") ? "docker.io" : host.authority();
     }
 
-    /// The credentials that are used, with their place; null where there are none.
-    private Logins.@Nullable Found located(Scope scope) {
-        try {
-            return options.credentials()
-                    .locate(credentialKey(), scope.repository())
-                    .filter(found -> !(found.credentials() instanceof Credentials.Anonymous))
-                    .orElse(null);
-        } catch (ImageException e) {
-            // They were there when the request was made; this is only to say whose they were.
-            return null;
-        }
+    /// As whom was asked last for what the scope says.
+    private Asker asker(Scope scope) {
+        Asker known = askers.get(scope.repository());
+        return known == null ? Asker.NOBODY : known;
     }
 
     private String what(Scope scope) {
@@ -381,7 +396,9 @@ final class Authorizer {
             throws IOException {
         Request request = first;
         for (int hops = 0; ; hops++) {
-            Call call = client(what, request.url()).newCall(request);
+            Call call =
+                    client(what, request.url())
+                            .newCall(RequestLog.noted(request, host.authority(), what, operation));
             operation.watch(call);
             try (Deadline deadline = Deadline.start(call, tokenDeadline())) {
                 try (Response response = call.execute()) {
@@ -398,9 +415,14 @@ final class Authorizer {
                 } catch (ImageException | RetryLater | NoSuchForm e) {
                     throw e;
                 } catch (IOException e) {
-                    TlsSettings tls = tls(request.url());
+                    HttpUrl url = request.url();
                     throw deadline.explain(
-                            request.isHttps() ? OwnCertificateException.explain(e, tls) : e);
+                            request.isHttps()
+                                    ? OwnCertificateException.explain(
+                                            e,
+                                            connections.shown(tls(url), url),
+                                            options.clock().instant())
+                                    : e);
                 }
             }
         }
@@ -471,7 +493,7 @@ final class Authorizer {
             String meaning = status == 429 ? null : "the token server failed";
             wording = new ErrorBody.Wording(meaning, null, status == 429 ? null : "");
             return new RetryLater(
-                    ErrorBody.exception(what, from, response, options.limits(), false, wording),
+                    ErrorBody.exception(what, from, response, options, false, wording),
                     response.header("Retry-After"));
         }
         if (status == 401 && request.header("Authorization") != null) {
@@ -484,7 +506,7 @@ final class Authorizer {
                             ErrorKind.UNAUTHENTICATED,
                             asked(scope, "") + again(scope));
         } else if (status == 401 || status == 403) {
-            wording = denied(scope, located(scope) != null);
+            wording = denied(scope, !asker(scope).isNobody());
         } else if (status == 404 || status == 405 || status == 410 || status / 100 != 4) {
             from = Urls.printable(request.url());
             wording =
@@ -497,7 +519,7 @@ final class Authorizer {
             wording =
                     new ErrorBody.Wording("no token", ErrorKind.UNAUTHENTICATED, asked(scope, ""));
         }
-        return ErrorBody.exception(what, from, response, options.limits(), false, wording);
+        return ErrorBody.exception(what, from, response, options, false, wording);
     }
 
     /// What is known of a 401 that nothing answers: why the token is refused that was issued a
@@ -546,8 +568,8 @@ final class Authorizer {
                 errors.add(error);
             }
         }
-        Logins.Found found = located(scope);
-        if (found != null && found.credentials() instanceof Credentials.RegistryToken) {
+        Asker asker = asker(scope);
+        if (asker.withRegistryToken) {
             return ErrorBody.Wording.advice(
                     "; the token for %s is no longer good, or never was%s%s"
                             .formatted(host.authority(), asked(scope, ""), again(scope)));
@@ -567,7 +589,7 @@ final class Authorizer {
         if (bearer.service().isEmpty()) {
             advice.append("; its challenge names no service, which a token must be for with many")
                     .append(" token servers: that is for who runs the registry to mend");
-        } else if (found == null) {
+        } else if (asker.isNobody()) {
             advice.append("; log in, or check that the repository exists");
         } else if (!scope.isLogin()) {
             advice.append("; check that this account may ").append(scope.purpose());
@@ -591,17 +613,17 @@ final class Authorizer {
     ///
     /// @param nobody what to say where there are no credentials; empty for nothing
     private String asked(Scope scope, String nobody) {
-        Logins.Found found = located(scope);
-        String who = found == null ? nobody : found.who();
+        Asker asker = asker(scope);
+        String who = asker.isNobody() ? nobody : asker.who;
         return who.isEmpty() ? "" : "; asked " + who;
     }
 
     /// Why there is nothing to answer a wish for a password with.
     String noPassword(String repository) {
-        Logins.Found found = located(Scope.login(repository));
-        return found == null
+        Asker asker = asker(Scope.login(repository));
+        return asker.isNobody()
                 ? "there are none for it"
-                : "it was to be asked " + found.who() + ", which is none";
+                : "it was to be asked " + asker.who + ", which is none";
     }
 
     /// @param from who refused the user name and the password

@@ -4,8 +4,11 @@ import dev.imgd.hosts.TlsSettings;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import java.security.GeneralSecurityException;
+import java.security.cert.X509Certificate;
+import java.time.Clock;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManager;
@@ -15,6 +18,7 @@ import okhttp3.ConnectionSpec;
 import okhttp3.HttpUrl;
 import okhttp3.OkHttpClient;
 import okhttp3.Protocol;
+import org.jspecify.annotations.Nullable;
 
 /// OkHttp clients over one connection pool. TLS is set up when the first `https` URL is opened and
 /// not before: that is a third of the start of a program that only talks to a plain registry.
@@ -25,14 +29,23 @@ final class Connections implements AutoCloseable {
     /// Of TLS; one for each set of authorities and client certificates.
     static final int MOST_CONFIGURATIONS = 64;
 
+    /// Of servers of which is known what they were shown.
+    private static final int MOST_SERVERS = 1_000;
+
+    /// @param tls by which the server is connected to
+    private record Server(TlsSettings tls, String host, int port) {}
+
+    private final Clock clock;
     private final Duration connectTimeout;
     private final Duration stallTimeout;
+    private final Recent<Server, Optional<X509Certificate>> shown = new Recent<>(MOST_SERVERS);
     private final Reached reached = new Reached();
     private final ProxyRoute proxies;
     private final OkHttpClient plain;
     private final Recent<TlsSettings, OkHttpClient> secure = new Recent<>(MOST_CONFIGURATIONS);
 
     Connections(RegistryOptions options) {
+        clock = options.clock();
         connectTimeout = options.connectTimeout();
         stallTimeout = options.stallTimeout();
         int stallMillis = Math.toIntExact(stallTimeout.toMillis());
@@ -77,6 +90,12 @@ final class Connections implements AutoCloseable {
         return secure.size();
     }
 
+    /// The certificate of this side that the server of a URL was shown last; null for none.
+    @Nullable X509Certificate shown(TlsSettings tls, HttpUrl url) {
+        Optional<X509Certificate> known = shown.get(new Server(tls, url.host(), url.port()));
+        return known == null ? null : known.orElse(null);
+    }
+
     /// How far away the server of a URL was when it was last reached; see [Reached].
     AddressRange reached(HttpUrl url) {
         return reached.of(url);
@@ -99,10 +118,15 @@ final class Connections implements AutoCloseable {
     }
 
     private OkHttpClient secure(TlsSettings tls) throws ImageException {
-        X509TrustManager trust = ExplainedTrust.of(tls);
+        X509TrustManager trust = ExplainedTrust.of(tls, clock);
         try {
             SSLContext context = SSLContext.getInstance("TLS");
-            context.init(OfferedKey.of(tls.keyManagers()), new TrustManager[] {trust}, null);
+            OfferedKey.Receiver receiver =
+                    (host, port, certificate) ->
+                            shown.replace(
+                                    new Server(tls, host, port), Optional.ofNullable(certificate));
+            context.init(
+                    OfferedKey.of(tls.keyManagers(), receiver), new TrustManager[] {trust}, null);
             OkHttpClient.Builder builder = plain.newBuilder();
             if (!tls.verifies()) {
                 builder.hostnameVerifier((_, _) -> true);

@@ -470,7 +470,7 @@ final class Endpoint {
         if (ask.alone() && https) {
             client = Connections.withoutSharing(client);
         }
-        Call call = client.newCall(RequestLog.noted(request, authority(), operation));
+        Call call = client.newCall(RequestLog.noted(request, authority(), "", operation));
         operation.watch(call);
         Duration patience = options.headerTimeout().plus(ask.patience());
         try (Deadline deadline = Deadline.of(call, patience)) {
@@ -488,12 +488,17 @@ final class Endpoint {
                 if (!moved) {
                     notices.show(response.headers("Warning"), operation);
                 }
-                return new Answer(
-                        call, response, from, moved, options.limits(), ErrorBody.Wording.USUAL);
+                return new Answer(call, response, from, moved, options, ErrorBody.Wording.USUAL);
             } catch (ImageException e) {
                 throw e;
             } catch (IOException e) {
-                throw deadline.explain(https ? OwnCertificateException.explain(e, tls) : e);
+                throw deadline.explain(
+                        https
+                                ? OwnCertificateException.explain(
+                                        e,
+                                        connections.shown(tls, request.url()),
+                                        options.clock().instant())
+                                : e);
             }
         }
     }

@@ -57,9 +57,10 @@ final class ErrorBody {
             String what,
             String from,
             Response response,
-            Limits limits,
+            RegistryOptions options,
             boolean writing,
             Wording wording) {
+        Limits limits = options.limits();
         int status = response.code();
         byte[] body = body(response, limits.errorBodyBytes());
         boolean tooLong = body.length > limits.errorBodyBytes();
@@ -76,7 +77,9 @@ final class ErrorBody {
         boolean incomplete = writing && details.stream().anyMatch(ErrorBody::isMissingContent);
         Front front = status == 400 && details.isEmpty() ? front(body) : Front.NONE;
         OwnCertificateException own =
-                front == Front.CERTIFICATE_REFUSED ? OwnCertificateException.sent(response) : null;
+                front == Front.CERTIFICATE_REFUSED
+                        ? OwnCertificateException.sent(response, options.clock().instant())
+                        : null;
         message.append(own == null ? front.advice : ": " + own.getMessage());
         if (incomplete) {
             message.append("; push what it points to into the same repository first");

@@ -5,6 +5,7 @@ import dev.imgd.model.ImageException;
 import java.net.Socket;
 import java.security.cert.CertificateException;
 import java.security.cert.X509Certificate;
+import java.time.Clock;
 import javax.net.ssl.SSLEngine;
 import javax.net.ssl.SSLSession;
 import javax.net.ssl.SSLSocket;
@@ -16,17 +17,21 @@ import org.jspecify.annotations.Nullable;
 /// with it: the reasons of the Java runtime name neither. Safe for use by many threads.
 final class ExplainedTrust extends X509ExtendedTrustManager {
     private final X509ExtendedTrustManager trust;
+    private final Clock clock;
 
-    private ExplainedTrust(X509ExtendedTrustManager trust) {
+    private ExplainedTrust(X509ExtendedTrustManager trust, Clock clock) {
         this.trust = trust;
+        this.clock = clock;
     }
 
     /// The trust of settings, explained where that is possible.
-    static X509TrustManager of(TlsSettings tls) throws ImageException {
+    ///
+    /// @param clock says which certificates are out of date
+    static X509TrustManager of(TlsSettings tls, Clock clock) throws ImageException {
         X509TrustManager manager = tls.trustManager();
         // Java adds checks of its own to those that are not extended.
         return tls.verifies() && manager instanceof X509ExtendedTrustManager extended
-                ? new ExplainedTrust(extended)
+                ? new ExplainedTrust(extended, clock)
                 : manager;
     }
 
@@ -57,24 +62,27 @@ final class ExplainedTrust extends X509ExtendedTrustManager {
         try {
             trust.checkServerTrusted(chain, type);
         } catch (CertificateException e) {
-            throw RefusedCertificateException.of(chain, e);
+            throw RefusedCertificateException.of(chain, e, clock.instant());
         }
     }
 
-    /// What is refused with a name and trusted without one is for another name.
+    /// What is refused for a connection and trusted without one is for another name, or breaks a
+    /// rule for connections.
     private CertificateException explained(
             X509Certificate[] chain,
             String type,
             @Nullable String host,
             CertificateException refused) {
         if (host == null || chain.length == 0) {
-            return RefusedCertificateException.of(chain, refused);
+            return RefusedCertificateException.of(chain, refused, clock.instant());
         }
         try {
             trust.checkServerTrusted(chain, type);
-            return RefusedCertificateException.otherName(host, chain[0], refused);
+            return RefusedCertificateException.isFor(chain[0], host)
+                    ? RefusedCertificateException.ofKnownAuthority(chain, refused)
+                    : RefusedCertificateException.otherName(host, chain[0], refused);
         } catch (CertificateException e) {
-            return RefusedCertificateException.of(chain, e);
+            return RefusedCertificateException.of(chain, e, clock.instant());
         }
     }
 

@@ -16,13 +16,31 @@ final class HostFailures {
     private final String what;
     private final List<RegistryHost> hosts;
     private final @Nullable ImageException[] failures;
+    private final int own;
 
     /// @param what they were asked for
-    /// @param hosts in the order of the configuration, the registry itself last
+    /// @param hosts in the order of the configuration, each once
     HostFailures(String what, List<RegistryHost> hosts) {
         this.what = what;
         this.hosts = hosts;
         this.failures = new ImageException[hosts.size()];
+        this.own = own(hosts);
+    }
+
+    /// Where the registry itself stands, or what its configuration names in its place: last, unless
+    /// a table has moved it up.
+    private static int own(List<RegistryHost> hosts) {
+        for (int i = hosts.size() - 1; i >= 0; i--) {
+            if (hosts.get(i).role() == RegistryHost.Role.ORIGIN) {
+                return i;
+            }
+        }
+        return hosts.size() - 1;
+    }
+
+    /// The registry itself, or the last host where it is not among them.
+    RegistryHost own() {
+        return hosts.get(own);
     }
 
     /// @throws ImageException the failure itself if it is that nobody wants to know any longer
@@ -30,13 +48,11 @@ final class HostFailures {
         if (failure.kind() == ErrorKind.CANCELLED) {
             throw failure;
         }
-        // A host that is configured twice is asked twice.
-        int at = hosts.indexOf(host);
-        failures[failures[at] == null ? at : hosts.lastIndexOf(host)] = failure;
+        failures[hosts.indexOf(host)] = failure;
     }
 
-    boolean hasLast() {
-        return failures[failures.length - 1] != null;
+    boolean hasOwn() {
+        return failures[own] != null;
     }
 
     /// Receives each host that failed.
@@ -53,18 +69,18 @@ final class HostFailures {
         }
     }
 
-    /// The failure of the last host, which is the registry itself, with what the others said.
+    /// The failure of [#own()], with what the others said.
     ///
-    /// @throws NullPointerException if the last host did not fail
+    /// @throws NullPointerException if that did not fail
     ImageException report() {
         Map<String, ImageException> others = new LinkedHashMap<>();
-        for (int i = 0; i < failures.length - 1; i++) {
+        for (int i = 0; i < failures.length; i++) {
             ImageException other = failures[i];
-            if (other != null) {
+            if (other != null && i != own) {
                 others.put(label(hosts.get(i)), other);
             }
         }
-        return beside(what, Objects.requireNonNull(failures[failures.length - 1]), others);
+        return beside(what, Objects.requireNonNull(failures[own]), others);
     }
 
     /// A failure with those of other hosts.

@@ -336,8 +336,7 @@ final class HttpRegistryClient implements RegistryClient {
         }
     }
 
-    /// The failure that is reported is the last host's, which is the registry itself, with what
-    /// those before it said.
+    /// The failure that is reported is that of the registry itself, with what the others said.
     private <T> T tryHosts(
             Reference reference, String what, Capability capability, Part part, Action<T> action)
             throws ImageException {
@@ -386,7 +385,7 @@ final class HttpRegistryClient implements RegistryClient {
         if (failure.kind() == ErrorKind.CANCELLED) {
             return failure;
         }
-        for (RegistryHost host : options.hosts().hostsFor(reference.registry())) {
+        for (RegistryHost host : options.hosts().asked(reference.registry())) {
             Tally tally = tally(host);
             if (tally.isDistrusted()) {
                 return new ImageException(
@@ -431,7 +430,7 @@ final class HttpRegistryClient implements RegistryClient {
             throws ImageException {
         List<RegistryHost> able = new ArrayList<>();
         List<RegistryHost> trusted = new ArrayList<>();
-        for (RegistryHost host : options.hosts().hostsFor(reference.registry())) {
+        for (RegistryHost host : options.hosts().asked(reference.registry())) {
             if (host.can(capability)) {
                 able.add(host);
                 if (!tally(host).isDistrusted()) {
@@ -483,7 +482,7 @@ final class HttpRegistryClient implements RegistryClient {
     public boolean distrust(Reference repository, String host, String reason)
             throws ImageException {
         tally(host).distrust(reason);
-        for (RegistryHost other : options.hosts().hostsFor(repository.registry())) {
+        for (RegistryHost other : options.hosts().asked(repository.registry())) {
             if (other.can(Capability.PULL) && !tally(other).isDistrusted()) {
                 tally(host).tell();
                 return true;

@@ -65,7 +65,7 @@ final class HttpRegistryListing implements RegistryListing {
     }
 
     private List<RegistryHost> able(String registry, Capability capability) throws ImageException {
-        return client.options().hosts().hostsFor(registry).stream()
+        return client.options().hosts().asked(registry).stream()
                 .filter(host -> host.can(capability))
                 .toList();
     }
@@ -239,11 +239,11 @@ final class HttpRegistryListing implements RegistryListing {
             }
         }
         // That a copy knows of none says nothing as long as the registry itself has not been heard.
-        if (failures.hasLast()) {
+        if (failures.hasOwn()) {
             throw failures.report();
         }
         client.passedOver(failures);
-        return new Referrers(List.of(), withoutList.contains(able.getLast()));
+        return new Referrers(List.of(), withoutList.contains(failures.own()));
     }
 
     private List<Descriptor> tagged(RegistryHost host, Reference repository, Digest subject)

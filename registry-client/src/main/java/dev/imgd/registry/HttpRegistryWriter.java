@@ -34,7 +34,7 @@ final class HttpRegistryWriter implements RegistryWriter {
 
     private <T> T onPushHost(Reference reference, String what, Action<T> action)
             throws ImageException {
-        for (RegistryHost host : client.options().hosts().hostsFor(reference.registry())) {
+        for (RegistryHost host : client.options().hosts().asked(reference.registry())) {
             if (host.can(Capability.PUSH)) {
                 Operation operation = client.begin();
                 try {

@@ -196,7 +196,7 @@ public final class Logins {
 
     private static RegistryHost host(RegistryOptions options, String registry, String what)
             throws ImageException {
-        for (RegistryHost host : options.hosts().hostsFor(registry)) {
+        for (RegistryHost host : options.hosts().asked(registry)) {
             if (host.role() == RegistryHost.Role.ORIGIN && host.can(Capability.PULL)) {
                 return host;
             }

@@ -34,6 +34,14 @@ final class Recent<K, V> {
         return value;
     }
 
+    /// Keeps a value in the place of the one that there may be.
+    synchronized void replace(K key, V value) {
+        values.put(key, value);
+        if (values.size() > most) {
+            values.pollFirstEntry();
+        }
+    }
+
     synchronized int size() {
         return values.size();
     }

@@ -1,7 +1,12 @@
 package dev.imgd.registry;
 
 import dev.imgd.model.Text;
+import java.net.InetAddress;
+import java.security.cert.CertPathValidatorException;
+import java.security.cert.CertPathValidatorException.BasicReason;
 import java.security.cert.CertificateException;
+import java.security.cert.CertificateExpiredException;
+import java.security.cert.CertificateNotYetValidException;
 import java.security.cert.CertificateParsingException;
 import java.security.cert.X509Certificate;
 import java.time.Instant;
@@ -14,6 +19,7 @@ import java.util.Locale;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import javax.security.auth.x500.X500Principal;
+import org.jspecify.annotations.Nullable;
 
 /// A server's certificate that is not taken. The message says whose it is and why, on one line.
 final class RefusedCertificateException extends CertificateException {
@@ -22,6 +28,11 @@ final class RefusedCertificateException extends CertificateException {
                     .withZone(ZoneOffset.UTC);
 
     private static final int MOST_NAMES = 8;
+
+    /// Of the names in a certificate. **Source:** RFC 5280 § 4.2.1.6.
+    private static final int DNS_NAME = 2;
+
+    private static final int IP_ADDRESS = 7;
 
     /// What OkHttp says of a certificate that is for others; the names in it are the certificate's.
     private static final Pattern NOT_VERIFIED =
@@ -40,23 +51,48 @@ final class RefusedCertificateException extends CertificateException {
         return unknown;
     }
 
-    /// Explains why a certificate was refused. One that is out of date is often refused for what
-    /// follows from it, so that is looked at first.
+    /// Explains why a certificate was refused. That of a server which is out of date is often
+    /// refused for what follows from it, so that is looked at first. The others that it sent may
+    /// not have been needed, so they are looked at only if it was a date that was wrong.
     ///
     /// @param chain what the server sent, its own first
-    static RefusedCertificateException of(X509Certificate[] chain, CertificateException cause) {
-        for (int i = 0; i < chain.length; i++) {
+    static RefusedCertificateException of(
+            X509Certificate[] chain, CertificateException cause, Instant now) {
+        boolean dated = isDate(cause);
+        for (int i = 0; i < (dated ? chain.length : Math.min(1, chain.length)); i++) {
             String whose =
                     i == 0 ? "the server's certificate" : "a certificate that the server sent";
-            String outdated = outdated(chain[i], Instant.now());
+            String outdated = outdated(chain[i], now);
             if (!outdated.isEmpty()) {
                 String message = "%s %s".formatted(whose, outdated);
                 return new RefusedCertificateException(message, false, cause);
             }
         }
+        return new RefusedCertificateException(notTrusted(chain, cause), !dated, cause);
+    }
+
+    /// The same of a certificate that a trusted authority signed.
+    static RefusedCertificateException ofKnownAuthority(
+            X509Certificate[] chain, CertificateException cause) {
+        return new RefusedCertificateException(notTrusted(chain, cause), false, cause);
+    }
+
+    private static String notTrusted(X509Certificate[] chain, CertificateException cause) {
         String message = TransportFailure.NOT_TRUSTED + TransportFailure.reason(cause);
-        return new RefusedCertificateException(
-                chain.length == 0 ? message : message + whose(chain), true, cause);
+        return chain.length == 0 ? message : message + whose(chain);
+    }
+
+    private static boolean isDate(CertificateException cause) {
+        for (Throwable t = cause; t != null; t = t.getCause()) {
+            if (t instanceof CertificateExpiredException
+                    || t instanceof CertificateNotYetValidException
+                    || (t instanceof CertPathValidatorException path
+                            && (path.getReason() == BasicReason.EXPIRED
+                                    || path.getReason() == BasicReason.NOT_YET_VALID))) {
+                return true;
+            }
+        }
+        return false;
     }
 
     private static String whose(X509Certificate[] chain) {
@@ -105,20 +141,64 @@ final class RefusedCertificateException extends CertificateException {
 
     private static List<String> names(X509Certificate certificate) {
         List<String> names = new ArrayList<>();
-        try {
-            Collection<List<?>> all = certificate.getSubjectAlternativeNames();
-            if (all != null) {
-                for (List<?> name : all) {
-                    if (name.get(1) instanceof String text) {
-                        names.add(text);
-                    }
-                }
+        for (List<?> name : alternativeNames(certificate)) {
+            if (name.get(1) instanceof String text) {
+                names.add(text);
             }
-        } catch (CertificateParsingException e) {
-            // Then it has none that anybody could use.
-            return names;
         }
         return names;
+    }
+
+    private static Collection<List<?>> alternativeNames(X509Certificate certificate) {
+        try {
+            Collection<List<?>> names = certificate.getSubjectAlternativeNames();
+            return names == null ? List.of() : names;
+        } catch (CertificateParsingException e) {
+            // Then it has none that anybody could use.
+            return List.of();
+        }
+    }
+
+    /// Whether a certificate is for a host.
+    ///
+    /// @param host a name or an address, IPv6 with brackets or without
+    static boolean isFor(X509Certificate certificate, String host) {
+        return isAmong(alternativeNames(certificate), host);
+    }
+
+    /// Whether a host is one of the names. **Source:** RFC 9525 § 6.3: an asterisk stands for the
+    /// first label.
+    ///
+    /// @param names as the Java runtime has them: a number for what each is, and the text of it
+    static boolean isAmong(Collection<List<?>> names, String host) {
+        InetAddress address = address(host);
+        String wanted = host.toLowerCase(Locale.ROOT);
+        int dot = wanted.indexOf('.');
+        String parent = dot > 0 ? wanted.substring(dot) : "";
+        for (List<?> name : names) {
+            if (!(name.get(0) instanceof Integer kind) || !(name.get(1) instanceof String text)) {
+                continue;
+            }
+            String known = text.toLowerCase(Locale.ROOT);
+            if (address != null) {
+                if (kind == IP_ADDRESS && address.equals(address(known))) {
+                    return true;
+                }
+            } else if (kind == DNS_NAME
+                    && (known.equals(wanted)
+                            || (!parent.isEmpty() && known.equals('*' + parent)))) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private static @Nullable InetAddress address(String host) {
+        try {
+            return InetAddress.ofLiteral(host);
+        } catch (IllegalArgumentException e) {
+            return null; // a name
+        }
     }
 
     /// What is to be said of the time that a certificate is for; empty when it is good now.

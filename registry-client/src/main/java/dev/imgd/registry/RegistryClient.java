@@ -18,6 +18,11 @@ import java.util.function.LongSupplier;
 /// of manifests. Blob digests are verified by whoever stores the bytes, in the same pass. Blocking;
 /// safe for use by many threads, virtual or not. **Source:** OCI distribution-spec v1.1.
 public interface RegistryClient extends AutoCloseable {
+    /// What the failure of a server that does not speak https ends with. It is wrong for who asked
+    /// for plain http in vain, which only the caller knows.
+    String PLAIN_HTTP_ADVICE =
+            "; if you trust the network, use --plain-http, or name it with http:// in hosts.toml";
+
     /// A client with the given settings. Opens no connection.
     static RegistryClient create(RegistryOptions options) {
         return new HttpRegistryClient(options);

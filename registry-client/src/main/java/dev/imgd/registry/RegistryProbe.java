@@ -104,7 +104,7 @@ public final class RegistryProbe {
         Reference wanted = reference.withDefaultTag();
         Capability needed = wanted.digest().isPresent() ? Capability.PULL : Capability.RESOLVE;
         List<Resolution> resolutions = new ArrayList<>();
-        for (RegistryHost host : options.hosts().hostsFor(wanted.registry())) {
+        for (RegistryHost host : options.hosts().asked(wanted.registry())) {
             if (!host.can(needed)) {
                 resolutions.add(
                         new Resolution(host, Optional.empty(), Optional.empty(), Duration.ZERO));
@@ -130,7 +130,7 @@ public final class RegistryProbe {
     public List<Report> test(Reference reference) throws ImageException {
         Reference wanted = reference.withDefaultTag();
         List<Report> reports = new ArrayList<>();
-        for (RegistryHost host : options.hosts().hostsFor(wanted.registry())) {
+        for (RegistryHost host : options.hosts().asked(wanted.registry())) {
             try (HttpRegistryClient client = client(host)) {
                 reports.add(new Visit(host, client, wanted).report());
             }
@@ -294,7 +294,7 @@ public final class RegistryProbe {
                 context = SSLContext.getInstance("TLS");
                 context.init(
                         host.tls().keyManagers().toArray(new KeyManager[0]),
-                        new TrustManager[] {ExplainedTrust.of(host.tls())},
+                        new TrustManager[] {ExplainedTrust.of(host.tls(), options.clock())},
                         null);
             } catch (GeneralSecurityException e) {
                 throw new ImageException(
@@ -411,7 +411,7 @@ public final class RegistryProbe {
         }
 
         private boolean nobodyResolves() throws ImageException {
-            return options.hosts().hostsFor(reference.registry()).stream()
+            return options.hosts().asked(reference.registry()).stream()
                     .noneMatch(other -> other.can(Capability.RESOLVE));
         }
 

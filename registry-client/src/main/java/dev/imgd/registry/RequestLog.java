@@ -31,6 +31,11 @@ public final class RequestLog extends EventListener {
         on = true;
     }
 
+    /// Writes none for those of clients that are made from now on.
+    public static void turnOff() {
+        on = false;
+    }
+
     /// What a line says of a request beside itself.
     ///
     /// @param host that answers for the registry, and may have redirected to another
@@ -47,11 +52,13 @@ public final class RequestLog extends EventListener {
     /// The request, with what a line says of it.
     ///
     /// @param host the request is made for
-    static Request noted(Request request, String host, Operation operation) {
+    /// @param what it asks for, where the URL does not tell
+    static Request noted(Request request, String host, String what, Operation operation) {
         if (!on) {
             return request;
         }
-        String same = request.method() + ' ' + request.url() + ' ' + request.header("Range");
+        String same =
+                request.method() + ' ' + request.url() + ' ' + request.header("Range") + ' ' + what;
         return request.newBuilder()
                 .tag(Note.class, new Note(host, operation.attempt(same)))
                 .build();

@@ -10,14 +10,16 @@ import org.slf4j.LoggerFactory;
 
 /// What one host did for one client. Safe for use by many threads.
 ///
-/// That another host did what this one was asked for is a warning, once: to the client, for its
-/// caller, and in the log. Where nobody did it, the error names them all instead.
+/// That another host did what this one was asked for is a warning: to the client, for its caller,
+/// and in the log. It is given once, and once more if the host is asked no more because of what it
+/// sent. Where nobody did it, the error names them all instead.
 final class Tally {
     private final String host;
     private final Heard heard;
     private final AtomicLong bytes = new AtomicLong();
     private final AtomicInteger retries = new AtomicInteger();
     private final AtomicBoolean told = new AtomicBoolean();
+    private final AtomicBoolean toldOfDistrust = new AtomicBoolean();
     private volatile @Nullable String dropped;
     private volatile boolean distrusted;
 
@@ -61,19 +63,30 @@ final class Tally {
 
     /// Says that another host is used instead, if the host was dropped.
     void tell() {
+        boolean lied = distrusted;
         String reason = dropped;
-        if (reason != null) {
+        if (reason == null) {
+            return;
+        }
+        if (!lied) {
             passedOver(reason);
+        } else if (toldOfDistrust.compareAndSet(false, true)) {
+            told.set(true);
+            say(reason);
         }
     }
 
     /// Says that another host is used instead, if nothing was said of this one before.
     void passedOver(String reason) {
         if (told.compareAndSet(false, true)) {
-            String notice = "registry host %s is passed over: %s".formatted(host, reason);
-            heard.add(notice);
-            Log.warn(notice);
+            say(reason);
         }
+    }
+
+    private void say(String reason) {
+        String notice = "registry host %s is passed over: %s".formatted(host, reason);
+        heard.add(notice);
+        Log.warn(notice);
     }
 
     boolean isDropped() {

@@ -113,8 +113,8 @@ record TransportFailure(ErrorKind kind, String text, int attempts) {
         if (text.startsWith("Unsupported or unrecognized SSL message")) {
             return new TransportFailure(
                     ErrorKind.INVALID_ARGUMENT,
-                    "TLS: the server does not speak https here, perhaps plain http; if you trust the"
-                            + " network, use --plain-http, or name it with http:// in hosts.toml",
+                    "TLS: the server does not speak https here, perhaps plain http"
+                            + RegistryClient.PLAIN_HTTP_ADVICE,
                     1);
         }
         if (text.startsWith("Remote host terminated the handshake")) {

@@ -7,6 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -110,6 +112,33 @@ class AuthFilesTest {
         }
         assertThrows(ImageException.class, () -> find("{\"auths\":", "a", "r"));
         assertThrows(ImageException.class, () -> find("{\"auths\":{},\"auths\":{}}", "a", "r"));
+    }
+
+    /// A file that somebody edited by hand, or a program that forgot the quotes.
+    @Test
+    void find_notJson_saysWhereWithoutTheSecret() throws Exception {
+        for (String entry :
+                List.of(
+                        "\"auth\": canary",
+                        "\"auth\": 'canary'",
+                        "\"auth\": \"canary",
+                        "\"auth\": \"\\canary\"",
+                        "\"identitytoken\", \"canary\"",
+                        "\"canary\"",
+                        "canary",
+                        "\"auth\": \"x\" canary")) {
+            var e =
+                    assertThrows(
+                            ImageException.class,
+                            () -> find("{\"auths\":\n{\"a\":{" + entry + "}}}", "a", "r"));
+            StringWriter all = new StringWriter();
+            e.printStackTrace(new PrintWriter(all));
+            assertFalse(all.toString().contains("anary"), all::toString);
+            assertTrue(
+                    e.getMessage()
+                            .matches(".*config.json: .*\\(line 2, column \\d+, in /auths/a\\)"),
+                    e.getMessage());
+        }
     }
 
     @Test

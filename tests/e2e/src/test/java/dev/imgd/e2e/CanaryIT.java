@@ -335,6 +335,48 @@ class CanaryIT {
         }
     }
 
+    /// Answers of token servers, helpers and files of credentials that are no JSON, because the
+    /// secret in them has no quotes.
+    @Test
+    void embedded_secretWithoutQuotes_isQuotedByNobody() throws Exception {
+        Path root = workspace.path("unquoted");
+        Imgctl imgctl = Imgctl.embedded(root);
+        try (Scene scene = new Scene(Way.LOGIN_FOR_TOKEN)) {
+            scene.tokens.answer(
+                    exchange ->
+                            exchange.respond(
+                                    200,
+                                    Map.of(),
+                                    ("{\"token\": " + ISSUED + "7}").getBytes(UTF_8)));
+            scene.tokens.revokeAll();
+            assertNotJson(run(imgctl, Caller.of(scene.environment), "pull", scene.reference));
+        }
+        for (String entry :
+                List.of("\"auth\": %s", "\"password\": \"%s", "\"auth\" \"%s\"", "%s")) {
+            try (Scene scene = new Scene(Way.BASIC)) {
+                Files.writeString(
+                        Path.of(scene.environment.get("DOCKER_CONFIG"), "config.json"),
+                        "{\"auths\":{\"%s\":{%s}}}"
+                                .formatted(scene.registry.authority(), entry.formatted(PASSWORD)));
+                assertNotJson(run(imgctl, Caller.of(scene.environment), "pull", scene.reference));
+            }
+        }
+        try (Scene scene = new Scene(Way.HELPER)) {
+            Path helper =
+                    Path.of(scene.environment.get("DOCKER_CONFIG"), "docker-credential-canary");
+            Files.writeString(
+                    helper,
+                    "#!/bin/sh\ncat >/dev/null\nprintf '{\"Secret\": %s}'\n"
+                            .formatted(HELPER_PASSWORD));
+            assertNotJson(run(imgctl, Caller.of(scene.environment), "pull", scene.reference));
+        }
+        assertNothingSeen(root);
+    }
+
+    private static void assertNotJson(Program.Finished pull) {
+        assertTrue(pull.exit() != 0 && pull.err().contains("not valid JSON"), pull::toString);
+    }
+
     /// What callers of a daemon bring goes over its socket and stays nowhere.
     @Test
     void daemon_callersCredentials_leaveNoSecret() throws Exception {

@@ -573,6 +573,53 @@ class AuthTest extends Fixture {
         assertFalse(e.getMessage().contains(CANARY), e.getMessage());
     }
 
+    /// Counts how often it is asked, and keeps the credentials in another place each time.
+    private static final class Counting implements CredentialSource {
+        private int asked;
+
+        @Override
+        public Optional<Credentials> find(String authority, String repository) {
+            return locate(authority, repository).map(Logins.Found::credentials);
+        }
+
+        @Override
+        public Optional<Logins.Found> locate(String authority, String repository) {
+            asked++;
+            return Optional.of(
+                    new Logins.Found(new Credentials.Login("user", CANARY), "place " + asked));
+        }
+    }
+
+    private void assertAskedOnce(ErrorKind kind) {
+        Counting source = new Counting();
+        use(QUICK.withCredentials(source));
+        ImageException e = assertFails(kind, () -> client.resolve(reference("app:1")));
+        assertTrue(e.getMessage().contains("asked as user user, from place 1"), e.getMessage());
+        assertEquals(1, source.asked);
+    }
+
+    /// Credentials may come from a program, which may ask the user or take its time: it is run for
+    /// the request, and not again to say whose they were.
+    @Test
+    void refusal_ofAnyKind_asksForNoCredentialsAgain() {
+        pushImage();
+        registry.requireBasic(basic("other", CANARY));
+        assertAskedOnce(ErrorKind.UNAUTHENTICATED);
+        registry.requireBasic(basic("user", CANARY));
+        registry.always("/manifests/", Fault.error(403, "DENIED", "not you"));
+        assertAskedOnce(ErrorKind.PERMISSION_DENIED);
+        registry.behave();
+        registry.requireNever(
+                "Bearer realm=\"" + tokens.realm() + "\",error=\"insufficient_scope\"");
+        assertAskedOnce(ErrorKind.UNAUTHENTICATED);
+        registry.requireToken(tokens);
+        for (int status : List.of(401, 403, 422)) {
+            tokens.answer(exchange -> exchange.respond(status, Map.of(), new byte[0]));
+            assertAskedOnce(
+                    status == 403 ? ErrorKind.PERMISSION_DENIED : ErrorKind.UNAUTHENTICATED);
+        }
+    }
+
     /// The registry is asked as `localhost`, and names itself by its address.
     @Test
     void realm_thisHostByAnotherName_receivesTheCredentials() throws Exception {

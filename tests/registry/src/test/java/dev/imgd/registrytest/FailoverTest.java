@@ -276,6 +276,7 @@ class FailoverTest extends Fixture {
         registry.always("/blobs/", Fault.error(403, "DENIED", "no"));
         assertFails(ErrorKind.PERMISSION_DENIED, () -> client.resolve(reference("app:1")));
         assertFails(ErrorKind.PERMISSION_DENIED, () -> readBlob(blob, 0));
+        assertEquals(2, registry.accessLog().size(), "it is asked once for each");
     }
 
     @Test

@@ -1,6 +1,7 @@
 package dev.imgd.registrytest;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ch.qos.logback.classic.Level;
@@ -248,6 +249,30 @@ class PassedOverTest extends Fixture {
         assertEquals(List.of(), client.notices());
     }
 
+    /// That a host was out of order is no reason not to say that it is not to be believed.
+    @Test
+    void pull_hostThatFailedSendsWrongBytes_isNamedForBoth() throws Exception {
+        TestImage image = pushImage();
+        String layer = image.layers().getFirst().digest().toString();
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            mirror.push("app", "1", image);
+            mirror.always("/manifests/", Fault.error(500, "UNKNOWN", "out of order"));
+            mirror.always(layer, Fault.wrongByteAt(5));
+            // Now it is asked after the registry, which has no more than a moment of weakness.
+            registry.script(layer, Fault.error(404, "BLOB_UNKNOWN", "not yet"));
+            configure(table("http", mirror.authority()));
+            logged.list.clear();
+            pull(image);
+            List<String> notices = client.notices();
+            assertEquals(2, notices.size(), notices.toString());
+            String of = "registry host " + mirror.authority() + " is passed over: ";
+            assertTrue(
+                    notices.getFirst().startsWith(of + "the registry failed"), notices::toString);
+            assertEquals(of + "sent wrong bytes of " + layer, notices.getLast());
+            assertEquals(notices, warnings());
+        }
+    }
+
     @Test
     void pull_twoSessions_eachIsTold() throws Exception {
         configure(table("https", "mirror.lan:5000", "ca = \"nowhere.pem\""));
@@ -270,6 +295,47 @@ class PassedOverTest extends Fixture {
         client.listing().tags(app, Optional.empty(), 10);
         assertEquals(1, warnings().size());
         assertTrue(warnings().getFirst().contains("mirror.lan:5000 is passed over: "));
+    }
+
+    /// The registry itself, with a table that has its settings: what is wrong with these is what is
+    /// to be mended, and there is nobody who could be asked without them.
+    @Test
+    void everything_registryWithATableOfItsOwn_itsFailureIsTheError() throws Exception {
+        String dead = "localhost:" + closedPort();
+        String table = table("https", dead, "ca = \"nowhere.pem\"");
+        Reference app = Reference.parse("r.example/app:1");
+        TestImage image = pushImage();
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            for (String more : List.of("", table("http", mirror.authority()))) {
+                Path directory = Files.createDirectories(certs.resolve("r.example"));
+                Files.writeString(
+                        directory.resolve("hosts.toml"),
+                        "server = \"https://%s\"\n%s%s".formatted(dead, table, more));
+                use(
+                        QUICK.withHosts(
+                                RegistryHosts.directory(
+                                        List.of(certs), HostsMode.STRICT, Set.of())));
+                List<ImageException> failures =
+                        List.of(
+                                assertFails(ErrorKind.INVALID_ARGUMENT, () -> client.resolve(app)),
+                                // That the mirror knows of none is not that there are none.
+                                assertFails(
+                                        ErrorKind.INVALID_ARGUMENT,
+                                        () ->
+                                                client.listing()
+                                                        .referrers(
+                                                                app,
+                                                                image.manifest().digest(),
+                                                                Optional.empty())));
+                for (ImageException failure : failures) {
+                    String message = failure.getMessage();
+                    assertTrue(
+                            message.matches("[^;]*ca of \\Q" + dead + "\\E, .*nowhere.pem.*"),
+                            message);
+                    assertFalse(message.contains("refused"), message);
+                }
+            }
+        }
     }
 
     @Test

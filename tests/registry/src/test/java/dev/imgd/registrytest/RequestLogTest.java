@@ -46,6 +46,7 @@ class RequestLogTest extends Fixture {
 
     @AfterEach
     void stopListening() {
+        RequestLog.turnOff();
         logger.detachAppender(logged);
         logger.setLevel(null);
         logger.setAdditive(true);
@@ -92,6 +93,46 @@ class RequestLogTest extends Fixture {
                                         .formatted(url("manifests/1"), registry.authority())),
                 lines().toString());
         assertTrue(lines().getLast().contains(" attempt=3 "), lines().toString());
+    }
+
+    @Test
+    void tokenServer_askedAgain_isCountedAndNamesItsRegistry() throws Exception {
+        pushImage();
+        try (TokenServer tokens = TokenServer.start();
+                TokenServer weak = TokenServer.start()) {
+            weak.answer(
+                    exchange ->
+                            exchange.respond(
+                                    weak.requests().size() < 3 ? 503 : 307,
+                                    Map.of("Location", tokens.realm()),
+                                    new byte[0]));
+            registry.requireToken(tokens, weak.realm());
+            client.resolve(reference("app:1"));
+            String get = "request method=GET url=";
+            List<String> asked =
+                    lines().stream()
+                            .filter(line -> line.contains("/token "))
+                            .map(line -> line.replaceFirst(" bytes=\\w+ ", " "))
+                            .toList();
+            String host = " host=" + registry.authority();
+            assertEquals(
+                    List.of(
+                            get + weak.realm() + " status=503 attempt=1" + host,
+                            get + weak.realm() + " status=503 attempt=2" + host,
+                            get + weak.realm() + " status=307 attempt=3" + host,
+                            get + tokens.realm() + " status=200 attempt=1" + host),
+                    asked);
+        }
+    }
+
+    /// Off, a client says nothing, whatever the level of its logger.
+    @Test
+    void turnedOff_noRequestIsALine() throws Exception {
+        pushImage();
+        RequestLog.turnOff();
+        use(QUICK);
+        client.resolve(reference("app:1"));
+        assertEquals(List.of(), lines());
     }
 
     /// Redirects and token servers are requests of their own, and what gives access is left out.

@@ -23,10 +23,20 @@ import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
+import java.security.KeyStore;
+import java.security.cert.Certificate;
+import java.security.cert.CertificateException;
+import java.security.cert.X509Certificate;
+import java.time.Clock;
 import java.time.Duration;
 import java.time.LocalDate;
 import java.time.ZoneOffset;
 import java.util.List;
+import javax.net.ssl.KeyManager;
+import javax.net.ssl.KeyManagerFactory;
+import javax.net.ssl.SSLEngine;
+import javax.net.ssl.X509ExtendedTrustManager;
+import javax.net.ssl.X509TrustManager;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
@@ -63,9 +73,14 @@ class TlsTest {
     /// @param attempts many where the server refuses the client: its alert is lost when it closes
     ///   the connection with the request unread, and seen when it does not
     private static void resolve(TlsSettings tls, int attempts) throws ImageException {
+        resolve(tls, attempts, Clock.systemUTC());
+    }
+
+    private static void resolve(TlsSettings tls, int attempts, Clock clock) throws ImageException {
         RegistryOptions options =
                 Fixture.QUICK
                         .withHosts(registry.hosts(tls))
+                        .withClock(clock)
                         .withRetries(attempts, Duration.ofMillis(2), Duration.ofMillis(20))
                         .withTimeouts(
                                 Duration.ofSeconds(3),
@@ -82,7 +97,12 @@ class TlsTest {
     }
 
     private static void assertSays(ErrorKind kind, TlsSettings tls, int attempts, String... says) {
-        ImageException e = Fixture.assertFails(kind, () -> resolve(tls, attempts));
+        assertSaysAt(Clock.systemUTC(), kind, tls, attempts, says);
+    }
+
+    private static void assertSaysAt(
+            Clock clock, ErrorKind kind, TlsSettings tls, int attempts, String... says) {
+        ImageException e = Fixture.assertFails(kind, () -> resolve(tls, attempts, clock));
         for (String wanted : says) {
             assertTrue(e.getMessage().contains(wanted), e.getMessage());
         }
@@ -106,14 +126,18 @@ class TlsTest {
 
     @Test
     void server_outOfDate_saysSoWithTheDatesWhoeverSignedIt() {
-        registry.present(AUTHORITY.expiredServer("localhost"), null);
+        TestAuthority.Identity expired = AUTHORITY.expiredServer("localhost");
+        registry.present(expired, null);
         for (TlsSettings tls : List.of(AUTHORITY.tls(null), STRANGER.tls(null))) {
             assertSays(
                     ErrorKind.UNTRUSTED,
                     tls,
                     "the server's certificate has expired: that of CN=localhost, issued by CN=the"
                             + " authority, is good from ",
-                    " UTC until " + LocalDate.now(ZoneOffset.UTC).getYear() + "-",
+                    " UTC until "
+                            + LocalDate.ofInstant(
+                                    expired.certificate().getNotAfter().toInstant(), ZoneOffset.UTC)
+                            + ' ',
                     " UTC; renew it");
         }
         registry.present(AUTHORITY.futureServer("localhost"), null);
@@ -122,6 +146,121 @@ class TlsTest {
                 AUTHORITY.tls(null),
                 "the server's certificate is not valid yet: that of CN=localhost, ",
                 "check the clock of this host");
+    }
+
+    /// Whose certificates are out of date is what the client's clock says.
+    @Test
+    void server_outOfDateForTheClient_isToldByItsClock() {
+        Clock nextMonth = Clock.offset(Clock.systemUTC(), Duration.ofDays(30));
+        assertSaysAt(
+                nextMonth,
+                ErrorKind.UNTRUSTED,
+                STRANGER.tls(null),
+                1,
+                "the server's certificate has expired: ");
+        registry.present(SERVER, AUTHORITY);
+        assertSaysAt(
+                nextMonth,
+                ErrorKind.UNAUTHENTICATED,
+                AUTHORITY.tls(STRANGER.client("me")),
+                50,
+                "this side's certificate, which has expired: that of CN=me, ");
+    }
+
+    /// Servers send more than is needed, for clients that know older authorities.
+    @Test
+    void server_sendsAnOutdatedOneThatIsNotNeeded_isNotBlamedForIt() {
+        TestAuthority old = TestAuthority.createExpired("a stranger");
+        TestAuthority.Identity server = STRANGER.server("localhost");
+        registry.present(
+                new TestAuthority.Identity(server.certificate(), server.key(), old.certificate()),
+                null);
+        assertSays(
+                ErrorKind.UNTRUSTED,
+                AUTHORITY.tls(null),
+                "no trusted authority signed it (certificate of CN=localhost, issued by CN=a"
+                        + " stranger); name its authority as \"ca\"");
+    }
+
+    @Test
+    void server_sendsAnOutdatedOneThatIsNeeded_saysWhich() {
+        registry.present(AUTHORITY.expiredIntermediate("between").server("localhost"), null);
+        assertSays(
+                ErrorKind.UNTRUSTED,
+                AUTHORITY.tls(null),
+                "a certificate that the server sent has expired: that of CN=between, issued by"
+                        + " CN=the authority, is good from ");
+    }
+
+    /// Trusts whom another one trusts, but no connection.
+    private static final class StrictTrust extends X509ExtendedTrustManager {
+        private final X509TrustManager trust;
+
+        StrictTrust(X509TrustManager trust) {
+            this.trust = trust;
+        }
+
+        @Override
+        public void checkServerTrusted(X509Certificate[] chain, String type, Socket socket)
+                throws CertificateException {
+            throw new CertificateException("its algorithm is forbidden");
+        }
+
+        @Override
+        public void checkServerTrusted(X509Certificate[] chain, String type, SSLEngine engine)
+                throws CertificateException {
+            throw new CertificateException("its algorithm is forbidden");
+        }
+
+        @Override
+        public void checkServerTrusted(X509Certificate[] chain, String type)
+                throws CertificateException {
+            trust.checkServerTrusted(chain, type);
+        }
+
+        @Override
+        public void checkClientTrusted(X509Certificate[] chain, String type, Socket socket) {
+            throw new UnsupportedOperationException("a client asks no client");
+        }
+
+        @Override
+        public void checkClientTrusted(X509Certificate[] chain, String type, SSLEngine engine) {
+            throw new UnsupportedOperationException("a client asks no client");
+        }
+
+        @Override
+        public void checkClientTrusted(X509Certificate[] chain, String type) {
+            throw new UnsupportedOperationException("a client asks no client");
+        }
+
+        @Override
+        public X509Certificate[] getAcceptedIssuers() {
+            return trust.getAcceptedIssuers();
+        }
+    }
+
+    /// Settings of a client.
+    private record Settings(X509TrustManager trustManager, List<KeyManager> keyManagers)
+            implements TlsSettings {
+        @Override
+        public boolean verifies() {
+            return true;
+        }
+    }
+
+    /// That a certificate is refused for this connection says nothing of its names.
+    @Test
+    void server_ofTheRightNameRefused_isNotOfAnotherName() throws Exception {
+        TlsSettings strict =
+                new Settings(new StrictTrust(AUTHORITY.tls(null).trustManager()), List.of());
+        ImageException e = Fixture.assertFails(ErrorKind.UNTRUSTED, () -> resolve(strict, 1));
+        assertTrue(
+                e.getMessage()
+                        .endsWith(
+                                "the certificate is not trusted: its algorithm is forbidden (certificate of CN=localhost, issued by CN=the authority)"),
+                e.getMessage());
+        registry.present(AUTHORITY.server("elsewhere.test"), null);
+        assertSays(ErrorKind.UNTRUSTED, strict, "wanted localhost, it is for elsewhere.test; ");
     }
 
     @Test
@@ -185,6 +324,48 @@ class TlsTest {
                 "the server refused this side's certificate, which has expired: that of CN=me, issued"
                         + " by CN=the authority, is good from ",
                 "then name the new one as \"client\" of this host in hosts.toml");
+    }
+
+    @Test
+    void client_certificateOfTheFuture_isNotToBeReplaced() {
+        registry.present(SERVER, AUTHORITY);
+        ImageException e =
+                Fixture.assertFails(
+                        ErrorKind.UNAUTHENTICATED,
+                        () -> resolve(AUTHORITY.tls(AUTHORITY.futureClient("me")), 50));
+        assertTrue(
+                e.getMessage()
+                        .contains(
+                                "the server refused this side's certificate, which is not valid yet: that of CN=me, "),
+                e.getMessage());
+        assertTrue(
+                e.getMessage().endsWith("; check the clock of this host and the server's"),
+                e.getMessage());
+    }
+
+    /// The one that was shown is to blame, not the first that is out of date.
+    @Test
+    void client_severalCertificates_theOneThatWasShownIsNamed() throws Exception {
+        registry.present(SERVER, AUTHORITY);
+        KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
+        store.load(null, null);
+        char[] password = {};
+        for (TestAuthority.Identity identity :
+                List.of(STRANGER.expiredClient("other"), AUTHORITY.futureClient("shown"))) {
+            store.setKeyEntry(
+                    identity.toString(),
+                    identity.key(),
+                    password,
+                    new Certificate[] {identity.certificate(), identity.issuer()});
+        }
+        KeyManagerFactory keys =
+                KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
+        keys.init(store, password);
+        assertSays(
+                ErrorKind.UNAUTHENTICATED,
+                new Settings(AUTHORITY.tls(null).trustManager(), List.of(keys.getKeyManagers())),
+                50,
+                "this side's certificate, which is not valid yet: that of CN=shown, ");
     }
 
     @Test

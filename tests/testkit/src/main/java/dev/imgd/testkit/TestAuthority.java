@@ -94,19 +94,41 @@ public final class TestAuthority {
     private final X500Name name;
     private final X509Certificate root;
 
-    private TestAuthority(String commonName) throws GeneralSecurityException {
+    /// @param signer who signs its certificate; null for itself
+    private TestAuthority(String commonName, Instant end, @Nullable TestAuthority signer)
+            throws GeneralSecurityException {
         keys = keyPair();
         name = new X500Name("CN=" + commonName);
         ExtensionsGenerator extensions = new ExtensionsGenerator();
         add(extensions, Extension.basicConstraints, new BasicConstraints(true));
         add(extensions, Extension.keyUsage, new KeyUsage(KeyUsage.keyCertSign | KeyUsage.cRLSign));
-        root = issue(name, keys, Instant.now().plus(DAY), extensions);
+        TestAuthority issuer = signer == null ? this : signer;
+        root = issuer.issue(name, keys, end, extensions);
     }
 
     /// A new authority with a new key.
     public static TestAuthority create(String commonName) {
+        return create(commonName, Instant.now().plus(DAY), null);
+    }
+
+    /// An authority whose certificate ended an hour ago.
+    public static TestAuthority createExpired(String commonName) {
+        return create(commonName, anHourAgo(), null);
+    }
+
+    /// An authority whose certificate this one signed, and which ended an hour ago.
+    public TestAuthority expiredIntermediate(String commonName) {
+        return create(commonName, anHourAgo(), this);
+    }
+
+    private static Instant anHourAgo() {
+        return Instant.now().minus(Duration.ofHours(1));
+    }
+
+    private static TestAuthority create(
+            String commonName, Instant end, @Nullable TestAuthority signer) {
         try {
-            return new TestAuthority(commonName);
+            return new TestAuthority(commonName, end, signer);
         } catch (GeneralSecurityException e) {
             throw new IllegalStateException("certificates cannot be made here", e);
         }
@@ -121,7 +143,7 @@ public final class TestAuthority {
 
     /// A server's certificate that ended an hour ago.
     public Identity expiredServer(String... hosts) {
-        return server(Instant.now().minus(Duration.ofHours(1)), hosts);
+        return server(anHourAgo(), hosts);
     }
 
     /// A server's certificate that begins in a day.
@@ -152,7 +174,12 @@ public final class TestAuthority {
 
     /// A client's certificate that ended an hour ago.
     public Identity expiredClient(String commonName) {
-        return client(commonName, Instant.now().minus(Duration.ofHours(1)));
+        return client(commonName, anHourAgo());
+    }
+
+    /// A client's certificate that begins in a day.
+    public Identity futureClient(String commonName) {
+        return client(commonName, Instant.now().plus(DAY.multipliedBy(3)));
     }
 
     private Identity client(String commonName, Instant end) {
