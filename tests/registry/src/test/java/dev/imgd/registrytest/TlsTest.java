@@ -351,7 +351,7 @@ class TlsTest {
         store.load(null, null);
         char[] password = {};
         for (TestAuthority.Identity identity :
-                List.of(STRANGER.expiredClient("other"), AUTHORITY.futureClient("shown"))) {
+                List.of(STRANGER.expiredClient("other"), AUTHORITY.futureClient("offered"))) {
             store.setKeyEntry(
                     identity.toString(),
                     identity.key(),
@@ -365,7 +365,7 @@ class TlsTest {
                 ErrorKind.UNAUTHENTICATED,
                 new Settings(AUTHORITY.tls(null).trustManager(), List.of(keys.getKeyManagers())),
                 50,
-                "this side's certificate, which is not valid yet: that of CN=shown, ");
+                "this side's certificate, which is not valid yet: that of CN=offered, ");
     }
 
     @Test
