@@ -146,14 +146,29 @@ final class EarlyFile implements EarlyBytes, AutoCloseable {
             }
             Integer reused = free.poll();
             if (reused != null) {
-                // The head that is there does not speak of the bytes to come.
-                BlobPaths.writeFully(out, ByteBuffer.allocate(NO_HEAD_BYTES), reused * STEP);
+                forget(out, reused); // its head does not speak of the bytes to come
             }
             return new Slot(reused == null ? slots++ : reused, offset, 0);
         } catch (IOException e) {
             end();
             return new Nowhere(offset);
         }
+    }
+
+    private static void forget(FileChannel out, int number) throws IOException {
+        BlobPaths.writeFully(out, ByteBuffer.allocate(NO_HEAD_BYTES), number * STEP);
+    }
+
+    private synchronized void discard(Slot slot) {
+        FileChannel out = file;
+        if (slot.made == generation && !ended && out != null) {
+            try {
+                forget(out, slot.number);
+            } catch (IOException e) {
+                end();
+            }
+        }
+        free(slot);
     }
 
     private synchronized void free(Slot slot) {
@@ -270,6 +285,11 @@ final class EarlyFile implements EarlyBytes, AutoCloseable {
         @Override
         public void free() {
             EarlyFile.this.free(this);
+        }
+
+        @Override
+        public void discard() {
+            EarlyFile.this.discard(this);
         }
     }
 }

@@ -304,6 +304,20 @@ final class FileIngest implements Ingest {
         return known;
     }
 
+    private void forgetEarly() throws ImageException {
+        EarlyFile known = early;
+        if (known != null) {
+            known.clear();
+            return;
+        }
+        Path file = BlobPaths.ingestEarly(directory);
+        try {
+            Files.deleteIfExists(file); // unread
+        } catch (IOException e) {
+            throw Failures.of("delete", file, e);
+        }
+    }
+
     @Override
     public void truncate(long to) throws IOException {
         requireOpen();
@@ -311,7 +325,7 @@ final class FileIngest implements Ingest {
             throw new IllegalArgumentException("truncate to " + to + " of " + offset);
         }
         reclaim();
-        early().clear();
+        forgetEarly();
         if (to == offset) {
             return;
         }

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.model.EarlyBytes;
 import dev.imgd.model.EarlyBytes.Place;
@@ -118,6 +119,20 @@ final class EarlyFileTest {
         try (EarlyFile next = open()) {
             assertKept(next.kept().getLast(), 4 << 20, 20);
         }
+    }
+
+    @Test
+    void discard_isNotFoundAgain_andIsReused() throws IOException {
+        try (EarlyFile early = open()) {
+            add(early, 0, 100).discard();
+            add(early, 1 << 20, 100).free();
+            try (EarlyFile next = open()) {
+                assertEquals(List.of(1L << 20), offsets(next));
+            }
+            add(early, 2 << 20, 100);
+            add(early, 3 << 20, 100);
+        }
+        assertTrue(Files.size(path) < 3L * EarlyBytes.PLACE_BYTES, "no place was added");
     }
 
     @Test

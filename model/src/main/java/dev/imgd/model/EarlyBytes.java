@@ -47,8 +47,12 @@ public interface EarlyBytes {
         /// Reads the bytes from an offset in the place on, until the buffer is full.
         void read(int from, ByteBuffer into) throws IOException;
 
-        /// Lets others use the place; it is not used any more.
+        /// Lets others use the place; it is not used any more. Until they do, a later process may
+        /// find what it holds.
         void free();
+
+        /// As [#free], of bytes that nobody is to find.
+        void discard();
     }
 
     /// A place that keeps nothing.
@@ -66,5 +70,8 @@ public interface EarlyBytes {
 
         @Override
         public void free() {}
+
+        @Override
+        public void discard() {}
     }
 }

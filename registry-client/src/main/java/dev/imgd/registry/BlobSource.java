@@ -17,18 +17,22 @@ final class BlobSource {
     private final Tally tally;
     private final Part part;
     private final boolean counted;
+    private final boolean registry;
     private volatile boolean rangesIgnored;
     private int failures;
     private long lastFailureAt = -1;
     private volatile @Nullable ImageException out;
 
     /// @param counted whether the bytes it sends go into the tally
-    BlobSource(Endpoint endpoint, Ask ask, Tally tally, Part part, boolean counted) {
+    /// @param registry whether it is the registry itself, whose failure counts
+    BlobSource(
+            Endpoint endpoint, Ask ask, Tally tally, Part part, boolean counted, boolean registry) {
         this.endpoint = endpoint;
         this.ask = ask;
         this.tally = tally;
         this.part = part;
         this.counted = counted;
+        this.registry = registry;
     }
 
     /// Notes bytes that were used. For any thread.
@@ -36,6 +40,11 @@ final class BlobSource {
         if (counted) {
             tally.received(count);
         }
+    }
+
+    /// Whether it is the registry itself, or what its configuration names in its place.
+    boolean isRegistry() {
+        return registry;
     }
 
     Endpoint endpoint() {

@@ -83,6 +83,11 @@ final class HostFailures {
         return beside(what, Objects.requireNonNull(failures[own]), others);
     }
 
+    /// As [#report], with what one more host said.
+    ImageException reportBeside(String host, ImageException failure) {
+        return beside(what, report(), Map.of(host, failure));
+    }
+
     /// A failure with those of other hosts.
     ///
     /// @param others by what the hosts are called

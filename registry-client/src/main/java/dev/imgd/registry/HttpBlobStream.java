@@ -30,7 +30,7 @@ import org.jspecify.annotations.Nullable;
 /// The last host that is left is waited for when it had been sending and then went away: registries
 /// restart, and networks come back.
 final class HttpBlobStream implements RegistryClient.BlobStream {
-    /// How often a host is asked while there is another one to turn to.
+    /// How often a mirror is asked while there is another host to turn to.
     private static final int ATTEMPTS_WITH_OTHERS = 2;
 
     /// How long it may take until it is seen that a host is back.
@@ -109,7 +109,7 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     private boolean ended;
     private LongSupplier backlog = () -> 0;
 
-    /// @param sources in the order of preference, the registry itself last; not empty
+    /// @param sources in the order of preference; not empty
     /// @param onClose run once the stream is closed, perhaps more than once
     HttpBlobStream(
             List<BlobSource> sources,
@@ -221,8 +221,6 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
                     return readDirectly(open, into);
                 }
                 disconnect();
-                BlobSource best = best();
-                current = best == null ? current : best;
                 open = null;
             }
             if (open != null) {
@@ -236,6 +234,10 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
             int count = readAhead(into);
             if (count > 0) {
                 return count;
+            }
+            if (isForsaken(current)) {
+                BlobSource best = best();
+                current = best == null ? current : best;
             }
             connect();
         }
@@ -402,8 +404,8 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
 
     /// The host to go on with.
     ///
-    /// @throws ImageException when there is none: the last host's failure, which is the registry's
-    ///   own, with those of the others attached
+    /// @throws ImageException when there is none: the registry's own failure, or that of the last
+    ///   host that failed, with those of the others attached
     private BlobSource afterFailure(IOException failure) throws ImageException {
         BlobSource failed = current;
         failed.failed(position);
@@ -498,7 +500,9 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
     private ImageException finalFailure(BlobSource failed) {
         BlobSource reported = failed;
         for (BlobSource source : sources) {
-            reported = source.isOut() ? source : reported;
+            if (source.isOut() && !(reported.isRegistry() && reported.isOut())) {
+                reported = source;
+            }
         }
         Map<String, ImageException> others = new LinkedHashMap<>();
         for (BlobSource source : sources) {
@@ -532,8 +536,8 @@ final class HttpBlobStream implements RegistryClient.BlobStream {
         if (end == position) {
             return; // a worker was faster
         }
-        int attempts =
-                waiting ? 1 : othersLeft(current) ? ATTEMPTS_WITH_OTHERS : retries.attempts();
+        boolean hurried = !current.isRegistry() && othersLeft(current);
+        int attempts = waiting ? 1 : hurried ? ATTEMPTS_WITH_OTHERS : retries.attempts();
         waiting = false;
         from = current.endpoint().authority();
         RangeBody opened =

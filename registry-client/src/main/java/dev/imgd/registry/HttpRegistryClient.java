@@ -303,7 +303,8 @@ final class HttpRegistryClient implements RegistryClient {
                     Ask ask =
                             new Ask(what, url, repository.repository(), null, null)
                                     .withWhereabouts(new Whereabouts());
-                    sources.add(new BlobSource(endpoint, ask, tally(host), part, counted));
+                    boolean own = host.equals(unusable.own());
+                    sources.add(new BlobSource(endpoint, ask, tally(host), part, counted, own));
                 } catch (ImageException e) {
                     unusable.add(host, e);
                 }
@@ -312,7 +313,7 @@ final class HttpRegistryClient implements RegistryClient {
             if (sources.isEmpty()) {
                 throw unusable.report();
             }
-            BlobStream opened = open(sources, descriptor.sizeBytes(), wish);
+            BlobStream opened = openBeside(unusable, sources, descriptor.sizeBytes(), wish);
             unusable.forEach((host, _, _) -> tally(host).tell());
             return opened;
         } catch (ImageException e) {
@@ -329,7 +330,7 @@ final class HttpRegistryClient implements RegistryClient {
         T apply(Endpoint endpoint, Try attempt) throws ImageException;
     }
 
-    /// How a host is asked: less patiently while there is another one to turn to.
+    /// How a host is asked: a mirror less patiently while there is another one to turn to.
     private record Try(Operation operation, int attempts, Tally tally) {
         Answer get(Endpoint endpoint, Ask ask) throws ImageException {
             return endpoint.get(ask, operation, attempts, tally);
@@ -348,7 +349,8 @@ final class HttpRegistryClient implements RegistryClient {
             Operation operation = begin();
             Tally tally = tally(host);
             try {
-                int attempts = i < order.size() - 1 ? ATTEMPTS_WITH_OTHERS : retries.attempts();
+                boolean hurried = i < order.size() - 1 && !host.equals(failures.own());
+                int attempts = hurried ? ATTEMPTS_WITH_OTHERS : retries.attempts();
                 T answer =
                         action.apply(
                                 endpoint(host),
@@ -671,6 +673,19 @@ final class HttpRegistryClient implements RegistryClient {
                 : null;
     }
 
+    /// As [#open]; when the registry itself cannot even be asked, that is its failure.
+    private BlobStream openBeside(
+            HostFailures unusable, List<BlobSource> sources, long size, BlobWish wish)
+            throws ImageException {
+        try {
+            return open(sources, size, wish);
+        } catch (ImageException e) {
+            throw unusable.hasOwn() && e.kind() != ErrorKind.CANCELLED
+                    ? unusable.reportBeside(sources.getLast().host(), e)
+                    : e;
+        }
+    }
+
     private BlobStream open(List<BlobSource> sources, long size, BlobWish wish)
             throws ImageException {
         Operation operation = begin();
@@ -729,7 +744,7 @@ final class HttpRegistryClient implements RegistryClient {
             }
             Endpoint endpoint = Endpoint.foreign(url, foreignPlaces, options, connections, retries);
             Ask ask = new Ask(what, url, "", null, null);
-            sources.add(new BlobSource(endpoint, ask, tally, Part.IMAGE, true));
+            sources.add(new BlobSource(endpoint, ask, tally, Part.IMAGE, true, false));
         }
         if (!sources.isEmpty()) {
             return open(sources, descriptor.sizeBytes(), wish);

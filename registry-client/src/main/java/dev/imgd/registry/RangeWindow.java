@@ -249,7 +249,7 @@ final class RangeWindow {
             from = chunk.used;
             source = chunk.source(from);
             if (source != null && unwanted.test(source)) {
-                remove(chunk);
+                refuse(source);
                 return 0;
             }
             count = Math.min(into.remaining(), chunk.readable(from));
@@ -280,6 +280,16 @@ final class RangeWindow {
             lock.unlock();
         }
         return copied;
+    }
+
+    /// Drops all that a host has a part in, so that a later process does not find it either.
+    private void refuse(BlobSource source) {
+        for (WindowChunk chunk : List.copyOf(chunks)) {
+            if (chunk.hasBytesOf(source)) {
+                chunk.unwanted = true;
+                remove(chunk);
+            }
+        }
     }
 
     private void remove(WindowChunk chunk) {

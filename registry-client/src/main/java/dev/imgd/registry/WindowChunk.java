@@ -27,6 +27,9 @@ final class WindowChunk {
     /// Whether a worker is at it.
     boolean fetching;
 
+    /// Whether nothing of it may be found later.
+    boolean unwanted;
+
     /// How much of it is there.
     int filled;
 
@@ -133,10 +136,23 @@ final class WindowChunk {
         pool.give(units);
     }
 
+    boolean hasBytesOf(BlobSource source) {
+        for (Piece piece : pieces) {
+            if (piece.source() == source) {
+                return true;
+            }
+        }
+        return false;
+    }
+
     /// Keeps it no more.
     void drop() {
         for (Place place : places) {
-            place.free();
+            if (unwanted) {
+                place.discard();
+            } else {
+                place.free();
+            }
         }
     }
 }

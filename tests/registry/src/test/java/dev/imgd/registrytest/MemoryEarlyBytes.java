@@ -75,6 +75,11 @@ final class MemoryEarlyBytes implements EarlyBytes {
         }
 
         @Override
+        public void discard() {
+            free();
+        }
+
+        @Override
         public void free() {
             synchronized (MemoryEarlyBytes.this) {
                 places.remove(this);

@@ -318,6 +318,11 @@ class PassedOverTest extends Fixture {
                 List<ImageException> failures =
                         List.of(
                                 assertFails(ErrorKind.INVALID_ARGUMENT, () -> client.resolve(app)),
+                                assertFails(
+                                        ErrorKind.INVALID_ARGUMENT,
+                                        () ->
+                                                client.blob(app, image.layers().getFirst(), 0)
+                                                        .close()),
                                 // That the mirror knows of none is not that there are none.
                                 assertFails(
                                         ErrorKind.INVALID_ARGUMENT,
@@ -335,6 +340,41 @@ class PassedOverTest extends Fixture {
                     assertFalse(message.contains("refused"), message);
                 }
             }
+        }
+    }
+
+    @Test
+    void everything_registryWithATableBeforeAMirror_isAskedPatientlyAndItsFailureIsTheError()
+            throws Exception {
+        Reference app = Reference.parse("r.example/app:1");
+        TestImage image = pushImage();
+        try (InMemoryRegistry mirror = InMemoryRegistry.start()) {
+            Path directory = Files.createDirectories(certs.resolve("r.example"));
+            Files.writeString(
+                    directory.resolve("hosts.toml"),
+                    "server = \"http://%s\"\n%s%s"
+                            .formatted(
+                                    registry.authority(),
+                                    table("http", registry.authority()),
+                                    table("http", mirror.authority())));
+            use(
+                    QUICK.withHosts(
+                            RegistryHosts.directory(List.of(certs), HostsMode.STRICT, Set.of())));
+            Fault busy = Fault.error(503, "UNAVAILABLE", "busy");
+            for (String part : List.of("/manifests/", "/blobs/")) {
+                registry.script(part, busy, busy);
+            }
+            client.resolve(app);
+            client.blob(app, image.layers().getFirst(), 0).close();
+
+            registry.always("/blobs/", Fault.error(403, "DENIED", "not you"));
+            ImageException refused =
+                    assertFails(
+                            ErrorKind.PERMISSION_DENIED,
+                            () -> client.blob(app, image.layers().getFirst(), 0).close());
+            assertTrue(
+                    refused.getMessage().contains("; also asked: " + mirror.authority()),
+                    refused.getMessage());
         }
     }
 
