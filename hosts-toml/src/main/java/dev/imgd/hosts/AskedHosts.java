@@ -11,8 +11,8 @@ import java.util.Set;
 
 /// Hosts as they are asked. A place that a configuration names twice, most often as `server` and in
 /// a table, is asked once for each capability: where it stands first, with the settings that one of
-/// the two has, unless only one verifies certificates. The second answer would be the first one's, and a failure for want of settings
-/// would hide that of who has them.
+/// the two has, unless only one verifies certificates. The second answer would be the first one's,
+/// and a failure for want of settings would hide that of who has them.
 final class AskedHosts {
     private AskedHosts() {}
 
