@@ -165,7 +165,7 @@ public interface RegistryClient extends AutoCloseable {
 
     /// This client for what is not the image itself, such as its signatures: a host that refuses
     /// that (401, 403) is asked for the image as before. All else is shared with this client, its
-    /// end included.
+    /// end included; its sessions are for the same.
     RegistryClient beside();
 
     /// Closes idle connections; running transfers fail, those of sessions too.
