@@ -23,6 +23,11 @@ public interface RegistryClient extends AutoCloseable {
     String PLAIN_HTTP_ADVICE =
             "; if you trust the network, use --plain-http, or name it with http:// in hosts.toml";
 
+    /// What the failure ends with of a server that closes the connection instead of a handshake, as some
+    /// do that do not speak https.
+    String HANDSHAKE_ENDED =
+            "the server ended the handshake; check that it speaks https at this port";
+
     /// A client with the given settings. Opens no connection.
     static RegistryClient create(RegistryOptions options) {
         return new HttpRegistryClient(options);
