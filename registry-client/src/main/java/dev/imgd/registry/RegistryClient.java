@@ -23,8 +23,8 @@ public interface RegistryClient extends AutoCloseable {
     String PLAIN_HTTP_ADVICE =
             "; if you trust the network, use --plain-http, or name it with http:// in hosts.toml";
 
-    /// What the failure ends with of a server that closes the connection instead of a handshake, as some
-    /// do that do not speak https.
+    /// What the failure of a server ends with that closes the connection instead of a handshake, as
+    /// some do that do not speak https.
     String HANDSHAKE_ENDED =
             "the server ended the handshake; check that it speaks https at this port";
 
