@@ -189,7 +189,6 @@ record ConfigValue(Path file, String key, JsonNode node) {
                                 key,
                                 wanted,
                                 // It may be the URL of a proxy, with a password.
-                                Text.printable(
-                                        got.indexOf('@') < 0 ? got : Text.withoutUser(got), 80)));
+                                Text.printable(Text.withoutSecret(got), 80)));
     }
 }

@@ -11,8 +11,8 @@ import java.util.Set;
 
 /// Hosts as they are asked. A place that a configuration names twice, most often as `server` and in
 /// a table, is asked once for each capability: where it stands first, with the settings that one of
-/// the two has. The second answer would be the first one's, and a failure for want of settings
-/// would hide that of who has them.
+/// the two has, unless only one verifies certificates. The second answer would be the first one's,
+/// and a failure for want of settings would hide that of who has them.
 final class AskedHosts {
     private AskedHosts() {}
 
@@ -48,13 +48,15 @@ final class AskedHosts {
                 && a.rewrites().equals(b.rewrites());
     }
 
-    /// Whether it is clear which settings count.
+    /// Whether it is clear which settings count. That a certificate is not verified never counts
+    /// for the other one, which verifies it and may be who a push sends credentials to.
     private static boolean fit(RegistryHost a, RegistryHost b) {
-        return isPlain(a)
-                || isPlain(b)
-                || (a.tls().equals(b.tls())
-                        && a.headers().equals(b.headers())
-                        && a.dialTimeout().equals(b.dialTimeout()));
+        return a.tls().verifies() == b.tls().verifies()
+                && (isPlain(a)
+                        || isPlain(b)
+                        || (a.tls().equals(b.tls())
+                                && a.headers().equals(b.headers())
+                                && a.dialTimeout().equals(b.dialTimeout())));
     }
 
     private static boolean isPlain(RegistryHost host) {

@@ -109,17 +109,14 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
             if (root.hasErrors()) {
                 TomlParseError error = root.errors().getFirst();
                 // Without the parser's exception, which quotes the file.
-                String problem = unquoted(String.valueOf(error.getMessage()));
+                String problem = TomlRule.of(String.valueOf(error.getMessage()));
                 throw ImageException.invalidArgument(
                         "%s: line %d, column %d: not TOML: %s"
                                 .formatted(
                                         file,
                                         error.position().line(),
                                         error.position().column(),
-                                        plain(
-                                                problem.indexOf('@') < 0
-                                                        ? problem
-                                                        : Text.withoutUser(problem))));
+                                        plain(problem)));
             }
             List<HostEntry> hosts = new ArrayList<>();
             Object tables = value(root, "host");
@@ -487,12 +484,6 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
             };
         }
 
-        /// What the parser says without the text that it found, which may be a part of a header.
-        private static String unquoted(String said) {
-            return said.replaceFirst("(?s)^Unexpected '.*', expected ", "wanted ")
-                    .replaceFirst("(?s)^Invalid escape sequence .*", "Invalid escape sequence");
-        }
-
         private static String plain(String text) {
             return Text.printable(text, 160);
         }
@@ -521,8 +512,9 @@ record HostsFile(List<HostEntry> hosts, HostEntry server, List<String> warnings)
                 String part = field.path().get(i);
                 boolean bare = isBare(part);
                 boolean url = i == 1 && field.path().getFirst().equals("host");
+                String shown = url ? Text.withoutUser(part) : Text.withoutSecret(part);
                 out.append(i == 0 ? "" : ".").append(bare ? "" : "\"");
-                out.append(plain(url ? Text.withoutUser(part) : part)).append(bare ? "" : "\"");
+                out.append(plain(shown)).append(bare ? "" : "\"");
             }
             return out.append(": ").append(message).toString();
         }

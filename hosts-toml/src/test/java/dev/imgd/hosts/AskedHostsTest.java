@@ -90,6 +90,35 @@ class AskedHostsTest {
                 X + "/v2" + ALL + " a.pem");
     }
 
+    /// As containerd asks them: who verifies goes on to verify, whatever the other entry says.
+    @Test
+    void asked_onlyOneVerifies_areTwoHosts() throws Exception {
+        String skips = "skip_verify = true\n";
+        String server = "server = \"" + X + "\"\n";
+        for (String verifies : List.of("", "skip_verify = false\n")) {
+            assertAsked(
+                    server + skips + TABLE + verifies,
+                    2,
+                    X + "/v2" + ALL + " mirror",
+                    X + "/v2" + ALL + " not verified");
+            assertAsked(
+                    server + verifies + TABLE + skips,
+                    2,
+                    X + "/v2" + ALL + " not verified mirror",
+                    X + "/v2" + ALL);
+        }
+        assertAsked(
+                server + skips + TABLE + "ca = \"a.pem\"\n",
+                2,
+                X + "/v2" + ALL + " a.pem mirror",
+                X + "/v2" + ALL + " not verified");
+        assertAsked(server + skips + TABLE + skips, 2, X + "/v2" + ALL + " not verified");
+        assertAsked(
+                server + "skip_verify = false\n" + TABLE + "dial_timeout = \"2s\"\n",
+                2,
+                X + "/v2" + ALL + " PT2S");
+    }
+
     @Test
     void asked_capabilities_eachOnce() throws Exception {
         assertAsked(

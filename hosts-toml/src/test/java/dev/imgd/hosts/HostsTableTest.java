@@ -519,7 +519,7 @@ class HostsTableTest {
                 error(
                         "containerd: no mirrors: a key twice",
                         "server = \"a\"\nserver = \"b\"\n",
-                        "line 2, column 1: not TOML: server previously defined at line 1, column 1"),
+                        "line 2, column 1: not TOML: defined twice, first at line 1, column 1"),
                 error(
                         "containerd: silence: unknown key",
                         "[host.\"https://m.example\"]\n  skip_verfy = true\n",
@@ -635,7 +635,56 @@ class HostsTableTest {
                 error(
                         "ours: a URL with a password twice, without showing it",
                         "[host.\"https://user:s3cret@m\"]\n".repeat(2),
-                        "line 2, column 1: not TOML: …@m\" previously defined at line 1, column 1"),
+                        "line 2, column 1: not TOML: defined twice, first at line 1, column 1"),
+                error(
+                        "ours: a URL with a token twice, without showing it",
+                        "[host.\"https://m/?token=s3cret\"]\n".repeat(2),
+                        "line 2, column 1: not TOML: defined twice, first at line 1, column 1"),
+                error(
+                        "ours: more for an inline table",
+                        "header.a = { s3cret = 1 }\nheader.a.s3cret = 2\n",
+                        "line 2, column 1: not TOML: defined as an inline table at line 1, column 12,"
+                                + " which cannot be extended"),
+                error(
+                        "ours: a list of tables in the place of a number",
+                        "s3cret = 1\n[[s3cret]]\n",
+                        "line 2, column 1: not TOML: defined at line 1, column 1, and not as a list of"
+                                + " tables"),
+                error(
+                        "ours: a value in the place of a table",
+                        "s3cret = 1\n[s3cret.a]\n",
+                        "line 2, column 1: not TOML: defined at line 1, column 1, and not as a table"),
+                error(
+                        "ours: a list where tables are added",
+                        "s3cret = [1]\n[[s3cret]]\n",
+                        "line 2, column 1: not TOML: defined twice, first as a list at line 1, column 1"),
+                error(
+                        "ours: an escape that is none",
+                        "server = \"\\s3cret\"\n",
+                        "line 1, column 11: not TOML: Invalid escape sequence"),
+                error(
+                        "ours: what ends another value",
+                        "server = \"a\" ', expected s3cret\n",
+                        "line 1, column 14: not TOML: wanted a newline or end-of-input"),
+                error(
+                        "ours: a number that is none",
+                        "server = 1e99999\n",
+                        "line 1, column 10: not TOML: Float is too large"),
+                error(
+                        "ours: a date that is none",
+                        "server = 2000-13-01\n",
+                        "line 1, column 15: not TOML: Invalid month (valid range 01..12)"),
+                error(
+                        "ours: a list that is open",
+                        "ca = [ \"s3cret\",\n",
+                        "line 2, column 1: not TOML: Unexpected end of input, expected ] or a value;"
+                                + " the array opened at line 1, column 6 is unclosed"),
+                error(
+                        "ours: a URL with a password where a key belongs, without showing it",
+                        "\"https://user:s3cret@m.example\" = 1\n",
+                        "line 1, column 1: \"https://…@m.example\": unknown key; the keys here are"
+                                + " server, host, capabilities, ca, client, skip_verify, header,"
+                                + " override_path, dial_timeout"),
                 error(
                         "k3s: a pattern that is none",
                         "[host.\"https://m.example\".rewrite]\n\"a(\" = \"b\"\n",

@@ -3,6 +3,7 @@ package dev.imgd.image;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.registry.RegistryClient.BlobStream;
 import dev.imgd.trust.DecryptionKeys;
 import dev.imgd.trust.LayerEncryption;
@@ -52,6 +53,7 @@ public final class LayerDecoder {
                                 layer,
                                 secret,
                                 _ -> LocalBlob.of(FileChannel.open(file), "the input"),
+                                Limits.defaults(),
                                 () -> {});
                 drain(file, secret, out);
             } finally {

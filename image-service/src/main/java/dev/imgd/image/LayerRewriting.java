@@ -3,6 +3,7 @@ package dev.imgd.image;
 import dev.imgd.model.Descriptor;
 import dev.imgd.model.Digest;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.MediaType;
 import dev.imgd.registry.RegistryWriter.BlobSource;
 import dev.imgd.trust.DecryptionKeys;
@@ -46,9 +47,16 @@ public abstract sealed class LayerRewriting {
     /// @param what the image, for messages
     /// @param count how many layers the image has
     /// @param bytes gives the layer
+    /// @param limits of what the layer decompresses to
     /// @param check asked now and then whether to go on
     abstract Optional<Rewritten> rewrite(
-            String what, Descriptor layer, int index, int count, BlobSource bytes, Check check)
+            String what,
+            Descriptor layer,
+            int index,
+            int count,
+            BlobSource bytes,
+            Limits limits,
+            Check check)
             throws ImageException;
 
     /// The media type of what was not rewritten itself, but what is around it was.
@@ -75,7 +83,13 @@ public abstract sealed class LayerRewriting {
 
         @Override
         Optional<Rewritten> rewrite(
-                String what, Descriptor layer, int index, int count, BlobSource bytes, Check check)
+                String what,
+                Descriptor layer,
+                int index,
+                int count,
+                BlobSource bytes,
+                Limits limits,
+                Check check)
                 throws ImageException {
             for (int wanted : layers) {
                 if (wanted >= count || wanted < -count) {
@@ -160,7 +174,13 @@ public abstract sealed class LayerRewriting {
 
         @Override
         Optional<Rewritten> rewrite(
-                String what, Descriptor layer, int index, int count, BlobSource bytes, Check check)
+                String what,
+                Descriptor layer,
+                int index,
+                int count,
+                BlobSource bytes,
+                Limits limits,
+                Check check)
                 throws ImageException {
             if (!UnlockedLayers.isEncrypted(layer)) {
                 return Optional.empty();
@@ -172,6 +192,7 @@ public abstract sealed class LayerRewriting {
                             layer,
                             secret,
                             bytes,
+                            limits,
                             check);
             Map<String, String> annotations = new LinkedHashMap<>(layer.annotations());
             annotations.keySet().removeIf(LayerEncryption::isAnnotation);

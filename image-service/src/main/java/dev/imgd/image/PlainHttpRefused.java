@@ -1,10 +1,8 @@
 package dev.imgd.image;
 
-import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.RegistryException;
 import dev.imgd.registry.RegistryClient;
-import javax.net.ssl.SSLException;
 
 /// That a registry is asked over https where somebody wants plain http.
 ///
@@ -29,13 +27,14 @@ public record PlainHttpRefused(String host, String from) {
                 : failure;
     }
 
+    /// A server that refuses a handshake by an alert, or whose connection breaks later, speaks
+    /// https.
     private boolean isNoHttps(ImageException failure) {
-        boolean fits =
-                failure.kind() == ErrorKind.UNAVAILABLE
-                        || failure.kind() == ErrorKind.INVALID_ARGUMENT;
-        for (Throwable t = failure; fits && t != null; t = t.getCause()) {
+        for (Throwable t = failure; t != null; t = t.getCause()) {
             if (t instanceof RegistryException r && r.host().equals(host)) {
-                return r.getCause() instanceof SSLException;
+                String message = String.valueOf(r.getMessage());
+                return message.endsWith(RegistryClient.PLAIN_HTTP_ADVICE)
+                        || message.endsWith(RegistryClient.HANDSHAKE_ENDED);
             }
         }
         return false;

@@ -28,14 +28,21 @@ final class PlainLayer {
     private final Descriptor layer;
     private final LayerSecret secret;
     private final BlobSource bytes;
+    private final Limits limits;
     private final Check check;
 
     private PlainLayer(
-            String what, Descriptor layer, LayerSecret secret, BlobSource bytes, Check check) {
+            String what,
+            Descriptor layer,
+            LayerSecret secret,
+            BlobSource bytes,
+            Limits limits,
+            Check check) {
         this.what = what;
         this.layer = layer;
         this.secret = secret;
         this.bytes = bytes;
+        this.limits = limits;
         this.check = check;
     }
 
@@ -44,14 +51,20 @@ final class PlainLayer {
     ///
     /// @param what the layer, for messages
     /// @param bytes the encrypted layer
+    /// @param limits of what it decompresses to
     /// @param check asked now and then whether to go on
     /// @return the digest of the decrypted layer
     /// @throws ImageException `INVALID_CONTENT` for a wrong HMAC, else `DATA_LOSS` when the content
     ///   is not what was encrypted
     static Digest verify(
-            String what, Descriptor layer, LayerSecret secret, BlobSource bytes, Check check)
+            String what,
+            Descriptor layer,
+            LayerSecret secret,
+            BlobSource bytes,
+            Limits limits,
+            Check check)
             throws ImageException {
-        PlainLayer plain = new PlainLayer(what, layer, secret, bytes, check);
+        PlainLayer plain = new PlainLayer(what, layer, secret, bytes, limits, check);
         Digest digest = plain.digest();
         if (!digest.equals(secret.plain())) {
             plain.requireContent(digest);
@@ -96,7 +109,6 @@ final class PlainLayer {
     }
 
     private void requireContent(Digest blob) throws ImageException {
-        Limits limits = Limits.defaults();
         AtomicLong size = new AtomicLong();
         Growth growth =
                 more -> {

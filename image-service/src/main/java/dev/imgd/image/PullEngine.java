@@ -714,11 +714,9 @@ final class PullEngine implements AutoCloseable {
             if (job.secret.isEmpty() || !(failure instanceof ImageException e)) {
                 return failure;
             }
-            switch (e.kind()) {
-                case INVALID_CONTENT, LIMIT_EXCEEDED, DATA_LOSS -> {}
-                default -> {
-                    return failure;
-                }
+            // Not after a limit: one that ends the unpacking of a bomb is no reason to read on.
+            if (e.kind() != ErrorKind.INVALID_CONTENT && e.kind() != ErrorKind.DATA_LOSS) {
+                return failure;
             }
             try {
                 Digest _ =
@@ -727,11 +725,16 @@ final class PullEngine implements AutoCloseable {
                                 job.descriptor,
                                 job.secret.get(),
                                 offset -> stored(job.descriptor.digest(), offset),
+                                limits,
                                 this::checkCancelled);
                 return failure;
-            } catch (ImageException better) {
-                better.addSuppressed(failure);
-                return better;
+            } catch (ImageException other) {
+                // What else ends the second reading is no reason why the layer did not unpack.
+                boolean better =
+                        other.kind() == ErrorKind.DATA_LOSS || other.kind() == ErrorKind.CANCELLED;
+                Throwable told = better ? other : failure;
+                told.addSuppressed(better ? failure : other);
+                return told;
             }
         }
 

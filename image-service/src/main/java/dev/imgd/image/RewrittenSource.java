@@ -106,6 +106,7 @@ final class RewrittenSource implements CopySource {
                                     index,
                                     count,
                                     offset -> source.open(layer, offset),
+                                    limits,
                                     check);
             index++;
             if (rewritten.isPresent()) {

@@ -24,6 +24,7 @@ import dev.imgd.model.Digest;
 import dev.imgd.model.DigestMismatchException;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
+import dev.imgd.model.Limits;
 import dev.imgd.model.Manifest;
 import dev.imgd.model.MediaType;
 import dev.imgd.model.MediaType.Compression;
@@ -492,6 +493,29 @@ class EncryptedImageTest {
         }
     }
 
+    /// No more of a layer is decompressed to say what is wrong with it than to unpack it: what its
+    /// unpacker says counts then.
+    @Test
+    void pull_envelopeStatesAnotherDigest_limitsHold() throws Exception {
+        byte[] noise = new byte[4 << 20];
+        new Random(7).nextBytes(noise);
+        byte[] tar = new TarWriter().file("a", "b".repeat(4 << 20)).finish();
+        Limits limits = Limits.defaults().with(Limits.Key.LAYER_UNCOMPRESSED_BYTES, 2 << 20);
+        try (Host small = Host.open(directory.resolve("small"), limits)) {
+            small.keys = own;
+            for (byte[] content : List.of(noise, tar)) {
+                TestImage image =
+                        ImageBuilder.oci().layer(LayerSpec.of(content, Compression.GZIP)).build();
+                String other = stating(image, Digest.sha256(new byte[] {1}));
+                ErrorKind kind =
+                        content == tar ? ErrorKind.LIMIT_EXCEEDED : ErrorKind.INVALID_CONTENT;
+                ImageException e = assertFails(kind, () -> small.pull(other));
+                assertFalse(e.getMessage().contains("decrypted: wanted"), e.toString());
+                small.assertNoMess();
+            }
+        }
+    }
+
     /// As Podman and Buildah push from their stores of uncompressed layers.
     @Test
     void pull_compressedAndEncryptedInOneGo_theDiffIdIsWhatTheEnvelopeStates() throws Exception {
@@ -849,6 +873,7 @@ class EncryptedImageTest {
                                                     FileChannel.open(file).position(offset),
                                                     "test");
                                         },
+                                        Limits.defaults(),
                                         () -> {}));
         assertEquals(end, e);
     }

@@ -3,6 +3,7 @@ package dev.imgd.image;
 import static dev.imgd.image.Host.assertFails;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.imgd.hosts.HostsMode;
@@ -15,6 +16,7 @@ import dev.imgd.image.ImageService.PullResult;
 import dev.imgd.model.ErrorKind;
 import dev.imgd.model.ImageException;
 import dev.imgd.model.Limits;
+import dev.imgd.model.RegistryException;
 import dev.imgd.registry.RegistryOptions;
 import dev.imgd.testkit.Fault;
 import dev.imgd.testkit.ImageBuilder;
@@ -30,9 +32,12 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import javax.net.ssl.SSLException;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// A call that asks for plain http of a registry whose `hosts.toml` has its own idea.
 @Tag("root")
@@ -224,6 +229,26 @@ class PlainHttpTest {
                 assertTrue(!message.contains("plain http was asked for"), message);
             }
         }
+    }
+
+    /// Who says so by an alert speaks https, and so does whose connection breaks later.
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "Received fatal alert: handshake_failure",
+                "Received fatal alert: protocol_version",
+                "Tag mismatch",
+                "Connection reset"
+            })
+    void explain_serverThatSpeaksHttps_sameFailure(String why) {
+        PlainHttpRefused refused = new PlainHttpRefused("r.example", "hosts.toml:1");
+        ImageException failure =
+                RegistryException.noAnswer(
+                        ErrorKind.UNAVAILABLE,
+                        "a: no answer from r.example: TLS: " + why,
+                        "r.example",
+                        new SSLException(why));
+        assertSame(failure, refused.explain(failure));
     }
 
     @Test

@@ -13,6 +13,7 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonParser;
+import tools.jackson.core.JsonPointer;
 import tools.jackson.core.JsonToken;
 import tools.jackson.core.ObjectReadContext;
 import tools.jackson.core.StreamReadConstraints;
@@ -33,7 +34,7 @@ import tools.jackson.core.json.JsonFactory;
 /// every string can be written again; in a name they are an error.
 ///
 /// What is said of a document that is not valid JSON has nothing of its text but the names of the
-/// members that what is wrong stands in: it may hold credentials.
+/// members that what is wrong stands in, without a password of a URL: it may hold credentials.
 ///
 /// Thread-safe. **Source:** RFC 8259.
 public final class Json {
@@ -267,10 +268,24 @@ public final class Json {
         }
         // Not the member itself: where something is left out, a value stands for its name.
         TokenStreamContext around = parser.streamReadContext().getParent();
-        String pointer = around == null ? "" : around.pathAsPointer().toString();
+        String pointer = pointer(around).toString();
         if (!pointer.isEmpty()) {
             places.add("in " + Text.printable(pointer, MAX_POINTER_CHARS));
         }
         return places.isEmpty() ? "" : " (" + String.join(", ", places) + ')';
+    }
+
+    /// The pointer to what is read there. A name may be a URL with a password, as in a file of
+    /// credentials.
+    private static JsonPointer pointer(@Nullable TokenStreamContext context) {
+        if (context == null || context.inRoot()) {
+            return JsonPointer.empty();
+        }
+        JsonPointer around = pointer(context.getParent());
+        if (context.inArray()) {
+            return around.appendIndex(context.getCurrentIndex());
+        }
+        String name = context.currentName();
+        return name == null ? around : around.appendProperty(Text.withoutSecret(name));
     }
 }

@@ -214,8 +214,13 @@ public final class JsonNode {
         if (index >= 0) {
             path.append('[').append(index).append(']');
         } else {
-            path.append(path.isEmpty() ? "" : ".").append(Text.printable(name, MAX_SHOWN_CHARS));
+            path.append(path.isEmpty() ? "" : ".").append(shown(name));
         }
+    }
+
+    /// What may be shown of a name: some files have URLs with passwords for names.
+    private static String shown(String name) {
+        return Text.printable(Text.withoutSecret(name), MAX_SHOWN_CHARS);
     }
 
     @SuppressWarnings("unchecked") // the kind says what the content is

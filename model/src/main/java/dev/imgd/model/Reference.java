@@ -52,7 +52,7 @@ public final class Reference implements Comparable<Reference> {
         if (text.contains("://")) {
             throw invalid(text, "remove the scheme, a reference begins with the registry's host");
         }
-        if (hasUser(text)) {
+        if (text.lastIndexOf('@', pinStart(text) - 1) >= 0) {
             throw invalid(
                     text,
                     "wanted a digest after the @, sha256:<64 hex digits> or sha512:<128>; a user name and a password do not belong into a name, log in to the registry instead");
@@ -437,21 +437,21 @@ public final class Reference implements Comparable<Reference> {
     ///
     /// @return on one line, and not too long
     public static String printable(String text) {
-        boolean secret = hasUser(text) || text.contains("://");
-        return Text.printable(secret ? Text.withoutUser(text) : text, MAX_SHOWN_CHARS);
+        int end = text.contains("://") ? text.length() : pinStart(text);
+        return Text.printable(
+                Text.withoutSecret(text.substring(0, end)) + text.substring(end), MAX_SHOWN_CHARS);
     }
 
-    /// Whether an `@` begins no digest, but may end a user name and a password.
-    private static boolean hasUser(String text) {
+    /// Where the `@` of a digest stands, if it is the only one; else the text's length.
+    private static int pinStart(String text) {
         int at = text.indexOf('@');
-        if (at < 0) {
-            return false;
-        }
         for (Digest.Algorithm algorithm : Digest.Algorithm.values()) {
-            if (text.startsWith(algorithm.label() + ":", at + 1)) {
-                return text.indexOf('@', at + 1) >= 0;
+            if (at >= 0
+                    && text.startsWith(algorithm.label() + ":", at + 1)
+                    && text.indexOf('@', at + 1) < 0) {
+                return at;
             }
         }
-        return true;
+        return text.length();
     }
 }

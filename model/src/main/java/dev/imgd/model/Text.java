@@ -60,6 +60,13 @@ public final class Text {
         return scheme + (at < 0 ? "" : "…") + rest.substring(Math.max(at, 0), query);
     }
 
+    /// Returns any text, such as a name or a value of a file, as [#withoutUser] where it may be a
+    /// URL that has secrets.
+    public static String withoutSecret(String text) {
+        boolean suspect = text.indexOf('@') >= 0 || text.indexOf('?') >= 0 || text.contains("://");
+        return suspect ? withoutUser(text) : text;
+    }
+
     private static boolean isScheme(String text, int end) {
         for (int i = 0; i < end; i++) {
             char c = text.charAt(i);

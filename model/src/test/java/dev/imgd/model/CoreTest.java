@@ -38,6 +38,18 @@ class CoreTest {
         assertEquals(shown, Text.withoutUser(text));
     }
 
+    @ParameterizedTest
+    @CsvSource({
+        "a#b, a#b",
+        "org.example/a, org.example/a",
+        "me:secret@ghcr.io, …@ghcr.io",
+        "ghcr.io/?sig=secret, ghcr.io/",
+        "https://ghcr.io/a#secret, https://ghcr.io/a"
+    })
+    void withoutSecret_anyText(String text, String shown) {
+        assertEquals(shown, Text.withoutSecret(text));
+    }
+
     @Test
     void digest_knownVectors_match() throws Exception {
         byte[] abc = {'a', 'b', 'c'};

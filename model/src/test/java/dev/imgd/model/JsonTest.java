@@ -132,6 +132,8 @@ class JsonTest {
                 "{\"auths\":{\"r\":-hunter2}}|, in /auths)",
                 "{\"auths\":{\"r\":7hunter2}}|, in /auths)",
                 "{\"auths\":{\"r\":truehunter2}}|, in /auths)",
+                "{\"auths\":{\"https://me:hunter2@r/v1/\":{\"auth\":x}}}|, in /auths/https:~1~1…@r~1v1~1)",
+                "{\"auths\":{\"r/?sig=hunter2\":[{\"auth\":x}]}}|, in /auths/r~1/0)",
                 "hunter2|(line 1, column",
                 "{} hunter2|(line 1, column",
                 "7hunter2|(line 1, column",
@@ -143,6 +145,21 @@ class JsonTest {
         StringWriter all = new StringWriter();
         e.printStackTrace(new PrintWriter(all));
         assertFalse(all.toString().contains("unter"), all::toString);
+    }
+
+    /// A name may be a URL, and have a password.
+    @Test
+    void where_nameIsAUrl_hasNoSecret() throws Exception {
+        JsonNode root = parse("{\"auths\":{\"https://me:hunter2@r/v1/?t=hunter2\":{\"auth\":1}}}");
+        JsonNode entry = root.require("auths").members().values().iterator().next();
+        assertEquals("doc: auths.https://…@r/v1/", entry.where());
+        JsonNode other =
+                parse("{\"me:hunter2@r\":{\"a\":[1]}}").members().values().iterator().next();
+        assertEquals("doc: …@r.a[0]", other.require("a").items().getFirst().where());
+        assertFails(
+                ErrorKind.INVALID_CONTENT,
+                "doc: …@r: the name occurs twice",
+                () -> parse("{\"me:hunter2@r\":1,\"me:hunter2@r\":2}"));
     }
 
     @Test

@@ -59,17 +59,17 @@ record BesideClient(HttpRegistryClient client) implements RegistryClient {
 
     @Override
     public RegistryClient session() {
-        return client.session();
+        return client.session().beside();
     }
 
     @Override
     public RegistryClient session(RegistryHosts hosts) {
-        return client.session(hosts);
+        return client.session(hosts).beside();
     }
 
     @Override
     public RegistryClient session(CredentialSource credentials) {
-        return client.session(credentials);
+        return client.session(credentials).beside();
     }
 
     @Override

@@ -3,9 +3,9 @@ package dev.imgd.registry;
 import java.util.LinkedHashMap;
 import org.jspecify.annotations.Nullable;
 
-/// What was made for the configurations that were used last. A configuration that changed is a new
-/// one, and the old one is asked for no more: it is forgotten once enough others were used since.
-/// Safe for use by many threads.
+/// What is known or was made for the keys that were used last, such as hosts and configurations. A
+/// key is forgotten, and what was kept for it, once enough others were used since; so is that of a
+/// configuration that changed, which is a new key. Safe for use by many threads.
 final class Recent<K, V> {
     private final int most;
     private final LinkedHashMap<K, V> values = new LinkedHashMap<>(16, 0.75f, true);

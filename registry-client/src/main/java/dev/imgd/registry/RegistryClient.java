@@ -23,6 +23,11 @@ public interface RegistryClient extends AutoCloseable {
     String PLAIN_HTTP_ADVICE =
             "; if you trust the network, use --plain-http, or name it with http:// in hosts.toml";
 
+    /// What the failure of a server ends with that closes the connection instead of a handshake, as
+    /// some do that do not speak https.
+    String HANDSHAKE_ENDED =
+            "the server ended the handshake; check that it speaks https at this port";
+
     /// A client with the given settings. Opens no connection.
     static RegistryClient create(RegistryOptions options) {
         return new HttpRegistryClient(options);
@@ -165,7 +170,7 @@ public interface RegistryClient extends AutoCloseable {
 
     /// This client for what is not the image itself, such as its signatures: a host that refuses
     /// that (401, 403) is asked for the image as before. All else is shared with this client, its
-    /// end included.
+    /// end included; its sessions are for the same.
     RegistryClient beside();
 
     /// Closes idle connections; running transfers fail, those of sessions too.

@@ -118,9 +118,7 @@ record TransportFailure(ErrorKind kind, String text, int attempts) {
                     1);
         }
         if (text.startsWith("Remote host terminated the handshake")) {
-            return new TransportFailure(
-                    "TLS: the server ended the handshake; check that it speaks https at this port",
-                    MANY);
+            return new TransportFailure("TLS: " + RegistryClient.HANDSHAKE_ENDED, MANY);
         }
         String alert = alert(failure);
         if (alert.equals("certificate_required")) {

@@ -204,6 +204,12 @@ class PassedOverTest extends Fixture {
                 beside.resolve(app.withTag(tag));
                 beside.manifest(app, signature.manifest());
                 beside.smallBlob(app, signature.layers().getFirst());
+                try (RegistryClient session = beside.session()) {
+                    session.resolve(app.withTag(tag));
+                    assertTrue(
+                            session.sources().stream().allMatch(use -> use.dropped().isEmpty()),
+                            () -> session.sources().toString());
+                }
                 assertEquals(List.of(), client.notices());
                 assertEquals("", dropped(mirror.authority()));
                 int asked = registry.accessLog().size();
