@@ -835,6 +835,19 @@ class EncryptedImageTest {
     }
 
     /// What ends the reading is no property of the layer.
+    private Descriptor sealed(String mediaType, LayerSecret secret, byte[] bytes)
+            throws ImageException {
+        return new Descriptor(
+                mediaType + "+encrypted",
+                Digest.sha256(bytes),
+                bytes.length,
+                LayerEncryption.seal(secret, secret.mac().doFinal(bytes), recipients),
+                List.of(),
+                Optional.empty(),
+                Optional.empty(),
+                Optional.empty());
+    }
+
     @ParameterizedTest
     @EnumSource(names = {"CANCELLED", "UNAVAILABLE", "LIMIT_EXCEEDED"})
     void plainLayer_readingEnds_isNotBlamedOnTheContent(ErrorKind why) throws Exception {
@@ -842,16 +855,7 @@ class EncryptedImageTest {
         byte[] plain = LayerSpec.compress(tar, Compression.GZIP);
         LayerSecret secret = LayerSecret.create(Digest.sha256(tar));
         byte[] bytes = secret.cipher(0).update(plain);
-        Descriptor layer =
-                new Descriptor(
-                        MediaType.OCI_LAYER_GZIP + "+encrypted",
-                        Digest.sha256(bytes),
-                        bytes.length,
-                        LayerEncryption.seal(secret, secret.mac().doFinal(bytes), recipients),
-                        List.of(),
-                        Optional.empty(),
-                        Optional.empty(),
-                        Optional.empty());
+        Descriptor layer = sealed(MediaType.OCI_LAYER_GZIP, secret, bytes);
         LayerSecret opened = LayerEncryption.open("test", layer, own);
         Path file = Files.write(directory.resolve("blob"), bytes);
         int[] opens = {0};
@@ -884,16 +888,7 @@ class EncryptedImageTest {
         new Random(3).nextBytes(content);
         LayerSecret secret = LayerSecret.create(Digest.sha256(content));
         byte[] bytes = secret.cipher(0).update(content);
-        Descriptor layer =
-                new Descriptor(
-                        MediaType.OCI_LAYER + "+encrypted",
-                        Digest.sha256(bytes),
-                        bytes.length,
-                        LayerEncryption.seal(secret, secret.mac().doFinal(bytes), recipients),
-                        List.of(),
-                        Optional.empty(),
-                        Optional.empty(),
-                        Optional.empty());
+        Descriptor layer = sealed(MediaType.OCI_LAYER, secret, bytes);
         LayerSecret opened = LayerEncryption.open("test", layer, own);
         Path file = Files.write(directory.resolve("blob"), bytes);
         for (int piece : List.of(1, 7, 4096, 1 << 20)) {

@@ -81,6 +81,14 @@ class RangesTest extends Fixture {
         use(options.withHosts(_ -> hosts));
     }
 
+    private static void assertRest(int offset, BlobStream stream) throws IOException {
+        ByteBuffer rest = ByteBuffer.allocateDirect(SIZE - offset + 1);
+        while (stream.read(rest) >= 0) {
+            assertTrue(rest.hasRemaining(), "longer than it should be");
+        }
+        assertEquals(ByteBuffer.wrap(CONTENT, offset, SIZE - offset), rest.flip());
+    }
+
     /// Reads to the end and checks what came and from whom it is said to be.
     private List<Span> read(int offset) throws IOException {
         try (BlobStream stream = client.blob(reference("app:1"), BLOB, offset)) {
@@ -156,11 +164,7 @@ class RangesTest extends Fixture {
 
         try (BlobStream stream =
                 client.blob(reference("app:1"), BLOB, new BlobWish(offset, false, left))) {
-            ByteBuffer rest = ByteBuffer.allocateDirect(SIZE - offset + 1);
-            while (stream.read(rest) >= 0) {
-                assertTrue(rest.hasRemaining(), "longer than it should be");
-            }
-            assertEquals(ByteBuffer.wrap(CONTENT, offset, SIZE - offset), rest.flip());
+            assertRest(offset, stream);
             assertEquals(kept, stream.reusedBytes());
             assertTrue(
                     stream.spans().stream().anyMatch(span -> span.host().equals("an earlier pull")),
@@ -182,11 +186,7 @@ class RangesTest extends Fixture {
         }
         try (BlobStream stream =
                 client.blob(reference("app:1"), BLOB, new BlobWish(1_100_000, false, early))) {
-            ByteBuffer rest = ByteBuffer.allocateDirect(SIZE);
-            while (stream.read(rest) >= 0) {
-                assertTrue(rest.hasRemaining(), "longer than it should be");
-            }
-            assertEquals(ByteBuffer.wrap(CONTENT, 1_100_000, SIZE - 1_100_000), rest.flip());
+            assertRest(1_100_000, stream);
             assertEquals(200_000 + 300_000, stream.reusedBytes());
         }
     }
@@ -210,11 +210,7 @@ class RangesTest extends Fixture {
         }
         try (BlobStream stream =
                 client.blob(reference("app:1"), BLOB, new BlobWish(100, false, early))) {
-            ByteBuffer all = ByteBuffer.allocateDirect(SIZE);
-            while (stream.read(all) >= 0) {
-                assertTrue(all.hasRemaining(), "longer than it should be");
-            }
-            assertEquals(ByteBuffer.wrap(CONTENT, 100, SIZE - 100), all.flip());
+            assertRest(100, stream);
         }
         assertEquals(
                 List.of(6_000_000L),
